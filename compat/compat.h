@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What differs between the kernels that hmm_mirror builds against. The probes are
+ * in Kbuild.include; each entry says until when it is needed.
+ */
+#ifndef HMM_MIRROR_COMPAT_H
+#define HMM_MIRROR_COMPAT_H
+
+#include <linux/mmu_notifier.h>
+
+/*
+ * The owner of an update. Until 5.13 the field had another name; events of
+ * exclusive access came with 5.14.
+ */
+static inline const void *
+hmm_mirror_compat_owner(const struct mmu_notifier_range *update)
+{
+#ifdef HMM_MIRROR_COMPAT_PGMAP_OWNER
+	return update->migrate_pgmap_owner;
+#else
+	return update->owner;
+#endif
+}
+
+static inline bool
+hmm_mirror_compat_has_owner(const struct mmu_notifier_range *update)
+{
+#ifdef HMM_MIRROR_COMPAT_EXCLUSIVE
+	if (update->event == MMU_NOTIFY_EXCLUSIVE)
+		return true;
+#endif
+	return update->event == MMU_NOTIFY_MIGRATE;
+}
+
+#endif /* HMM_MIRROR_COMPAT_H */

@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hmm_mirror: mirrors, and the two subscriptions for each mm.
+ *
+ * Why two. The mm calls start() of every subscriber, then changes CPU page table
+ * entries, then calls end() of every subscriber. In a non-blockable context
+ * start() may fail; the mm then calls end() of *all* subscribers, also of the one
+ * that failed, who cannot know it, and therefore warns about a subscriber that has
+ * both and fails (mn_hlist_invalidate_range_start()). But we need an end to count,
+ * and must pass a driver's -EAGAIN on. So:
+ *
+ *	count	has start and end, and never fails
+ *	call	has start only, runs the callbacks of the mirrors, and may fail
+ *
+ * Whoever fails, we or another subscriber, the end of "count" comes from the mm.
+ *
+ * The mm calls subscribers in the reverse order of registration. "call" is
+ * registered first and "count" second, under one hold of the mmap write lock, so
+ * that the sequences of all ranges are raised before any callback runs.
+ *
+ * The mm's own list of subscribers is also where a second mirror finds what the
+ * first one made (mmu_notifier_get_locked()). "count" holds the references, "call"
+ * follows it.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/module.h>
+#include <linux/rculist.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/wait_bit.h>
+
+#include "internal.h"
+#include "compat/compat.h"
+
+#ifndef CONFIG_64BIT
+#error "hmm_mirror needs a 64-bit kernel: a sequence must never wrap"
+#endif
+
+/*
+ * Mirrors for which the two passes of an invalidation can overlap, less one. On the
+ * stack: an invalidation allocates nothing.
+ */
+#define NR_PASSES	8
+
+#ifdef CONFIG_LOCKDEP
+static struct lock_class_key hmm_mirror_invalidate_key;
+struct lockdep_map hmm_mirror_invalidate_map =
+	STATIC_LOCKDEP_MAP_INIT("hmm_mirror_invalidate", &hmm_mirror_invalidate_key);
+#endif
+
+/* Subscriptions whose memory or code the mmu notifiers may still use. */
+static atomic_long_t nr_subscriptions = ATOMIC_LONG_INIT(0);
+
+/* For whom hmm_mirror_mm_put() was the last, after he has dropped the lock. */
+void hmm_mirror_mm_free(struct hmm_mirror_mm *hmm)
+{
+	mmdrop(hmm->mm);
+	kfree(hmm);
+}
+
+/* ---------------------------------------------------------- subscription "call" */
+
+/*
+ * A driver may say -EAGAIN where it must not sleep. Everything else is a mistake of
+ * the driver, for which the mm cannot be stopped.
+ */
+static int sync_result(const struct hmm_mirror *mirror,
+		       const struct mmu_notifier_range *update, int ret)
+{
+	bool blockable = mmu_notifier_range_blockable(update);
+
+	if (!ret || (ret == -EAGAIN && !blockable))
+		return ret;
+
+	WARN_ONCE(1, "hmm_mirror: a callback of %ps returned %d in a %sblockable invalidation: it must remove the device PTEs and return 0, or -EAGAIN if it would have to sleep and must not\n",
+		  mirror->ops, ret, blockable ? "" : "non-");
+	return 0;
+}
+
+static bool mirror_is_hit(const struct hmm_mirror *mirror,
+			  const struct mmu_notifier_range *update)
+{
+	return !(mirror->ops->flags & HMM_MIRROR_TRACKED_ONLY) ||
+	       hmm_mirror_track_hits(mirror, update);
+}
+
+static int call_start(struct mmu_notifier *mn,
+		      const struct mmu_notifier_range *update)
+{
+	struct hmm_mirror_mm *hmm = container_of(mn, struct hmm_mirror_mm, call);
+	struct hmm_mirror_pass pass[NR_PASSES];
+	struct hmm_mirror *mirror;
+	unsigned int i, nr = 0;
+	int ret = 0;
+
+	lock_map_acquire_read(&hmm_mirror_invalidate_map);
+
+	/* The SRCU that protects us is private to mm/mmu_notifier.c. */
+	list_for_each_entry_srcu(mirror, &hmm->mirrors, list, true) {
+		const struct hmm_mirror_ops *ops = mirror->ops;
+		struct hmm_mirror_pass *p = &pass[nr];
+
+		if (!mirror_is_hit(mirror, update))
+			continue;
+
+		if (!ops->sync_start) {
+			ret = ops->sync_cpu_device_pagetables(mirror, update);
+			ret = sync_result(mirror, update, ret);
+		} else {
+			p->mirror = mirror;
+			p->update = update;
+			ret = ops->sync_start(mirror, update, p);
+			if (!ret && nr < NR_PASSES - 1)
+				nr++;
+			else if (!ret)	/* the last one is used again and again */
+				ops->sync_finish(mirror, p);
+			ret = sync_result(mirror, update, ret);
+		}
+		if (ret)
+			break;
+	}
+
+	for (i = 0; i < nr; i++)
+		pass[i].mirror->ops->sync_finish(pass[i].mirror, &pass[i]);
+
+	lock_map_release(&hmm_mirror_invalidate_map);
+	return ret;
+}
+
+static void call_release(struct mmu_notifier *mn, struct mm_struct *mm)
+{
+	struct hmm_mirror_mm *hmm = container_of(mn, struct hmm_mirror_mm, call);
+	struct hmm_mirror *mirror;
+
+	lock_map_acquire_read(&hmm_mirror_invalidate_map);
+	list_for_each_entry_srcu(mirror, &hmm->mirrors, list, true)
+		mirror->ops->release(mirror);
+	lock_map_release(&hmm_mirror_invalidate_map);
+}
+
+/* Once for each subscription, when the mmu notifiers do not know it any more. */
+static void subscription_freed(struct hmm_mirror_mm *hmm)
+{
+	bool last;
+
+	spin_lock(&hmm->lock);
+	last = hmm_mirror_mm_put(hmm);
+	spin_unlock(&hmm->lock);
+	if (last)
+		hmm_mirror_mm_free(hmm);
+	if (atomic_long_dec_and_test(&nr_subscriptions))
+		wake_up_var(&nr_subscriptions);
+}
+
+static void call_free(struct mmu_notifier *mn)
+{
+	subscription_freed(container_of(mn, struct hmm_mirror_mm, call));
+}
+
+static const struct mmu_notifier_ops call_ops = {
+	.invalidate_range_start	= call_start,
+	.release		= call_release,
+	.free_notifier		= call_free,
+};
+
+/* --------------------------------------------------------- subscription "count" */
+
+static int count_start(struct mmu_notifier *mn,
+		       const struct mmu_notifier_range *update)
+{
+	hmm_mirror_track_start(container_of(mn, struct hmm_mirror_mm, count), update);
+	return 0;
+}
+
+static void count_end(struct mmu_notifier *mn,
+		      const struct mmu_notifier_range *update)
+{
+	hmm_mirror_track_end(container_of(mn, struct hmm_mirror_mm, count), update);
+}
+
+/* Before call_release(), in the same walk: the ranges are invalid by then. */
+static void count_release(struct mmu_notifier *mn, struct mm_struct *mm)
+{
+	hmm_mirror_track_release(container_of(mn, struct hmm_mirror_mm, count));
+}
+
+/* From mmu_notifier_get_locked(), which then registers "count". */
+static struct mmu_notifier *count_alloc(struct mm_struct *mm)
+{
+	struct hmm_mirror_mm *hmm;
+	int ret;
+
+	hmm = kzalloc(sizeof(*hmm), GFP_KERNEL_ACCOUNT);
+	if (!hmm)
+		return ERR_PTR(-ENOMEM);
+
+	INIT_LIST_HEAD(&hmm->mirrors);
+	hmm->mm = mm;
+	hmm->users = 2;
+	hmm_mirror_track_init(hmm);
+
+	hmm->call.ops = &call_ops;
+	ret = __mmu_notifier_register(&hmm->call, mm);
+	if (ret) {
+		kfree(hmm);
+		return ERR_PTR(ret);
+	}
+
+	mmgrab(mm);
+	atomic_long_add(2, &nr_subscriptions);
+	return &hmm->count;
+}
+
+static void count_free(struct mmu_notifier *mn)
+{
+	struct hmm_mirror_mm *hmm = container_of(mn, struct hmm_mirror_mm, count);
+
+	mmu_notifier_put(&hmm->call);
+	subscription_freed(hmm);
+}
+
+static const struct mmu_notifier_ops count_ops = {
+	.invalidate_range_start	= count_start,
+	.invalidate_range_end	= count_end,
+	.release		= count_release,
+	.alloc_notifier		= count_alloc,
+	.free_notifier		= count_free,
+};
+
+/* --------------------------------------------------------------------- mirrors */
+
+static bool ops_are_valid(const struct hmm_mirror_ops *ops)
+{
+	return ops && ops->release &&
+	       !(ops->flags & ~HMM_MIRROR_TRACKED_ONLY) &&
+	       !ops->sync_start != !ops->sync_cpu_device_pagetables &&
+	       !ops->sync_start == !ops->sync_finish;
+}
+
+/**
+ * hmm_mirror_register() - start to mirror an address space
+ * @mirror: with ops set
+ * @mm: the address space
+ *
+ * The first mirror of an mm subscribes to its mmu notifiers; others share that.
+ * From now on callbacks come.
+ *
+ * Context: process context, may sleep. The mmap write lock of @mm is held, and so is
+ * mm_users (mm is current->mm, or the caller has it from mmget() or get_task_mm()),
+ * as __mmu_notifier_register() wants it.
+ * Return: 0; -EINVAL if a pointer is missing, if the ops have no release, both or
+ * neither of sync_cpu_device_pagetables and sync_start, only one of sync_start and
+ * sync_finish, or an unknown flag, or if the mmap lock is not held for writing;
+ * -ESRCH if @mm is dead; -ENOMEM; -EINTR on a signal.
+ */
+int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm)
+{
+	struct hmm_mirror_mm *hmm;
+	struct mmu_notifier *mn;
+
+	if (!mirror || !mm || !ops_are_valid(mirror->ops))
+		return -EINVAL;
+
+	/* mm_take_all_locks() would BUG() */
+	if (mmap_read_trylock(mm)) {
+		mmap_read_unlock(mm);
+		WARN_ONCE(1, "hmm_mirror: %s() without the mmap write lock: take it, or call hmm_mirror_attach()\n",
+			  __func__);
+		return -EINVAL;
+	}
+	/* __mmu_notifier_register() would BUG() */
+	if (atomic_read(&mm->mm_users) <= 0)
+		return -ESRCH;
+
+	mn = mmu_notifier_get_locked(&count_ops, mm);
+	if (IS_ERR(mn))
+		return PTR_ERR(mn);
+
+	hmm = container_of(mn, struct hmm_mirror_mm, count);
+	mirror->mm = mm;
+	mirror->hmm = hmm;
+	mirror->nr_ranges = 0;
+	spin_lock(&hmm->lock);
+	list_add_tail_rcu(&mirror->list, &hmm->mirrors);
+	spin_unlock(&hmm->lock);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_register);
+
+/**
+ * hmm_mirror_attach() - hmm_mirror_register(), taking the mmap lock itself
+ * @mirror: with ops set
+ * @mm: the address space
+ *
+ * Context: process context, may sleep; no mmap lock held, mm_users held.
+ * Return: as hmm_mirror_register(); also -EINTR if killed while waiting for the lock.
+ */
+int hmm_mirror_attach(struct hmm_mirror *mirror, struct mm_struct *mm)
+{
+	int ret;
+
+	if (!mm)
+		return -EINVAL;
+	if (mmap_write_lock_killable(mm))
+		return -EINTR;
+	ret = hmm_mirror_register(mirror, mm);
+	mmap_write_unlock(mm);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_attach);
+
+/**
+ * hmm_mirror_unregister() - stop to mirror an address space
+ * @mirror: a registered mirror
+ *
+ * When this returns no callback of @mirror runs, and none will start. Nothing is
+ * called on the way, in particular not ->release: stop the device from using the
+ * address space first. Ranges of @mirror that are still registered become invalid
+ * for ever, and are unregistered whenever the driver likes.
+ *
+ * Context: process context, sleeps for callbacks of any mm. Not with a lock held that
+ * a callback takes, not from a callback. Before or after the death of the mm.
+ */
+void hmm_mirror_unregister(struct hmm_mirror *mirror)
+{
+	struct hmm_mirror_mm *hmm = mirror->hmm;
+
+	if (!hmm) {
+		WARN_ONCE(1, "hmm_mirror: %s() of a mirror that is not registered: call it once for each registration\n",
+			  __func__);
+		return;
+	}
+	hmm_mirror_might_wait();
+
+	spin_lock(&hmm->lock);
+	list_del_rcu(&mirror->list);
+	hmm_mirror_track_detach(mirror);
+	spin_unlock(&hmm->lock);
+
+	/* callbacks and ->release run inside that SRCU section */
+	mmu_notifier_synchronize();
+
+	mirror->hmm = NULL;
+	mmu_notifier_put(&hmm->count);
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_unregister);
+
+/**
+ * hmm_mirror_update_is_own() - is an update the driver's own doing?
+ * @update: as passed to a callback
+ * @owner: what the driver gave to migrate_vma_setup() or make_device_exclusive()
+ *
+ * The owner of an update is only initialized for events that have one; this looks at
+ * the event first. A driver that migrates pages itself may skip its callback for its
+ * own updates. The sequences of the ranges have moved all the same.
+ *
+ * Context: any.
+ * Return: true if @update was caused by @owner.
+ */
+bool hmm_mirror_update_is_own(const struct mmu_notifier_range *update,
+			      const void *owner)
+{
+	return owner && hmm_mirror_compat_has_owner(update) &&
+	       hmm_mirror_compat_owner(update) == owner;
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_update_is_own);
+
+static int __init hmm_mirror_init(void)
+{
+	/*
+	 * Invalidations run inside reclaim. Tell lockdep now, not on the day when
+	 * memory is short and it happens: an allocation under a lock that a
+	 * callback takes is then reported at once.
+	 */
+	if (IS_ENABLED(CONFIG_LOCKDEP)) {
+		fs_reclaim_acquire(GFP_KERNEL);
+		lock_map_acquire_read(&hmm_mirror_invalidate_map);
+		lock_map_release(&hmm_mirror_invalidate_map);
+		fs_reclaim_release(GFP_KERNEL);
+	}
+	return 0;
+}
+
+static void __exit hmm_mirror_exit(void)
+{
+	/*
+	 * mmu_notifier_put() frees behind our back, and mmu_notifier_synchronize()
+	 * waits for readers only. When the count is 0 the last free function may
+	 * still be about to return; it runs with bottom halves disabled
+	 * (srcu_invoke_callbacks()), which a grace period waits for.
+	 */
+	wait_var_event(&nr_subscriptions, !atomic_long_read(&nr_subscriptions));
+	synchronize_rcu();
+}
+
+module_init(hmm_mirror_init);
+module_exit(hmm_mirror_exit);
+
+MODULE_DESCRIPTION("Mirror a process address space on a device");
+MODULE_AUTHOR("hmm_mirror developers");
+MODULE_LICENSE("GPL");
+MODULE_VERSION(HMM_MIRROR_VERSION);

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * hmm_mirror: mirror a process address space on a device.
+ *
+ * Include this after, before or without <linux/hmm.h>: nothing collides.
+ */
+#ifndef HMM_MIRROR_H
+#define HMM_MIRROR_H
+
+#include <linux/hmm.h>
+#include <linux/limits.h>
+#include <linux/list.h>
+#include <linux/mmu_notifier.h>
+#include <linux/rbtree.h>
+#include <linux/types.h>
+
+/* The one place that holds the version. */
+#define HMM_MIRROR_VERSION	"0.1.0"
+
+/**
+ * DOC: Overview
+ *
+ * A device that shares a process address space keeps copies of CPU page table
+ * entries ("device PTEs"). Whenever the mm changes CPU page table entries it
+ * tells its mmu notifiers before and after. Between the two, and for good
+ * afterwards, the device must not use the old pages.
+ *
+ * A driver registers one &struct hmm_mirror for each address space of a device,
+ * and a &struct hmm_mirror_range for each part of it that the device may use.
+ * Its page-fault path then runs without any lock of the mm side, and is settled
+ * by collision-retry::
+ *
+ *	begin()		wait until no invalidation in flight intersects the range,
+ *			and take a sequence
+ *	fault()		read or fault in the CPU page table entries; sleeps
+ *	lock(driver)
+ *	retry()		has an invalidation touched the range since begin()?
+ *			yes: unlock and start again; no: install device PTEs
+ *	unlock(driver)
+ *
+ * The driver's invalidation callback takes the same driver lock to remove device
+ * PTEs. The sequence of a range is raised before any callback runs, so one of
+ * the two always sees the other.
+ *
+ * A sequence is stale if and only if an invalidation that intersects the range
+ * began after it was taken, or the mm died. Invalidations of other addresses
+ * neither fail nor delay nor wake anybody.
+ */
+
+/**
+ * DOC: Locking
+ *
+ * From the outermost to the innermost::
+ *
+ *	mmap_lock			(the mm; taken by fault, snapshot, populate, attach)
+ *	  the mm's own locks		(reclaim, rmap, ...)
+ *	    invalidation		(a lockdep map; waits and callbacks are inside)
+ *	      driver lock		(taken by callbacks and around retry())
+ *	        hmm_mirror's own	(a spinlock; leaf)
+ *
+ * Hence, and lockdep will say so the first time that the code runs:
+ *
+ * - do not wait for validity (begin, wait_until_valid, populate), and do not
+ *   unregister a mirror, with a lock held that a callback takes;
+ * - do not allocate with GFP_KERNEL, and do not fault on user memory, with such a
+ *   lock held: callbacks run inside reclaim.
+ */
+
+struct hmm_mirror;
+struct hmm_mirror_mm;
+struct hmm_mirror_range;
+
+/* A time-out that never ends; a fatal signal still ends the wait. */
+#define HMM_MIRROR_WAIT_FOREVER		UINT_MAX
+
+/* A time-out for those who have no better idea, milliseconds. */
+#define HMM_MIRROR_DEFAULT_TIMEOUT	1000U
+
+/**
+ * struct hmm_mirror_pass - what sync_start() leaves for sync_finish()
+ * @update: the invalidation, as the mm gave it
+ * @priv: two words for the driver; undefined before sync_start() wrote them
+ *
+ * One for each mirror and invalidation, in storage of the core.
+ */
+struct hmm_mirror_pass {
+	const struct mmu_notifier_range *update;
+	unsigned long priv[2];
+	/* private: */
+	struct hmm_mirror *mirror;
+};
+
+/*
+ * hmm_mirror_ops.flags: the mirror has device PTEs only inside its ranges, so it
+ * is called only for invalidations that intersect one of them.
+ */
+#define HMM_MIRROR_TRACKED_ONLY		BIT(0)
+
+/**
+ * struct hmm_mirror_ops - callbacks of a driver
+ * @sync_cpu_device_pagetables: the CPU page table is about to change. Remove all
+ *	device PTEs of [update->start, update->end) and return only when the device
+ *	cannot use them any more. The bounds are those of the mm: they can be
+ *	unaligned, and the end can be ULONG_MAX. Returns 0. If
+ *	mmu_notifier_range_blockable(update) is false it must not sleep, and returns
+ *	-EAGAIN if it would have to; any other error is a driver bug, warned about
+ *	once and otherwise ignored, as is any error in a blockable invalidation.
+ *	It runs inside reclaim: no GFP_KERNEL, no mmap_lock. It may be called by
+ *	several threads at once, and by the thread that is inside
+ *	hmm_mirror_range_fault() (a write fault that breaks COW).
+ * @release: the mm is dying. All ranges are invalid for ever. Remove every device
+ *	PTE and stop the device from using the address space: the pages are freed
+ *	after this returns. Called at most once, and never by
+ *	hmm_mirror_unregister(). Mandatory. Other callbacks can run at the same
+ *	time. Must not unregister the mirror.
+ * @sync_start: optional, instead of @sync_cpu_device_pagetables: the first of two
+ *	passes. All mirrors of the mm are started before the first is finished, so
+ *	that the TLB flushes of several devices overlap. Remove the device PTEs,
+ *	start the flush, return as above. After 0, and only then, @sync_finish
+ *	follows, in the same thread.
+ * @sync_finish: wait for the flush. In a non-blockable invalidation it must not
+ *	sleep either: let @sync_start return -EAGAIN if that cannot be done.
+ * @flags: 0 or %HMM_MIRROR_TRACKED_ONLY
+ */
+struct hmm_mirror_ops {
+	int (*sync_cpu_device_pagetables)(struct hmm_mirror *mirror,
+					  const struct mmu_notifier_range *update);
+	void (*release)(struct hmm_mirror *mirror);
+	int (*sync_start)(struct hmm_mirror *mirror,
+			  const struct mmu_notifier_range *update,
+			  struct hmm_mirror_pass *pass);
+	void (*sync_finish)(struct hmm_mirror *mirror,
+			    struct hmm_mirror_pass *pass);
+	unsigned int flags;
+};
+
+/**
+ * struct hmm_mirror - a device's view of one address space
+ * @ops: callbacks; set by the driver before registration
+ * @mm: the address space; set by registration. It stays readable until
+ *	hmm_mirror_unregister() (mm_count is held, mm_users is not).
+ *
+ * Embed it in a structure of the driver. It needs no zeroing, and can be
+ * registered again after it was unregistered.
+ */
+struct hmm_mirror {
+	const struct hmm_mirror_ops *ops;
+	struct mm_struct *mm;
+	/* private: */
+	struct hmm_mirror_mm *hmm;
+	struct list_head list;
+	unsigned long nr_ranges;
+};
+
+/**
+ * struct hmm_mirror_range - an address range of which a mirror tracks validity
+ * @start: first address, page aligned
+ * @end: first address behind it, page aligned; ULONG_MAX or
+ *	ULONG_MAX & PAGE_MASK means to the end of the address space
+ * @mirror: the mirror that it belongs to; set by registration, NULL once that
+ *	mirror is unregistered
+ *
+ * @start and @end are set by the driver before registration and not changed
+ * while registered. It needs no zeroing, and can be registered again after it was
+ * unregistered.
+ */
+struct hmm_mirror_range {
+	unsigned long start;
+	unsigned long end;
+	struct hmm_mirror *mirror;
+	/* private: see hmm_range.c */
+	struct hmm_mirror_mm *hmm;
+	struct rb_node rb;
+	unsigned long subtree_last;
+	unsigned long state;
+	unsigned long snapshot;
+};
+
+/**
+ * struct hmm_mirror_fault - what to read from the CPU page table
+ * @start: first address, page aligned, inside the range
+ * @end: first address behind it, page aligned, inside the range
+ * @pfns: one entry a page. In: HMM_PFN_REQ_* as far as @pfn_flags_mask lets them
+ *	count, for hmm_mirror_range_fault() only. Out: as of hmm_range_fault(),
+ *	see <linux/hmm.h>; undefined after an error.
+ * @default_flags: HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE asked for every page
+ * @pfn_flags_mask: which request flags of @pfns count
+ * @dev_private_owner: pages of device private memory of this owner are returned
+ *	as they are, others are migrated back; NULL if there are none
+ *
+ * It belongs to the caller: several threads can fault on one range at once, each
+ * with its own sequence and its own struct hmm_mirror_fault.
+ */
+struct hmm_mirror_fault {
+	unsigned long start;
+	unsigned long end;
+	unsigned long *pfns;
+	unsigned long default_flags;
+	unsigned long pfn_flags_mask;
+	void *dev_private_owner;
+};
+
+int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm);
+int hmm_mirror_attach(struct hmm_mirror *mirror, struct mm_struct *mm);
+void hmm_mirror_unregister(struct hmm_mirror *mirror);
+
+int hmm_mirror_range_register(struct hmm_mirror_range *range,
+			      struct hmm_mirror *mirror);
+void hmm_mirror_range_unregister(struct hmm_mirror_range *range);
+
+int hmm_mirror_range_begin(struct hmm_mirror_range *range, unsigned long *seq,
+			   unsigned int timeout_ms);
+
+/**
+ * hmm_mirror_range_retry() - has the range been invalidated since begin?
+ * @range: a registered range
+ * @seq: from hmm_mirror_range_begin()
+ *
+ * One load and a compare. The answer counts only under the driver's lock, the one
+ * that its callback takes to remove device PTEs; without that lock "false" may be
+ * outdated when the caller sees it, while "true" never is.
+ *
+ * Context: any; the driver's lock held.
+ * Return: true if what was read since begin must be thrown away: an invalidation
+ * that intersects the range has begun, or the mm has died, or the mirror is gone.
+ */
+static inline bool hmm_mirror_range_retry(const struct hmm_mirror_range *range,
+					  unsigned long seq)
+{
+	/* Pairs with WRITE_ONCE() in range_raise(); ordered by the driver's lock. */
+	return READ_ONCE(range->state) != seq;
+}
+
+bool hmm_mirror_range_wait_until_valid(struct hmm_mirror_range *range,
+				       unsigned int timeout_ms);
+
+/**
+ * hmm_mirror_range_valid() - the 2019 form of hmm_mirror_range_retry()
+ * @range: a registered range
+ *
+ * Exact, unlike in 2019: a start and an end that fell between the wait and this
+ * look are seen. For a range that one thread uses, since the sequence is kept in
+ * the range.
+ *
+ * Context: any; the driver's lock held.
+ * Return: true if no invalidation intersected the range since the last
+ * hmm_mirror_range_wait_until_valid() that returned true.
+ */
+static inline bool hmm_mirror_range_valid(const struct hmm_mirror_range *range)
+{
+	return !hmm_mirror_range_retry(range, range->snapshot);
+}
+
+int hmm_mirror_range_snapshot(struct hmm_mirror_range *range, unsigned long seq,
+			      struct hmm_mirror_fault *fault);
+int hmm_mirror_range_fault(struct hmm_mirror_range *range, unsigned long seq,
+			   struct hmm_mirror_fault *fault);
+
+/**
+ * typedef hmm_mirror_commit_fn - install device PTEs
+ * @range: the range
+ * @seq: the sequence that was taken before the pages were read
+ * @fault: the pages
+ * @arg: the driver's
+ *
+ * Takes the driver's lock and asks hmm_mirror_range_retry(): if true, unlocks and
+ * returns -EBUSY to go round again; if false, installs device PTEs, unlocks and
+ * returns 0. Any other value ends hmm_mirror_range_populate(), which returns it.
+ */
+typedef int (*hmm_mirror_commit_fn)(struct hmm_mirror_range *range,
+				    unsigned long seq,
+				    const struct hmm_mirror_fault *fault,
+				    void *arg);
+
+int hmm_mirror_range_populate(struct hmm_mirror_range *range,
+			      struct hmm_mirror_fault *fault,
+			      unsigned int timeout_ms,
+			      hmm_mirror_commit_fn commit, void *arg);
+
+struct hmm_mirror_range *hmm_mirror_range_first(struct hmm_mirror *mirror,
+						unsigned long start,
+						unsigned long end);
+struct hmm_mirror_range *hmm_mirror_range_next(struct hmm_mirror_range *range,
+					       unsigned long start,
+					       unsigned long end);
+
+/**
+ * hmm_mirror_for_each_range() - walk the ranges of a mirror that intersect
+ * @range: loop cursor, struct hmm_mirror_range *
+ * @mirror: the mirror
+ * @start: first address
+ * @end: first address behind; need not be aligned, ULONG_MAX is the end
+ *
+ * For use in a callback, with the bounds of the update. In ascending order of
+ * start. When the mm has died there are none.
+ *
+ * Context: any. The caller holds the lock under which it unregisters ranges of
+ * this mirror: a range must not go away between two steps.
+ */
+#define hmm_mirror_for_each_range(range, mirror, start, end)			\
+	for ((range) = hmm_mirror_range_first((mirror), (start), (end));	\
+	     (range); (range) = hmm_mirror_range_next((range), (start), (end)))
+
+bool hmm_mirror_update_is_own(const struct mmu_notifier_range *update,
+			      const void *owner);
+
+#endif /* HMM_MIRROR_H */

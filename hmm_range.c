@@ -1,0 +1,804 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hmm_mirror: ranges. Tracking of invalidations, validity, sequence, wait and
+ * population.
+ *
+ * All that is known about a range's validity is one word:
+ *
+ *	state = sequence | DIRTY
+ *
+ *  - The start of an invalidation takes a slot for it, and gives each range that it
+ *    intersects a new sequence, dirty.
+ *  - The end frees the slot, and wakes those who wait for that slot. It touches no
+ *    range: that nothing intersects a range any more is found by whoever asks.
+ *  - begin() of a clean range is one load. Of a dirty one: if no slot in flight
+ *    intersects it, it is clean again, and its sequence is good; else begin() sleeps
+ *    until one that does has ended, and looks again.
+ *  - A range is registered dirty, so nothing needs to be known about invalidations
+ *    that are in flight at that moment.
+ *  - retry() asks whether the word is another one than begin() returned.
+ *
+ * A sequence is given out once for each mm and never comes back, so a start and an
+ * end between two looks cannot hide. The death of the mm, or of the mirror, makes a
+ * range dirty for ever.
+ *
+ *
+ * The race that all this is about, where either side may come first:
+ *
+ *	fault side				mm side
+ *
+ *	begin(): seq = state
+ *						start: state = seq', dirty	(A)
+ *	reads CPU page table
+ *						callback:
+ *						  lock(driver)			(B)
+ *						  remove device PTEs
+ *						  unlock(driver)
+ *	lock(driver)						(C)
+ *	state == seq? install device PTEs
+ *	unlock(driver)
+ *						change CPU page table		(D)
+ *						end
+ *
+ *	[stale device PTEs after D: never]
+ *
+ * (A) is before (B) because of the order of the two subscriptions (hmm_mirror.c).
+ * If (C) comes before (B), the callback removes what was installed. If (B) comes
+ * before (C), the driver's lock carries (A) over to (C), and the fault side sees
+ * that the state has changed. It may also see that without (B), which is harmless.
+ *
+ * And where begin() comes after (A):
+ *
+ *	fault side				mm side
+ *
+ *						start: lock
+ *						  slot in flight
+ *						  state = seq', dirty
+ *						  unlock
+ *						change CPU page table
+ *						end: lock
+ *						  slot free
+ *						  unlock
+ *	begin(): state is dirty: lock
+ *	  no slot intersects
+ *	  state = seq', clean			(release)
+ *	  unlock
+ *	reads CPU page table
+ *						another thread's begin():
+ *						  state is clean		(acquire)
+ *						  reads CPU page table
+ *
+ *	[begin() returns seq' and an old CPU page table entry is read: never]
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/export.h>
+#include <linux/interval_tree_generic.h>
+#include <linux/jiffies.h>
+#include <linux/mm.h>
+#include <linux/oom.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+
+#include "internal.h"
+
+#define DIRTY		1UL
+#define SEQ_STEP	2UL
+
+/*
+ * Pages read under one hold of the mmap lock. Writers of the mmap lock wait that long
+ * at most, and a collision is noticed between two of them.
+ */
+#define CHUNK_SIZE	(512 * PAGE_SIZE)
+
+#define EXACT_SLOTS	(BIT_ULL(HMM_MIRROR_SLOT_SHARED) - 1)
+
+/* Somebody who is inside a wait. On his stack, and on hmm->waiters. */
+struct range_waiter {
+	struct list_head list;
+	const struct hmm_mirror_range *range;	/* NULL: it was unregistered */
+};
+
+/* ------------------------------------------------------------- interval tree */
+
+/* The last address; that of a range "to the end" is no address of user space. */
+static unsigned long last_of(unsigned long end)
+{
+	return end >= (ULONG_MAX & PAGE_MASK) ? ULONG_MAX - 1 : end - 1;
+}
+
+#define RANGE_START(range)	((range)->start)
+#define RANGE_LAST(range)	last_of((range)->end)
+
+INTERVAL_TREE_DEFINE(struct hmm_mirror_range, rb, unsigned long, subtree_last,
+		     RANGE_START, RANGE_LAST, static __maybe_unused, tree)
+
+static struct hmm_mirror_range *tree_first(struct hmm_mirror_mm *hmm,
+					   unsigned long start, unsigned long last)
+{
+	/* an empty interval intersects nothing; the tree does not know that */
+	return start <= last ? tree_iter_first(&hmm->ranges, start, last) : NULL;
+}
+
+/* --------------------------------------------------------------------- slots */
+
+static struct hmm_mirror_slot *slot_find(struct hmm_mirror_mm *hmm,
+					 const struct mmu_notifier_range *update)
+{
+	u64 used;
+
+	for (used = hmm->used & EXACT_SLOTS; used; used &= used - 1) {
+		struct hmm_mirror_slot *slot = &hmm->slot[__ffs64(used)];
+
+		if (slot->key == update)
+			return slot;
+	}
+	return NULL;
+}
+
+/* An invalidation in flight that intersects the range, if there is one. */
+static struct hmm_mirror_slot *slot_intersecting(struct hmm_mirror_mm *hmm,
+						 const struct hmm_mirror_range *range)
+{
+	u64 used;
+
+	for (used = hmm->used; used; used &= used - 1) {
+		struct hmm_mirror_slot *slot = &hmm->slot[__ffs64(used)];
+
+		if (slot->start <= last_of(range->end) && slot->last >= range->start)
+			return slot;
+	}
+	return NULL;
+}
+
+static void slot_wake(struct hmm_mirror_slot *slot)
+{
+	/* Waiters queue up under hmm->lock, which we hold: none is missed. */
+	if (waitqueue_active(&slot->waiters))
+		wake_up_all(&slot->waiters);
+}
+
+static void slots_wake_all(struct hmm_mirror_mm *hmm)
+{
+	int i;
+
+	for (i = 0; i < HMM_MIRROR_SLOTS; i++)
+		slot_wake(&hmm->slot[i]);
+}
+
+static void slot_take(struct hmm_mirror_mm *hmm,
+		      const struct mmu_notifier_range *update,
+		      unsigned long start, unsigned long last)
+{
+	struct hmm_mirror_slot *slot = slot_find(hmm, update);
+
+	if (unlikely(slot)) {
+		/*
+		 * In flight already: that one has lost its end, as the start of
+		 * mprotect() at address 0 does (change_pmd_range(), from 6.12 or so
+		 * change_pud_range()). Whoever waits for it looks again.
+		 */
+		slot_wake(slot);
+	} else if (likely(~hmm->used & EXACT_SLOTS)) {
+		unsigned int i = __ffs64(~hmm->used & EXACT_SLOTS);
+
+		hmm->used |= BIT_ULL(i);
+		slot = &hmm->slot[i];
+		slot->key = update;
+	} else {
+		hmm->used |= BIT_ULL(HMM_MIRROR_SLOT_SHARED);
+		hmm->shared++;
+		return;
+	}
+	slot->start = start;
+	slot->last = last;
+}
+
+static void slot_free(struct hmm_mirror_mm *hmm,
+		      const struct mmu_notifier_range *update)
+{
+	struct hmm_mirror_slot *slot = slot_find(hmm, update);
+
+	if (unlikely(!slot)) {
+		/*
+		 * One of those that share the last slot, or one that started before
+		 * we subscribed. The two cannot be told apart, and need not: nothing
+		 * is in flight while we subscribe (mm_take_all_locks()), so the
+		 * latter is only seen while nothing shares a slot.
+		 */
+		if (!hmm->shared || --hmm->shared)
+			return;
+		slot = &hmm->slot[HMM_MIRROR_SLOT_SHARED];
+	}
+	hmm->used &= ~BIT_ULL(slot - hmm->slot);
+	slot_wake(slot);
+}
+
+/* ------------------------------------------------------------------ tracking */
+
+void hmm_mirror_track_init(struct hmm_mirror_mm *hmm)
+{
+	int i;
+
+	spin_lock_init(&hmm->lock);
+	hmm->ranges = RB_ROOT_CACHED;
+	INIT_LIST_HEAD(&hmm->waiters);
+	for (i = 0; i < HMM_MIRROR_SLOTS; i++)
+		init_waitqueue_head(&hmm->slot[i].waiters);
+	hmm->slot[HMM_MIRROR_SLOT_SHARED].last = ULONG_MAX;
+}
+
+/* From here on, what was read under the old sequence is not committed any more. */
+static void range_raise(struct hmm_mirror_range *range, unsigned long seq)
+{
+	/* Pairs with READ_ONCE() in hmm_mirror_range_retry(). */
+	WRITE_ONCE(range->state, seq | DIRTY);
+}
+
+/*
+ * Slot and sequences change in one critical section, and with them a begin() that
+ * takes the lock: it comes before both, and its sequence is raised, or after both,
+ * and sees the slot.
+ */
+void hmm_mirror_track_start(struct hmm_mirror_mm *hmm,
+			    const struct mmu_notifier_range *update)
+{
+	unsigned long start = update->start, last = update->end - 1;
+	struct hmm_mirror_range *range;
+
+	if (unlikely(start >= update->end)) {
+		/* empty: counts, and intersects nothing, not even all of it */
+		start = ULONG_MAX;
+		last = 0;
+	}
+
+	spin_lock(&hmm->lock);
+	slot_take(hmm, update, start, last);
+	range = tree_first(hmm, start, last);
+	if (range)
+		hmm->seq += SEQ_STEP;
+	for (; range; range = tree_iter_next(range, start, last))
+		range_raise(range, hmm->seq);
+	spin_unlock(&hmm->lock);
+}
+
+void hmm_mirror_track_end(struct hmm_mirror_mm *hmm,
+			  const struct mmu_notifier_range *update)
+{
+	spin_lock(&hmm->lock);
+	slot_free(hmm, update);
+	spin_unlock(&hmm->lock);
+}
+
+/* The mm has died: nothing is valid any more, and nothing will be. */
+void hmm_mirror_track_release(struct hmm_mirror_mm *hmm)
+{
+	struct rb_node *rb;
+
+	spin_lock(&hmm->lock);
+	hmm->dead = true;
+	hmm->seq += SEQ_STEP;
+	for (rb = rb_first_cached(&hmm->ranges); rb; rb = rb_next(rb))
+		range_raise(rb_entry(rb, struct hmm_mirror_range, rb), hmm->seq);
+	slots_wake_all(hmm);
+	spin_unlock(&hmm->lock);
+}
+
+static void range_detach(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *range)
+{
+	tree_remove(range, &hmm->ranges);
+	range->mirror->nr_ranges--;
+	range->mirror = NULL;
+}
+
+/* The mirror is unregistered; with hmm->lock held. */
+void hmm_mirror_track_detach(struct hmm_mirror *mirror)
+{
+	struct hmm_mirror_mm *hmm = mirror->hmm;
+	struct rb_node *rb, *next;
+
+	lockdep_assert_held(&hmm->lock);
+	if (likely(!mirror->nr_ranges))
+		return;
+
+	hmm->seq += SEQ_STEP;
+	for (rb = rb_first_cached(&hmm->ranges); rb; rb = next) {
+		struct hmm_mirror_range *range;
+
+		range = rb_entry(rb, struct hmm_mirror_range, rb);
+		next = rb_next(rb);
+		if (range->mirror == mirror) {
+			range_raise(range, hmm->seq);
+			range_detach(hmm, range);
+		}
+	}
+	slots_wake_all(hmm);
+}
+
+/* Does the update intersect a range of this mirror, or all that it may have? */
+bool hmm_mirror_track_hits(const struct hmm_mirror *mirror,
+			   const struct mmu_notifier_range *update)
+{
+	struct hmm_mirror_mm *hmm = mirror->hmm;
+	struct hmm_mirror_range *range;
+
+	spin_lock(&hmm->lock);
+	range = tree_first(hmm, update->start, update->end - 1);
+	while (range && range->mirror != mirror)
+		range = tree_iter_next(range, update->start, update->end - 1);
+	spin_unlock(&hmm->lock);
+	return range;
+}
+
+/* -------------------------------------------------------------------- ranges */
+
+/**
+ * hmm_mirror_range_register() - start to track an address range
+ * @range: with start and end set
+ * @mirror: a registered mirror
+ *
+ * Never waits for the mm: a range that is registered while an invalidation of its
+ * addresses is in flight is simply not valid before that one has ended.
+ * Ranges may overlap, those of one mirror too.
+ *
+ * Context: any but a callback; does not sleep. Allowed under the driver's lock, and
+ * whatever the state of the mmap lock.
+ * Return: 0; -EINVAL if a pointer is missing, or if the bounds are not page aligned
+ * or enclose nothing; -ESRCH if the mm is dead or the mirror not registered.
+ */
+int hmm_mirror_range_register(struct hmm_mirror_range *range,
+			      struct hmm_mirror *mirror)
+{
+	struct hmm_mirror_mm *hmm;
+
+	if (!range || !mirror || range->start >= range->end ||
+	    !PAGE_ALIGNED(range->start) ||
+	    (!PAGE_ALIGNED(range->end) && range->end != ULONG_MAX))
+		return -EINVAL;
+
+	hmm = mirror->hmm;
+	if (!hmm)
+		return -ESRCH;
+
+	spin_lock(&hmm->lock);
+	if (hmm->dead) {
+		spin_unlock(&hmm->lock);
+		return -ESRCH;
+	}
+	range->mirror = mirror;
+	range->hmm = hmm;
+	range->snapshot = 0;	/* of nobody: sequences begin behind it */
+	hmm->seq += SEQ_STEP;
+	range_raise(range, hmm->seq);
+	tree_insert(range, &hmm->ranges);
+	mirror->nr_ranges++;
+	hmm->users++;
+	spin_unlock(&hmm->lock);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_range_register);
+
+/**
+ * hmm_mirror_range_unregister() - stop to track an address range
+ * @range: a registered range
+ *
+ * The driver has removed the device PTEs of the range, as far as no other range
+ * covers them, and nobody uses the range any more.
+ *
+ * Never waits for the mm. Before or after the death of the mm, and before, while or
+ * after the mirror is unregistered.
+ *
+ * Context: any but a callback; does not sleep. Allowed under the driver's lock, and
+ * whatever the state of the mmap lock.
+ */
+void hmm_mirror_range_unregister(struct hmm_mirror_range *range)
+{
+	struct hmm_mirror_mm *hmm = range->hmm;
+	bool last, waited_for = false;
+	struct range_waiter *w;
+
+	if (!hmm) {
+		WARN_ONCE(1, "hmm_mirror: %s() of a range that is not registered: call it once for each registration\n",
+			  __func__);
+		return;
+	}
+
+	spin_lock(&hmm->lock);
+	list_for_each_entry(w, &hmm->waiters, list) {
+		if (w->range == range) {
+			w->range = NULL;
+			waited_for = true;
+		}
+	}
+	if (unlikely(waited_for))
+		slots_wake_all(hmm);
+	if (range->mirror)
+		range_detach(hmm, range);
+	hmm->seq += SEQ_STEP;
+	range_raise(range, hmm->seq);
+	range->hmm = NULL;
+	last = hmm_mirror_mm_put(hmm);
+	spin_unlock(&hmm->lock);
+	if (last)
+		hmm_mirror_mm_free(hmm);
+
+	WARN_ONCE(waited_for, "hmm_mirror: %s() while somebody waits for the range: stop the faulting threads first\n",
+		  __func__);
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_range_unregister);
+
+static struct hmm_mirror_range *mirrors_own(struct hmm_mirror_range *range,
+					    const struct hmm_mirror *mirror,
+					    unsigned long start, unsigned long end)
+{
+	while (range && range->mirror != mirror)
+		range = tree_iter_next(range, start, end - 1);
+	return range;
+}
+
+/**
+ * hmm_mirror_range_first() - the first range of a mirror that intersects
+ * @mirror: the mirror
+ * @start: first address
+ * @end: first address behind
+ *
+ * Context: see hmm_mirror_for_each_range().
+ * Return: the range, or NULL.
+ */
+struct hmm_mirror_range *hmm_mirror_range_first(struct hmm_mirror *mirror,
+						unsigned long start,
+						unsigned long end)
+{
+	struct hmm_mirror_mm *hmm = mirror->hmm;
+	struct hmm_mirror_range *range;
+
+	spin_lock(&hmm->lock);
+	range = mirrors_own(tree_first(hmm, start, end - 1), mirror, start, end);
+	spin_unlock(&hmm->lock);
+	return range;
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_range_first);
+
+/**
+ * hmm_mirror_range_next() - the range behind one, of the same mirror
+ * @range: from hmm_mirror_range_first() or hmm_mirror_range_next()
+ * @start: first address
+ * @end: first address behind
+ *
+ * Context: see hmm_mirror_for_each_range().
+ * Return: the range, or NULL.
+ */
+struct hmm_mirror_range *hmm_mirror_range_next(struct hmm_mirror_range *range,
+					       unsigned long start,
+					       unsigned long end)
+{
+	struct hmm_mirror_mm *hmm = range->hmm;
+	const struct hmm_mirror *mirror = range->mirror;
+
+	spin_lock(&hmm->lock);
+	range = mirrors_own(tree_iter_next(range, start, end - 1), mirror, start, end);
+	spin_unlock(&hmm->lock);
+	return range;
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_range_next);
+
+/* --------------------------------------------------------------------- waits */
+
+static long timeout_jiffies(unsigned int timeout_ms)
+{
+	if (timeout_ms == HMM_MIRROR_WAIT_FOREVER)
+		return MAX_SCHEDULE_TIMEOUT;
+	return msecs_to_jiffies(timeout_ms);
+}
+
+/* For those who have read that the range is dirty, as it is after unregistering. */
+static bool is_registered(const struct hmm_mirror_range *range)
+{
+	WARN_ONCE(!range->hmm, "hmm_mirror: use of a range that is not registered: stop the faulting threads before hmm_mirror_range_unregister()\n");
+	return range->hmm;
+}
+
+/* Leaves what is left of the time-out. */
+static int range_wait(struct hmm_mirror_range *range, unsigned long *seq,
+		      long *timeout)
+{
+	struct hmm_mirror_mm *hmm = range->hmm;
+	struct range_waiter w = { .range = range };
+	struct hmm_mirror_slot *slot;
+	DEFINE_WAIT(entry);
+	int ret = 0;
+	bool last;
+
+	if (!is_registered(range))
+		return -ESRCH;
+
+	spin_lock(&hmm->lock);
+	hmm->users++;
+	list_add(&w.list, &hmm->waiters);
+	for (;;) {
+		if (!w.range || !range->mirror || hmm->dead) {
+			ret = -ESRCH;
+			break;
+		}
+		slot = slot_intersecting(hmm, range);
+		if (!slot) {
+			*seq = range->state & ~DIRTY;
+			/* Pairs with smp_load_acquire() in range_begin(). */
+			smp_store_release(&range->state, *seq);
+			break;
+		}
+		if (!*timeout) {
+			ret = -ETIME;
+			break;
+		}
+		if (fatal_signal_pending(current)) {
+			ret = -EINTR;
+			break;
+		}
+		prepare_to_wait(&slot->waiters, &entry, TASK_KILLABLE);
+		spin_unlock(&hmm->lock);
+		*timeout = schedule_timeout(*timeout);
+		finish_wait(&slot->waiters, &entry);
+		spin_lock(&hmm->lock);
+	}
+	list_del(&w.list);
+	last = hmm_mirror_mm_put(hmm);
+	spin_unlock(&hmm->lock);
+	if (last)
+		hmm_mirror_mm_free(hmm);
+	return ret;
+}
+
+static int range_begin(struct hmm_mirror_range *range, unsigned long *seq,
+		       long *timeout)
+{
+	/*
+	 * Pairs with smp_store_release() in range_wait(): what the mm changed before
+	 * the range became clean is seen by whoever reads the page table after this.
+	 */
+	unsigned long state = smp_load_acquire(&range->state);
+
+	if (*timeout)
+		hmm_mirror_might_wait();
+	if (likely(!(state & DIRTY))) {
+		*seq = state;
+		return 0;
+	}
+	return range_wait(range, seq, timeout);
+}
+
+/**
+ * hmm_mirror_range_begin() - wait until a range is valid, and take its sequence
+ * @range: a registered range
+ * @seq: set to the sequence, for hmm_mirror_range_retry(), if 0 is returned
+ * @timeout_ms: milliseconds; 0 does not wait, %HMM_MIRROR_WAIT_FOREVER has no end
+ *
+ * Several threads can do this on one range at once, each with its own sequence.
+ * Waits for invalidations that intersect the range, and for nothing else; for a valid
+ * range it is one load.
+ *
+ * Context: process context, may sleep. Neither the mmap lock nor a lock that a
+ * callback takes may be held. With a @timeout_ms of 0: any context.
+ * Return: 0; -ETIME if the range did not become valid in time; -EINTR on a fatal
+ * signal; -ESRCH if the mm is dead or the mirror unregistered.
+ */
+int hmm_mirror_range_begin(struct hmm_mirror_range *range, unsigned long *seq,
+			   unsigned int timeout_ms)
+{
+	long timeout = timeout_jiffies(timeout_ms);
+
+	return range_begin(range, seq, &timeout);
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_range_begin);
+
+/**
+ * hmm_mirror_range_wait_until_valid() - the 2019 form of hmm_mirror_range_begin()
+ * @range: a registered range
+ * @timeout_ms: as of hmm_mirror_range_begin()
+ *
+ * Keeps the sequence in the range, for hmm_mirror_range_valid(), and is therefore
+ * for a range that one thread uses.
+ *
+ * Context: as of hmm_mirror_range_begin().
+ * Return: true if the range is valid; false after a time-out, on a fatal signal, or
+ * if the mm is dead.
+ */
+bool hmm_mirror_range_wait_until_valid(struct hmm_mirror_range *range,
+				       unsigned int timeout_ms)
+{
+	return !hmm_mirror_range_begin(range, &range->snapshot, timeout_ms);
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_range_wait_until_valid);
+
+/* ---------------------------------------------------------------- population */
+
+static bool fault_is_valid(const struct hmm_mirror_range *range,
+			   const struct hmm_mirror_fault *fault)
+{
+	return fault->pfns && fault->start < fault->end &&
+	       PAGE_ALIGNED(fault->start) && PAGE_ALIGNED(fault->end) &&
+	       fault->start >= range->start &&
+	       last_of(fault->end) <= last_of(range->end);
+}
+
+static int read_chunk(struct mm_struct *mm, struct hmm_range *args)
+{
+	int ret;
+
+	if (mmap_read_lock_killable(mm))
+		return -EINTR;
+	/*
+	 * The OOM reaper has emptied it: what would be faulted in is not what was
+	 * there. That begins behind this check are invalidations, and collide.
+	 */
+	if (check_stable_address_space(mm))
+		ret = -ESRCH;
+	else
+		ret = hmm_range_fault(args);
+	mmap_read_unlock(mm);
+	return ret;
+}
+
+/*
+ * hmm_range_fault() wants an mmu_interval_notifier, of which it reads only the mm and
+ * the sequence. It gets one that no list knows and whose sequence stands still; the
+ * range's own is checked here.
+ */
+static int range_read(struct hmm_mirror_range *range, unsigned long seq,
+		      struct hmm_mirror_fault *fault, unsigned long default_flags,
+		      unsigned long pfn_flags_mask)
+{
+	struct mmu_interval_notifier stub = {};
+	struct hmm_range args = {
+		.notifier		= &stub,
+		.default_flags		= default_flags,
+		.pfn_flags_mask		= pfn_flags_mask,
+		.dev_private_owner	= fault->dev_private_owner,
+	};
+	unsigned long addr, next, i;
+	struct mm_struct *mm;
+	int ret = 0;
+
+	if (!fault_is_valid(range, fault))
+		return -EINVAL;
+	if (!is_registered(range))
+		return -ESRCH;
+
+	might_sleep();
+	mm = range->hmm->mm;
+	if (!mmget_not_zero(mm))
+		return -ESRCH;
+	stub.mm = mm;
+
+	for (addr = fault->start; !ret && addr < fault->end; addr = next) {
+		next = min(ALIGN_DOWN(addr, CHUNK_SIZE) + CHUNK_SIZE, fault->end);
+		args.start = addr;
+		args.end = next;
+		args.hmm_pfns = fault->pfns + ((addr - fault->start) >> PAGE_SHIFT);
+		/* from 7.2 on some bits pass through to the output */
+		for (i = 0; i < (next - addr) >> PAGE_SHIFT; i++)
+			args.hmm_pfns[i] &= pfn_flags_mask &
+					    (HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE);
+
+		ret = read_chunk(mm, &args);
+		/*
+		 * An error that was found while the page table changed is no more
+		 * true than a page.
+		 */
+		if (ret != -EINTR && ret != -ESRCH && hmm_mirror_range_retry(range, seq))
+			ret = -EBUSY;
+		if (!ret && fatal_signal_pending(current))
+			ret = -EINTR;
+	}
+
+	/* not mmput(): the last one would run exit and ->release right here */
+	mmput_async(mm);
+	return ret;
+}
+
+/**
+ * hmm_mirror_range_snapshot() - read CPU page table entries as they are
+ * @range: a registered range
+ * @seq: from hmm_mirror_range_begin()
+ * @fault: what to read; default_flags, pfn_flags_mask and the input in pfns are
+ *	ignored
+ *
+ * Faults nothing in. What is absent, read-only or an error may stop being so without
+ * an invalidation: nobody is told about none->present or read-only->writable.
+ *
+ * Context: process context, sleeps, takes mm_users and the mmap lock. Neither that
+ * nor the driver's lock may be held.
+ * Return: 0; -EBUSY if the range was invalidated since @seq: begin again; -EINTR on a
+ * fatal signal; -ESRCH if the mm is dead or was emptied by the OOM reaper; -EINVAL if
+ * @fault is unaligned, empty, not inside @range, or has no pfns; other errors as of
+ * hmm_range_fault().
+ */
+int hmm_mirror_range_snapshot(struct hmm_mirror_range *range, unsigned long seq,
+			      struct hmm_mirror_fault *fault)
+{
+	return range_read(range, seq, fault, 0, 0);
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_range_snapshot);
+
+/**
+ * hmm_mirror_range_fault() - read CPU page table entries, faulting in what is asked for
+ * @range: a registered range
+ * @seq: from hmm_mirror_range_begin()
+ * @fault: what to read and to fault in
+ *
+ * Large ranges are read in pieces, the mmap lock is dropped in between. 0 says that
+ * no invalidation began so far; it is hmm_mirror_range_retry() under the driver's lock
+ * that decides.
+ *
+ * Context: process context, sleeps, takes mm_users and the mmap lock. Neither that
+ * nor the driver's lock may be held. The driver's own callback can run inside.
+ * Return: 0; -EBUSY if the range was invalidated since @seq: begin again, with the
+ * requests in pfns set anew; -EFAULT if there is no page and can be none; -EPERM if
+ * the mapping does not allow the access; -ENOMEM; -EHWPOISON; -EINTR, -ESRCH and
+ * -EINVAL as of hmm_mirror_range_snapshot().
+ */
+int hmm_mirror_range_fault(struct hmm_mirror_range *range, unsigned long seq,
+			   struct hmm_mirror_fault *fault)
+{
+	return range_read(range, seq, fault, fault->default_flags,
+			  fault->pfn_flags_mask);
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_range_fault);
+
+/* What is left of a time-out that began at a time. */
+static long timeout_left(long timeout, unsigned long since)
+{
+	if (timeout == MAX_SCHEDULE_TIMEOUT)
+		return timeout;
+	return max(timeout - (long)(jiffies - since), 0L);
+}
+
+/**
+ * hmm_mirror_range_populate() - begin, fault and commit until it worked
+ * @range: a registered range
+ * @fault: what to read and to fault in, by default_flags; requests by page would not
+ *	outlive the first collision, so pfn_flags_mask must be 0
+ * @timeout_ms: for all of it, in milliseconds: 0 tries once without waiting,
+ *	%HMM_MIRROR_WAIT_FOREVER has no end
+ * @commit: installs device PTEs, see &typedef hmm_mirror_commit_fn
+ * @arg: for @commit
+ *
+ * A page fault that is under way is not interrupted when the time is over.
+ *
+ * Context: as of hmm_mirror_range_begin() and hmm_mirror_range_fault().
+ * Return: what @commit returned, if that is not -EBUSY; -ETIME when the time is over;
+ * other errors as of hmm_mirror_range_begin() and hmm_mirror_range_fault(), -EBUSY not
+ * among them; -EINVAL also if @commit is missing.
+ */
+int hmm_mirror_range_populate(struct hmm_mirror_range *range,
+			      struct hmm_mirror_fault *fault,
+			      unsigned int timeout_ms,
+			      hmm_mirror_commit_fn commit, void *arg)
+{
+	long timeout = timeout_jiffies(timeout_ms);
+	unsigned long since = jiffies;
+	unsigned long seq;
+	long left;
+	int ret;
+
+	if (!commit || fault->pfn_flags_mask)
+		return -EINVAL;
+
+	do {
+		left = timeout_left(timeout, since);
+		ret = range_begin(range, &seq, &left);
+		if (ret)
+			return ret;
+		ret = hmm_mirror_range_fault(range, seq, fault);
+		if (!ret)
+			ret = commit(range, seq, fault, arg);
+		if (ret != -EBUSY)
+			return ret;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	} while (timeout_left(timeout, since));
+
+	return -ETIME;
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_range_populate);
