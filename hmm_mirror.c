@@ -252,12 +252,15 @@ static bool ops_are_valid(const struct hmm_mirror_ops *ops)
  * Return: 0; -EINVAL if a pointer is missing, if the ops have no release, both or
  * neither of sync_cpu_device_pagetables and sync_start, only one of sync_start and
  * sync_finish, or an unknown flag, or if the mmap lock is not held for writing;
- * -ESRCH if @mm is dead; -ENOMEM; -EINTR on a signal.
+ * -ESRCH if @mm is dead; -EEXIST if @mirror is registered with @mm already; -ENOMEM;
+ * -EINTR on a signal.
  */
 int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm)
 {
+	struct hmm_mirror *other;
 	struct hmm_mirror_mm *hmm;
 	struct mmu_notifier *mn;
+	bool twice = false;
 
 	if (!mirror || !mm || !ops_are_valid(mirror->ops))
 		return -EINVAL;
@@ -278,13 +281,23 @@ int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm)
 		return PTR_ERR(mn);
 
 	hmm = container_of(mn, struct hmm_mirror_mm, count);
-	mirror->mm = mm;
-	mirror->hmm = hmm;
-	mirror->nr_ranges = 0;
 	spin_lock(&hmm->lock);
-	list_add_tail_rcu(&mirror->list, &hmm->mirrors);
+	list_for_each_entry(other, &hmm->mirrors, list)
+		twice |= other == mirror;
+	if (!twice) {
+		mirror->mm = mm;
+		mirror->hmm = hmm;
+		mirror->nr_ranges = 0;
+		list_add_tail_rcu(&mirror->list, &hmm->mirrors);
+	}
 	spin_unlock(&hmm->lock);
-	return 0;
+	if (!twice)
+		return 0;
+
+	mmu_notifier_put(mn);
+	WARN_ONCE(1, "hmm_mirror: %s() of a mirror that is registered already: unregister it first\n",
+		  __func__);
+	return -EEXIST;
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_register);
 

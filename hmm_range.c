@@ -174,9 +174,8 @@ static void slot_take(struct hmm_mirror_mm *hmm,
 
 	if (unlikely(slot)) {
 		/*
-		 * In flight already: that one has lost its end, as the start of
-		 * mprotect() at address 0 does (change_pmd_range(), from 6.12 or so
-		 * change_pud_range()). Whoever waits for it looks again.
+		 * In flight already: that one has lost its end. Whoever waits for it
+		 * looks again.
 		 */
 		slot_wake(slot);
 	} else if (likely(~hmm->used & EXACT_SLOTS)) {
@@ -192,6 +191,11 @@ static void slot_take(struct hmm_mirror_mm *hmm,
 	}
 	slot->start = start;
 	slot->last = last;
+	/*
+	 * A change of protection that begins at address 0 forgets to call end
+	 * (change_pmd_range(), in newer kernels change_pud_range()).
+	 */
+	slot->endless = update->event == MMU_NOTIFY_PROTECTION_VMA && !update->start;
 }
 
 static void slot_free(struct hmm_mirror_mm *hmm,
@@ -212,6 +216,30 @@ static void slot_free(struct hmm_mirror_mm *hmm,
 	}
 	hmm->used &= ~BIT_ULL(slot - hmm->slot);
 	slot_wake(slot);
+}
+
+/*
+ * The end of an endless one: whoever changes protections holds the mmap lock meanwhile,
+ * so while we hold it for writing, all that are in flight have in fact ended.
+ */
+static int slots_free_endless(struct hmm_mirror_mm *hmm)
+{
+	u64 used;
+
+	if (mmap_write_lock_killable(hmm->mm))
+		return -EINTR;
+	spin_lock(&hmm->lock);
+	for (used = hmm->used & EXACT_SLOTS; used; used &= used - 1) {
+		struct hmm_mirror_slot *slot = &hmm->slot[__ffs64(used)];
+
+		if (slot->endless) {
+			hmm->used &= ~BIT_ULL(slot - hmm->slot);
+			slot_wake(slot);
+		}
+	}
+	spin_unlock(&hmm->lock);
+	mmap_write_unlock(hmm->mm);
+	return 0;
 }
 
 /* ------------------------------------------------------------------ tracking */
@@ -531,9 +559,15 @@ static int range_wait(struct hmm_mirror_range *range, unsigned long *seq,
 			ret = -ETIME;
 			break;
 		}
-		if (fatal_signal_pending(current)) {
+		if (ret || fatal_signal_pending(current)) {
 			ret = -EINTR;
 			break;
+		}
+		if (unlikely(slot->endless)) {
+			spin_unlock(&hmm->lock);
+			ret = slots_free_endless(hmm);
+			spin_lock(&hmm->lock);
+			continue;
 		}
 		prepare_to_wait(&slot->waiters, &entry, TASK_KILLABLE);
 		spin_unlock(&hmm->lock);

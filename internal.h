@@ -25,6 +25,7 @@ struct hmm_mirror_slot {
 	 */
 	const struct mmu_notifier_range *key;
 	unsigned long start, last;
+	bool endless;		/* the mm will not call its end */
 	wait_queue_head_t waiters;
 };
 
