@@ -160,9 +160,9 @@ struct hmm_mirror {
  * @mirror: the mirror that it belongs to; set by registration, NULL once that
  *	mirror is unregistered
  *
- * @start and @end are set by the driver before registration and not changed
- * while registered. It needs no zeroing, and can be registered again after it was
- * unregistered.
+ * @start and @end are set by the driver before registration; later only by
+ * hmm_mirror_range_resize() and hmm_mirror_range_split(). It needs no zeroing, and
+ * can be registered again after it was unregistered.
  */
 struct hmm_mirror_range {
 	unsigned long start;
@@ -207,6 +207,13 @@ void hmm_mirror_unregister(struct hmm_mirror *mirror);
 int hmm_mirror_range_register(struct hmm_mirror_range *range,
 			      struct hmm_mirror *mirror);
 void hmm_mirror_range_unregister(struct hmm_mirror_range *range);
+int hmm_mirror_range_resize(struct hmm_mirror_range *range, unsigned long start,
+			    unsigned long end);
+int hmm_mirror_range_split(struct hmm_mirror_range *range, unsigned long at,
+			   struct hmm_mirror_range *tail);
+struct hmm_mirror_range *
+hmm_mirror_range_lookup(struct hmm_mirror *mirror, unsigned long addr,
+			bool (*get)(struct hmm_mirror_range *range));
 
 int hmm_mirror_range_begin(struct hmm_mirror_range *range, unsigned long *seq,
 			   unsigned int timeout_ms);

@@ -360,6 +360,39 @@ bool hmm_mirror_track_hits(const struct hmm_mirror *mirror,
 
 /* -------------------------------------------------------------------- ranges */
 
+/* Else the driver has forgotten who still uses it; unregistering left it dirty. */
+static bool is_registered(const struct hmm_mirror_range *range)
+{
+	WARN_ONCE(!range->hmm, "hmm_mirror: use of a range that is not registered: stop the faulting threads before hmm_mirror_range_unregister()\n");
+	return range->hmm;
+}
+
+static bool bounds_are_valid(unsigned long start, unsigned long end)
+{
+	return start < end && PAGE_ALIGNED(start) &&
+	       (PAGE_ALIGNED(end) || end == ULONG_MAX);
+}
+
+/* Under a new sequence: begin() finds out whether it is valid. */
+static void range_insert(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *range)
+{
+	hmm->seq += SEQ_STEP;
+	range_raise(range, hmm->seq);
+	tree_insert(range, &hmm->ranges);
+}
+
+/* A range of a mirror, not in the tree yet. */
+static void range_attach(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *range,
+			 struct hmm_mirror *mirror)
+{
+	range->mirror = mirror;
+	range->hmm = hmm;
+	range->snapshot = 0;	/* of nobody: sequences begin behind it */
+	range_insert(hmm, range);
+	mirror->nr_ranges++;
+	hmm->users++;
+}
+
 /**
  * hmm_mirror_range_register() - start to track an address range
  * @range: with start and end set
@@ -378,10 +411,9 @@ int hmm_mirror_range_register(struct hmm_mirror_range *range,
 			      struct hmm_mirror *mirror)
 {
 	struct hmm_mirror_mm *hmm;
+	int ret = 0;
 
-	if (!range || !mirror || range->start >= range->end ||
-	    !PAGE_ALIGNED(range->start) ||
-	    (!PAGE_ALIGNED(range->end) && range->end != ULONG_MAX))
+	if (!range || !mirror || !bounds_are_valid(range->start, range->end))
 		return -EINVAL;
 
 	hmm = mirror->hmm;
@@ -389,20 +421,12 @@ int hmm_mirror_range_register(struct hmm_mirror_range *range,
 		return -ESRCH;
 
 	spin_lock(&hmm->lock);
-	if (hmm->dead) {
-		spin_unlock(&hmm->lock);
-		return -ESRCH;
-	}
-	range->mirror = mirror;
-	range->hmm = hmm;
-	range->snapshot = 0;	/* of nobody: sequences begin behind it */
-	hmm->seq += SEQ_STEP;
-	range_raise(range, hmm->seq);
-	tree_insert(range, &hmm->ranges);
-	mirror->nr_ranges++;
-	hmm->users++;
+	if (hmm->dead)
+		ret = -ESRCH;
+	else
+		range_attach(hmm, range, mirror);
 	spin_unlock(&hmm->lock);
-	return 0;
+	return ret;
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_register);
 
@@ -454,6 +478,94 @@ void hmm_mirror_range_unregister(struct hmm_mirror_range *range)
 		  __func__);
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_unregister);
+
+/*
+ * Bounds have changed: what was begun with the old ones collides, and who waits may be
+ * waiting for the wrong invalidation.
+ */
+static void range_rebound(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *range,
+			  unsigned long start, unsigned long end)
+{
+	tree_remove(range, &hmm->ranges);
+	range->start = start;
+	range->end = end;
+	range_insert(hmm, range);
+	if (!list_empty(&hmm->waiters))
+		slots_wake_all(hmm);
+}
+
+/**
+ * hmm_mirror_range_resize() - change the bounds of a range
+ * @range: a registered range
+ * @start: first address
+ * @end: first address behind, as in &struct hmm_mirror_range
+ *
+ * Addresses that stay inside are tracked all the time. The sequence moves: a fault that
+ * is under way collides and is done again with the new bounds. The driver has removed
+ * the device PTEs that are not inside any more.
+ *
+ * Context: any but a callback; does not sleep. Nobody else changes the range.
+ * Return: 0; -EINVAL if the bounds are not page aligned or enclose nothing; -ESRCH if
+ * the mm is dead or the mirror unregistered. After an error nothing has changed.
+ */
+int hmm_mirror_range_resize(struct hmm_mirror_range *range, unsigned long start,
+			    unsigned long end)
+{
+	struct hmm_mirror_mm *hmm = range->hmm;
+	int ret = 0;
+
+	if (!bounds_are_valid(start, end))
+		return -EINVAL;
+	if (!is_registered(range))
+		return -ESRCH;
+
+	spin_lock(&hmm->lock);
+	if (hmm->dead || !range->mirror)
+		ret = -ESRCH;
+	else
+		range_rebound(hmm, range, start, end);
+	spin_unlock(&hmm->lock);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_range_resize);
+
+/**
+ * hmm_mirror_range_split() - cut a range in two
+ * @range: a registered range; keeps what is below @at
+ * @at: where, page aligned
+ * @tail: not registered; gets what is above
+ *
+ * For a partial unmap, for example. Every address is tracked all the time, and both
+ * sequences are new. Device PTEs can stay.
+ *
+ * Context: any but a callback; does not sleep. Nobody else changes the range.
+ * Return: 0; -EINVAL if @at is not page aligned or not strictly inside; -ESRCH if the
+ * mm is dead or the mirror unregistered. After an error nothing has changed.
+ */
+int hmm_mirror_range_split(struct hmm_mirror_range *range, unsigned long at,
+			   struct hmm_mirror_range *tail)
+{
+	struct hmm_mirror_mm *hmm = range->hmm;
+	int ret = 0;
+
+	if (!tail || !PAGE_ALIGNED(at) || at <= range->start || at >= range->end)
+		return -EINVAL;
+	if (!is_registered(range))
+		return -ESRCH;
+
+	spin_lock(&hmm->lock);
+	if (hmm->dead || !range->mirror) {
+		ret = -ESRCH;
+	} else {
+		tail->start = at;
+		tail->end = range->end;
+		range_attach(hmm, tail, range->mirror);
+		range_rebound(hmm, range, range->start, at);
+	}
+	spin_unlock(&hmm->lock);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_range_split);
 
 static struct hmm_mirror_range *mirrors_own(struct hmm_mirror_range *range,
 					    const struct hmm_mirror *mirror,
@@ -510,6 +622,39 @@ struct hmm_mirror_range *hmm_mirror_range_next(struct hmm_mirror_range *range,
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_next);
 
+/**
+ * hmm_mirror_range_lookup() - the range of a mirror at an address
+ * @mirror: the mirror
+ * @addr: any address
+ * @get: takes a reference to the driver's structure around a range, such as
+ *	kref_get_unless_zero(), and returns whether it got one; or NULL
+ *
+ * A range has no references of its own. @get runs where the range cannot be
+ * unregistered, so a driver whose last reference unregisters and then frees needs no
+ * lock of its own around this. Without @get the caller holds the lock under which it
+ * unregisters ranges.
+ *
+ * Context: any, does not sleep; nor does @get, which must not call hmm_mirror.
+ * Return: a range that contains @addr; NULL if there is none, or if @get said no. If
+ * ranges overlap, it is the first that has a reference to give.
+ */
+struct hmm_mirror_range *
+hmm_mirror_range_lookup(struct hmm_mirror *mirror, unsigned long addr,
+			bool (*get)(struct hmm_mirror_range *range))
+{
+	struct hmm_mirror_mm *hmm = mirror->hmm;
+	struct hmm_mirror_range *range;
+
+	spin_lock(&hmm->lock);
+	for (range = tree_first(hmm, addr, addr); range;
+	     range = tree_iter_next(range, addr, addr))
+		if (range->mirror == mirror && (!get || get(range)))
+			break;
+	spin_unlock(&hmm->lock);
+	return range;
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_range_lookup);
+
 /* --------------------------------------------------------------------- waits */
 
 static long timeout_jiffies(unsigned int timeout_ms)
@@ -517,13 +662,6 @@ static long timeout_jiffies(unsigned int timeout_ms)
 	if (timeout_ms == HMM_MIRROR_WAIT_FOREVER)
 		return MAX_SCHEDULE_TIMEOUT;
 	return msecs_to_jiffies(timeout_ms);
-}
-
-/* For those who have read that the range is dirty, as it is after unregistering. */
-static bool is_registered(const struct hmm_mirror_range *range)
-{
-	WARN_ONCE(!range->hmm, "hmm_mirror: use of a range that is not registered: stop the faulting threads before hmm_mirror_range_unregister()\n");
-	return range->hmm;
 }
 
 /* Leaves what is left of the time-out. */
@@ -655,20 +793,51 @@ static bool fault_is_valid(const struct hmm_mirror_range *range,
 	       last_of(fault->end) <= last_of(range->end);
 }
 
+/*
+ * hmm_range_fault() never drops the mmap lock, which is all that some faults would need:
+ * userfaultfd, for one. Whether it was that, or an error, is seen by doing the fault in
+ * the way that may drop it, and reading again.
+ */
+static int fault_unlocked(struct mm_struct *mm, const struct hmm_range *args)
+{
+	const unsigned long *pfn = args->hmm_pfns;
+	unsigned long addr;
+	bool unlocked;
+	int ret = 0;
+
+	for (addr = args->start; !ret && addr < args->end; addr += PAGE_SIZE) {
+		unsigned long req = (*pfn++ & args->pfn_flags_mask) | args->default_flags;
+
+		if (req & HMM_PFN_REQ_FAULT)
+			ret = fixup_user_fault(mm, addr, req & HMM_PFN_REQ_WRITE ?
+					       FAULT_FLAG_WRITE : 0, &unlocked);
+	}
+	return ret;
+}
+
+static int read_stable(struct mm_struct *mm, struct hmm_range *args)
+{
+	/*
+	 * The OOM reaper has emptied it: what would be faulted in is not what was
+	 * there. What it does after this check are invalidations, and collide.
+	 */
+	if (check_stable_address_space(mm))
+		return -ESRCH;
+	return hmm_range_fault(args);
+}
+
 static int read_chunk(struct mm_struct *mm, struct hmm_range *args)
 {
 	int ret;
 
 	if (mmap_read_lock_killable(mm))
 		return -EINTR;
-	/*
-	 * The OOM reaper has emptied it: what would be faulted in is not what was
-	 * there. That begins behind this check are invalidations, and collide.
-	 */
-	if (check_stable_address_space(mm))
-		ret = -ESRCH;
-	else
-		ret = hmm_range_fault(args);
+	ret = read_stable(mm, args);
+	if (ret == -EFAULT) {
+		ret = fault_unlocked(mm, args);
+		if (ret != -EINTR)
+			ret = read_stable(mm, args);
+	}
 	mmap_read_unlock(mm);
 	return ret;
 }
