@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Verbs for people; "make help" lists them. What is built from what stands in
+# Kbuild, which kbuild prefers to this file.
+
+KVER ?= $(shell uname -r)
+KDIR ?= /lib/modules/$(KVER)/build
+
+kbuild := $(MAKE) -C $(KDIR) M=$(CURDIR)
+rig    := tests/rig
+
+# $(call has,SYMBOL): the kernel at KDIR is configured with it.
+has    = grep -qsx $(1)=y $(KDIR)/.config $(KDIR)/include/config/auto.conf
+# $(call refuse,SENTENCE)
+refuse = { echo "error: $(1)." >&2; exit 1; }
+
+modules: kernel
+	$(kbuild) modules
+
+kernel:
+	@test -d $(KDIR) || \
+	$(call refuse,$(KDIR) does not exist: install the headers of the kernel (Debian: linux-headers-$(KVER)) or set KDIR=)
+	@test -f $(KDIR)/Makefile && grep -qs . $(KDIR)/.config $(KDIR)/include/config/auto.conf || \
+	$(call refuse,$(KDIR) has neither kernel headers nor a configured kernel)
+	@$(call has,CONFIG_64BIT) || \
+	$(call refuse,$(KDIR) is a 32-bit kernel and hmm_mirror needs 64 bits)
+	@$(call has,CONFIG_MMU_NOTIFIER) || \
+	$(call refuse,$(KDIR) is a kernel without CONFIG_MMU_NOTIFIER: hmm_mirror cannot learn of changes to memory maps there)
+	@$(call has,CONFIG_HMM_MIRROR) || \
+	$(call refuse,$(KDIR) is a kernel without CONFIG_HMM_MIRROR: hmm_mirror cannot read page tables there)
+
+# DESTDIR stages files for a package, whose installation runs depmod then. Kernel
+# headers come without the key that their kernel was signed with.
+install: modules
+	$(kbuild) INSTALL_MOD_PATH=$(DESTDIR)$(INSTALL_MOD_PATH) \
+		$(if $(wildcard $(KDIR)/certs/signing_key.pem),,CONFIG_MODULE_SIG_ALL=) modules_install
+ifeq ($(DESTDIR),)
+	depmod $(if $(INSTALL_MOD_PATH),-b $(INSTALL_MOD_PATH)) $$($(MAKE) -s -C $(KDIR) kernelrelease)
+endif
+
+# Without kbuild, so that it works when KDIR has gone.
+clean:
+	find . -name .git -prune -o \( -name '*.o' -o -name '*.ko' -o -name '*.mod' \
+		-o -name '*.mod.c' -o -name '.*.cmd' -o -name '.*.d' -o -name .module-common.o \
+		-o -name modules.order -o -name Module.symvers \) -exec rm -f {} +
+	rm -f samples/hmm_gpu_demo
+
+# Static: it also runs in a virtual machine that has no C library.
+samples/hmm_gpu_demo: samples/hmm_gpu_demo.c $(wildcard samples/*.h)
+	$(or $(HOSTCC),cc) -O2 -g -Wall -Wextra -pthread -static -I. $(CFLAGS) -o $@ $< $(LDFLAGS)
+
+demo:
+	@$(rig)/demo.sh
+
+check:
+	@$(rig)/check.sh static kunit vm
+
+static kunit vm:
+	@$(rig)/check.sh $@
+
+help:
+	@echo 'make            build the modules for the running kernel, or for KVER= or KDIR='
+	@echo 'make install    build and install them (DESTDIR=, INSTALL_MOD_PATH=)'
+	@echo 'make clean      remove what was built here'
+	@echo 'make demo       see it work, in a virtual machine (KERNEL=6.12, 6.1 or 5.10)'
+	@echo 'make check      all tests, which are:'
+	@echo 'make static     compiler warnings, sparse, checkpatch, kernel-doc'
+	@echo 'make kunit      KUnit on User Mode Linux with lockdep (UML=7.3, 7.2 or 6.12)'
+	@echo 'make vm         tests in a virtual machine (KERNEL=6.12, 6.1 or 5.10)'
+	@echo
+	@echo 'The last five get Debian packages that they lack, and keep kernels in'
+	@echo '$${XDG_CACHE_HOME:-~/.cache}/hmm_mirror, which can be deleted at any time.'
+
+.PHONY: modules kernel install clean demo check static kunit vm help

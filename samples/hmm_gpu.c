@@ -1,0 +1,913 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hmm_gpu: a GPU made of software. A driver to start from.
+ *
+ *	struct gpu		a device: /dev/hmm_gpu, and an engine that executes
+ *				one command after another
+ *	struct gpu_space	an open file: the address space of the process that
+ *				opened it, as the device sees it
+ *	struct gpu_job		a command, from ioctl() to its end
+ *
+ * From top to bottom: device page table, invalidation (the mm side), page fault (the
+ * device side), engine, files, module.
+ *
+ * The device maps a page by a device PTE, which holds no reference to the page: the
+ * page is the process's for as long as no invalidation has removed the PTE. What
+ * makes that safe is gpu_space.lock. All that matters happens under it:
+ *
+ *  - gpu_sync_start() removes device PTEs, before the mm takes the pages away;
+ *  - gpu_fault_pages() installs them, if no invalidation came in between;
+ *  - the engine uses them. Hardware would not take a lock, but has a TLB instead,
+ *    which must be flushed after PTEs are removed; that here takes tlb_flush_us.
+ *
+ * Lock order:
+ *
+ *	mmap lock, and all that the mm holds while it invalidates
+ *	  waits of hmm_mirror: range_begin(), unregister()
+ *	    gpu_space.lock
+ *	      xa_lock
+ *
+ * Invalidations happen inside reclaim, too. So with gpu_space.lock held nothing is
+ * allocated with GFP_KERNEL, no user memory is touched, and nothing waits for the mm.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/completion.h>
+#include <linux/delay.h>
+#include <linux/fs.h>
+#include <linux/jiffies.h>
+#include <linux/kref.h>
+#include <linux/ktime.h>
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/overflow.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include "hmm_mirror.h"
+#include "hmm_gpu.h"
+
+#define GPU_MAX		8
+
+/* A range is tracked as a whole: large ones are few, small ones collide less. */
+#define RANGE_SIZE	(2UL << 20)
+/* The memory of the device for page tables is not endless. */
+#define RANGES_MAX	1024
+
+/* Pages that one device page fault maps at most. */
+#define FAULT_PAGES	16
+
+/* A device TLB flush this short is worth spinning for. */
+#define FLUSH_SPIN_NS	(50 * NSEC_PER_USEC)
+
+static unsigned int nr_gpus = 1;
+module_param_named(gpus, nr_gpus, uint, 0444);
+MODULE_PARM_DESC(gpus, "Number of GPUs, 1 to 8 (default 1)");
+
+static int set_up_to_a_second(const char *val, const struct kernel_param *kp)
+{
+	return param_set_uint_minmax(val, kp, 0, USEC_PER_SEC);
+}
+
+static const struct kernel_param_ops up_to_a_second = {
+	.set = set_up_to_a_second,
+	.get = param_get_uint,
+};
+
+static unsigned int tlb_flush_us;
+module_param_cb(tlb_flush_us, &up_to_a_second, &tlb_flush_us, 0644);
+MODULE_PARM_DESC(tlb_flush_us, "Duration of a TLB flush in microseconds, 0 to 1000000 (default 0)");
+
+static unsigned int dma_map_us;
+module_param_cb(dma_map_us, &up_to_a_second, &dma_map_us, 0644);
+MODULE_PARM_DESC(dma_map_us, "Duration of mapping pages for DMA in microseconds, 0 to 1000000 (default 0)");
+
+static bool two_pass = true;
+module_param(two_pass, bool, 0644);
+MODULE_PARM_DESC(two_pass, "Let the TLB flushes of several GPUs overlap; for files opened from now on (default Y)");
+
+static unsigned int fault_timeout_ms = 10000;
+module_param(fault_timeout_ms, uint, 0644);
+MODULE_PARM_DESC(fault_timeout_ms, "Give up a device page fault after this many milliseconds (default 10000)");
+
+struct gpu {
+	struct miscdevice misc;
+	char name[20];
+	struct workqueue_struct *engine;
+};
+
+/**
+ * struct gpu_space - an open file
+ * @ref: of the file, and of each job that has not ended
+ * @gpu: the device
+ * @mirror: what hmm_mirror knows
+ * @ranges: struct hmm_mirror_range by address / RANGE_SIZE; all device PTEs are inside
+ *	one. Used by the engine only, so it needs no lock.
+ * @nr_ranges: number of @ranges
+ * @lock: the driver's lock, see top
+ * @ptes: the device page table: struct page by address / PAGE_SIZE, tagged with
+ *	PTE_WRITE if the device may write. Changed under @lock.
+ * @counter: enum hmm_gpu_counter
+ */
+struct gpu_space {
+	struct kref ref;
+	struct gpu *gpu;
+	struct hmm_mirror mirror;
+	struct xarray ranges;
+	unsigned int nr_ranges;
+	struct mutex lock;	/* see above */
+	struct xarray ptes;
+	atomic64_t counter[HMM_GPU_NR_COUNTERS];
+};
+
+#define PTE_READ	0UL
+#define PTE_WRITE	1UL
+
+/**
+ * struct gpu_job - a command, from ioctl() to its end
+ * @ref: of ioctl(), which can be killed, and of the engine
+ * @work: for the engine
+ * @done: the engine has finished
+ * @cancelled: nobody waits any more
+ * @space: the address space
+ * @cmd: in and out
+ * @ret: 0 or an error
+ */
+struct gpu_job {
+	struct kref ref;
+	struct work_struct work;
+	struct completion done;
+	bool cancelled;
+	struct gpu_space *space;
+	struct hmm_gpu_cmd cmd;
+	int ret;
+};
+
+static void gpu_count(struct gpu_space *space, enum hmm_gpu_counter i, u64 n)
+{
+	atomic64_add(n, &space->counter[i]);
+}
+
+/* --------------------------------------------------------- device page table */
+
+/*
+ * A store under the lock must not allocate. This makes room, before the lock is
+ * taken, and after range_begin(): only an invalidation can undo it by removing the
+ * PTE that it found there, and then range_retry() will be true.
+ */
+static int gpu_reserve(struct gpu_space *space, const struct hmm_mirror_fault *fault)
+{
+	unsigned long addr;
+	int ret = 0;
+
+	for (addr = fault->start; !ret && addr < fault->end; addr += PAGE_SIZE)
+		ret = xa_reserve(&space->ptes, addr >> PAGE_SHIFT, GFP_KERNEL);
+	return ret;
+}
+
+static int gpu_install(struct gpu_space *space, const struct hmm_mirror_fault *fault)
+{
+	unsigned long addr, word, pfn, i = 0;
+	struct page *page;
+	int ret = 0;
+
+	lockdep_assert_held(&space->lock);
+
+	for (addr = fault->start; !ret && addr < fault->end; addr += PAGE_SIZE) {
+		pfn = fault->pfns[i++];
+		page = hmm_pfn_to_page(pfn);
+
+		/*
+		 * Hardware has no such limit: a GPU made of software needs the
+		 * kernel's mapping of the page, which memfd_secret() memory has not.
+		 */
+		if (copy_from_kernel_nofault(&word, page_address(page), sizeof(word)))
+			return -EFAULT;
+
+		ret = xa_err(xa_store(&space->ptes, addr >> PAGE_SHIFT,
+				      xa_tag_pointer(page, pfn & HMM_PFN_WRITE ?
+						     PTE_WRITE : PTE_READ),
+				      GFP_NOWAIT));
+		if (!ret)
+			gpu_count(space, HMM_GPU_PTES_INSTALLED, 1);
+	}
+	return ret;
+}
+
+/* Removes the device PTEs of [start, end). */
+static void gpu_zap(struct gpu_space *space, unsigned long start, unsigned long end)
+{
+	unsigned long index;
+	void *pte;
+
+	lockdep_assert_held(&space->lock);
+
+	xa_for_each_range(&space->ptes, index, pte, start >> PAGE_SHIFT,
+			  (end - 1) >> PAGE_SHIFT) {
+		xa_erase(&space->ptes, index);
+		gpu_count(space, HMM_GPU_PTES_REMOVED, 1);
+	}
+}
+
+/*
+ * Where the device finds the words at an address; NULL: device page fault.
+ *
+ * A page that the device writes is dirty. Without its page lock that may only be said
+ * while the page cannot be truncated: truncation, and also whoever cleans the page,
+ * first invalidates, and so has to wait for our lock.
+ */
+static u64 *gpu_translate(struct gpu_space *space, unsigned long addr, bool write)
+{
+	void *pte = xa_load(&space->ptes, addr >> PAGE_SHIFT);
+	struct page *page = xa_untag_pointer(pte);
+
+	lockdep_assert_held(&space->lock);
+
+	if (!pte || (write && xa_pointer_tag(pte) != PTE_WRITE))
+		return NULL;
+	if (write)
+		set_page_dirty(page);
+	/* Always mapped: hmm_mirror is for 64-bit kernels, which have no highmem. */
+	return page_address(page) + offset_in_page(addr);
+}
+
+/* -------------------------------------------------------- invalidation (mm side) */
+
+/*
+ * First pass: remove PTEs and start the TLB flush. It is due even if there was no
+ * PTE: another thread may have removed it, whose flush has not finished.
+ */
+static int gpu_sync_start(struct hmm_mirror *mirror,
+			  const struct mmu_notifier_range *update,
+			  struct hmm_mirror_pass *pass)
+{
+	struct gpu_space *space = container_of(mirror, struct gpu_space, mirror);
+	u64 flush_ns = (u64)READ_ONCE(tlb_flush_us) * NSEC_PER_USEC;
+
+	if (mmu_notifier_range_blockable(update)) {
+		mutex_lock(&space->lock);
+	} else if (flush_ns > FLUSH_SPIN_NS || !mutex_trylock(&space->lock)) {
+		/* All or nothing: no PTE has been removed yet. */
+		gpu_count(space, HMM_GPU_NONBLOCK_FAILURES, 1);
+		return -EAGAIN;
+	}
+	gpu_count(space, HMM_GPU_INVALIDATIONS, 1);
+	gpu_zap(space, update->start, update->end);
+	pass->priv[0] = ktime_get_ns() + flush_ns;
+	mutex_unlock(&space->lock);
+	return 0;
+}
+
+/* Second pass: wait for the flush. */
+static void gpu_sync_finish(struct hmm_mirror *mirror, struct hmm_mirror_pass *pass)
+{
+	s64 left = pass->priv[0] - ktime_get_ns();
+
+	if (left <= 0)
+		return;
+	if (mmu_notifier_range_blockable(pass->update))
+		fsleep(DIV_ROUND_UP(left, NSEC_PER_USEC));
+	else
+		udelay(DIV_ROUND_UP(left, NSEC_PER_USEC));
+}
+
+/* Both in one, for a device that nobody shares the address space with. */
+static int gpu_sync(struct hmm_mirror *mirror, const struct mmu_notifier_range *update)
+{
+	struct hmm_mirror_pass pass = { .update = update };
+	int ret;
+
+	ret = gpu_sync_start(mirror, update, &pass);
+	if (!ret)
+		gpu_sync_finish(mirror, &pass);
+	return ret;
+}
+
+/*
+ * The mm dies. From here on range_begin() fails and range_retry() is true: no PTE comes
+ * back, and jobs end with -ESRCH.
+ */
+static void gpu_release(struct hmm_mirror *mirror)
+{
+	struct gpu_space *space = container_of(mirror, struct gpu_space, mirror);
+
+	mutex_lock(&space->lock);
+	gpu_zap(space, 0, ULONG_MAX);
+	mutex_unlock(&space->lock);
+}
+
+static const struct hmm_mirror_ops gpu_one_pass_ops = {
+	.sync_cpu_device_pagetables = gpu_sync,
+	.release = gpu_release,
+	.flags = HMM_MIRROR_TRACKED_ONLY,
+};
+
+static const struct hmm_mirror_ops gpu_two_pass_ops = {
+	.sync_start = gpu_sync_start,
+	.sync_finish = gpu_sync_finish,
+	.release = gpu_release,
+	.flags = HMM_MIRROR_TRACKED_ONLY,
+};
+
+/* --------------------------------------------------- page fault (device side) */
+
+static void gpu_drop_ranges(struct gpu_space *space)
+{
+	struct hmm_mirror_range *range;
+	unsigned long index;
+
+	/*
+	 * PTEs first, since nobody tells us about changes where no range is; and in one
+	 * hold of the lock, under which the device is. Hardware: flush the TLB between.
+	 */
+	mutex_lock(&space->lock);
+	xa_destroy(&space->ptes);
+	xa_for_each(&space->ranges, index, range) {
+		hmm_mirror_range_unregister(range);
+		kfree(range);
+	}
+	mutex_unlock(&space->lock);
+
+	xa_destroy(&space->ranges);
+	space->nr_ranges = 0;
+}
+
+static struct hmm_mirror_range *gpu_range(struct gpu_space *space, unsigned long addr)
+{
+	unsigned long index = addr / RANGE_SIZE;
+	struct hmm_mirror_range *range;
+	int ret;
+
+	range = xa_load(&space->ranges, index);
+	if (range)
+		return range;
+
+	if (space->nr_ranges == RANGES_MAX)
+		gpu_drop_ranges(space);
+
+	range = kmalloc(sizeof(*range), GFP_KERNEL);
+	if (!range)
+		return ERR_PTR(-ENOMEM);
+
+	range->start = index * RANGE_SIZE;
+	range->end = range->start + RANGE_SIZE;
+	ret = hmm_mirror_range_register(range, &space->mirror);
+	if (ret)
+		goto err_free;
+
+	ret = xa_insert(&space->ranges, index, range, GFP_KERNEL);
+	if (ret)
+		goto err_unregister;
+
+	space->nr_ranges++;
+	return range;
+
+err_unregister:
+	hmm_mirror_range_unregister(range);
+err_free:
+	kfree(range);
+	return ERR_PTR(ret);
+}
+
+/* hmm_mirror_range_begin(), and how long it took: a driver would simply call that. */
+static int gpu_begin(struct gpu_space *space, struct hmm_mirror_range *range,
+		     unsigned long *seq, unsigned long deadline)
+{
+	long left = deadline - jiffies;
+	u64 ns;
+	int ret;
+
+	if (left <= 0)
+		return -ETIME;
+
+	ret = hmm_mirror_range_begin(range, seq, 0);
+	if (ret != -ETIME)
+		return ret;
+
+	ns = ktime_get_ns();
+	ret = hmm_mirror_range_begin(range, seq, jiffies_to_msecs(left));
+	ns = ktime_get_ns() - ns;
+	gpu_count(space, HMM_GPU_WAITS, 1);
+	gpu_count(space, HMM_GPU_WAIT_NS, ns);
+	if (ns > atomic64_read(&space->counter[HMM_GPU_MAX_WAIT_NS]))
+		atomic64_set(&space->counter[HMM_GPU_MAX_WAIT_NS], ns);
+	return ret;
+}
+
+/*
+ * The collision-retry loop. hmm_mirror_range_populate() has it ready-made, see
+ * gpu_verify(); here it is in full.
+ */
+static int gpu_fault_pages(struct gpu_job *job, struct hmm_mirror_range *range,
+			   struct hmm_mirror_fault *fault, unsigned long deadline)
+{
+	struct gpu_space *space = job->space;
+	unsigned long seq;
+	int ret;
+
+	for (;;) {
+		if (READ_ONCE(job->cancelled))
+			return -EINTR;
+
+		ret = gpu_begin(space, range, &seq, deadline);
+		if (ret)
+			return ret;
+
+		ret = gpu_reserve(space, fault);
+		if (ret)
+			return ret;
+
+		ret = hmm_mirror_range_fault(range, seq, fault);
+		if (ret && ret != -EBUSY)
+			return ret;
+
+		if (!ret) {
+			/* Here a driver maps the pages for DMA, which takes its time. */
+			fsleep(READ_ONCE(dma_map_us));
+
+			mutex_lock(&space->lock);
+			if (!hmm_mirror_range_retry(range, seq))
+				break;
+			mutex_unlock(&space->lock);
+			gpu_count(space, HMM_GPU_COLLISIONS, 1);
+		}
+		gpu_count(space, HMM_GPU_RETRIES, 1);
+		cond_resched();
+	}
+
+	ret = gpu_install(space, fault);
+	mutex_unlock(&space->lock);
+	return ret;
+}
+
+/* The device could not access [addr, addr + len). Maps the first pages of that. */
+static int gpu_fault(struct gpu_job *job, unsigned long addr, unsigned long len,
+		     bool write, unsigned long deadline)
+{
+	struct gpu_space *space = job->space;
+	unsigned long pfns[FAULT_PAGES];
+	struct hmm_mirror_fault fault = {
+		.start = addr & PAGE_MASK,
+		.pfns = pfns,
+		.default_flags = HMM_PFN_REQ_FAULT | (write ? HMM_PFN_REQ_WRITE : 0),
+	};
+	struct hmm_mirror_range *range;
+	int ret;
+
+	gpu_count(space, HMM_GPU_FAULTS, 1);
+
+	range = gpu_range(space, addr);
+	if (IS_ERR(range)) {
+		ret = PTR_ERR(range);
+		goto out;
+	}
+	fault.end = min3(PAGE_ALIGN(addr + len), range->end,
+			 fault.start + FAULT_PAGES * PAGE_SIZE);
+
+	ret = gpu_fault_pages(job, range, &fault, deadline);
+	if ((ret == -EFAULT || ret == -EPERM) && fault.end - fault.start > PAGE_SIZE) {
+		/* Perhaps only a neighbour has no memory, whose turn may never come. */
+		fault.end = fault.start + PAGE_SIZE;
+		ret = gpu_fault_pages(job, range, &fault, deadline);
+	}
+out:
+	if (ret == -ETIME)
+		gpu_count(space, HMM_GPU_TIMEOUTS, 1);
+	if (ret)
+		job->cmd.fault_addr = addr;
+	return ret;
+}
+
+/*
+ * For tests: are the device PTEs those of the CPU? An example for the ready-made loop as
+ * well: without a request to fault anything in, it reads what is there.
+ */
+static int gpu_verify_commit(struct hmm_mirror_range *range, unsigned long seq,
+			     const struct hmm_mirror_fault *fault, void *arg)
+{
+	struct gpu_job *job = arg;
+	struct gpu_space *space = job->space;
+	unsigned long addr, pfn, i = 0;
+	u64 nr = 0;
+	void *pte;
+	int ret = 0;
+
+	mutex_lock(&space->lock);
+	if (hmm_mirror_range_retry(range, seq)) {
+		mutex_unlock(&space->lock);
+		return -EBUSY;
+	}
+	for (addr = fault->start; addr < fault->end; addr += PAGE_SIZE) {
+		pfn = fault->pfns[i++];
+		pte = xa_load(&space->ptes, addr >> PAGE_SHIFT);
+		if (!pte)
+			continue;
+		nr++;
+		/*
+		 * munmap() takes the mapping away before it invalidates. So that there
+		 * is none does not yet make the PTE stale.
+		 */
+		if (pfn & HMM_PFN_ERROR)
+			continue;
+		if (!(pfn & HMM_PFN_VALID) ||
+		    hmm_pfn_to_page(pfn) != xa_untag_pointer(pte) ||
+		    (xa_pointer_tag(pte) == PTE_WRITE && !(pfn & HMM_PFN_WRITE))) {
+			job->cmd.fault_addr = addr;
+			ret = -EUCLEAN;
+			break;
+		}
+	}
+	mutex_unlock(&space->lock);
+	job->cmd.result += nr;
+	return ret;
+}
+
+static int gpu_verify(struct gpu_job *job)
+{
+	unsigned long first = job->cmd.addr & PAGE_MASK;
+	unsigned long end = PAGE_ALIGN(job->cmd.addr + job->cmd.len);
+	unsigned long pfns[FAULT_PAGES];
+	struct hmm_mirror_fault fault = { .pfns = pfns };
+	struct hmm_mirror_range *range;
+	unsigned long index;
+	int ret;
+
+	xa_for_each_range(&job->space->ranges, index, range, first / RANGE_SIZE,
+			  (end - 1) / RANGE_SIZE) {
+		fault.end = max(first, range->start);
+		do {
+			if (READ_ONCE(job->cancelled))
+				return -EINTR;
+			fault.start = fault.end;
+			fault.end = min3(end, range->end,
+					 fault.start + FAULT_PAGES * PAGE_SIZE);
+			ret = hmm_mirror_range_populate(range, &fault,
+							READ_ONCE(fault_timeout_ms),
+							gpu_verify_commit, job);
+			if (ret)
+				return ret;
+		} while (fault.end < min(end, range->end));
+	}
+	return 0;
+}
+
+/* -------------------------------------------------------------------- engine */
+
+static const struct {
+	bool src, value, write;
+} gpu_ops[HMM_GPU_NR_OPS] = {
+	[HMM_GPU_FILL]		= { .value = true, .write = true },
+	[HMM_GPU_COPY]		= { .src = true, .write = true },
+	[HMM_GPU_COMPARE]	= { .src = true },
+	[HMM_GPU_ATOMIC_ADD]	= { .value = true, .write = true },
+	[HMM_GPU_CHECKSUM]	= { },
+	[HMM_GPU_VERIFY]	= { },
+};
+
+/* Returns how many of the words were executed. */
+static size_t gpu_execute(struct hmm_gpu_cmd *cmd, u64 *dst, const u64 *src, size_t words)
+{
+	size_t i;
+
+	for (i = 0; i < words; i++) {
+		switch (cmd->op) {
+		case HMM_GPU_FILL:
+			WRITE_ONCE(dst[i], cmd->value);
+			break;
+		case HMM_GPU_COPY:
+			WRITE_ONCE(dst[i], READ_ONCE(src[i]));
+			break;
+		case HMM_GPU_COMPARE:
+			if (READ_ONCE(dst[i]) != READ_ONCE(src[i]))
+				return i;
+			break;
+		case HMM_GPU_ATOMIC_ADD:
+			atomic64_add(cmd->value, (atomic64_t *)&dst[i]);
+			break;
+		case HMM_GPU_CHECKSUM:
+			cmd->result += READ_ONCE(dst[i]);
+			break;
+		}
+	}
+	return words;
+}
+
+/* One step: @len bytes, which are in one page, and so are those of @src. */
+static int gpu_step(struct gpu_job *job, unsigned long len)
+{
+	unsigned long deadline = jiffies + msecs_to_jiffies(READ_ONCE(fault_timeout_ms));
+	struct gpu_space *space = job->space;
+	struct hmm_gpu_cmd *cmd = &job->cmd;
+	unsigned long addr = cmd->addr + cmd->done;
+	unsigned long src_addr = cmd->src + cmd->done;
+	unsigned long left = cmd->len - cmd->done;
+	bool write = gpu_ops[cmd->op].write;
+	u64 *dst, *src;
+	int ret;
+
+	do {
+		mutex_lock(&space->lock);
+		dst = gpu_translate(space, addr, write);
+		src = gpu_ops[cmd->op].src ? gpu_translate(space, src_addr, false) : dst;
+		if (dst && src)
+			cmd->done += 8 * gpu_execute(cmd, dst, src, len / 8);
+		mutex_unlock(&space->lock);
+
+		if (dst && src)
+			return 0;
+		if (!dst)
+			ret = gpu_fault(job, addr, left, write, deadline);
+		else
+			ret = gpu_fault(job, src_addr, left, false, deadline);
+	} while (!ret);
+
+	return ret;
+}
+
+static int gpu_run(struct gpu_job *job)
+{
+	struct hmm_gpu_cmd *cmd = &job->cmd;
+	unsigned long before, len;
+	int ret;
+
+	if (cmd->op == HMM_GPU_VERIFY)
+		return gpu_verify(job);
+
+	while (cmd->done < cmd->len) {
+		if (READ_ONCE(job->cancelled))
+			return -EINTR;
+
+		before = cmd->done;
+		len = min_t(unsigned long, cmd->len - before,
+			    PAGE_SIZE - offset_in_page(cmd->addr + before));
+		if (gpu_ops[cmd->op].src)
+			len = min(len, PAGE_SIZE - offset_in_page(cmd->src + before));
+
+		ret = gpu_step(job, len);
+		if (ret)
+			return ret;
+		if (cmd->done < before + len)
+			break;
+		cond_resched();
+	}
+	if (cmd->op == HMM_GPU_COMPARE)
+		cmd->result = cmd->done;
+	return 0;
+}
+
+static void gpu_space_free(struct kref *ref)
+{
+	struct gpu_space *space = container_of(ref, struct gpu_space, ref);
+
+	/* first, so that no callback runs any more */
+	hmm_mirror_unregister(&space->mirror);
+	gpu_drop_ranges(space);
+	mutex_destroy(&space->lock);
+	kfree(space);
+}
+
+static void gpu_job_free(struct kref *ref)
+{
+	struct gpu_job *job = container_of(ref, struct gpu_job, ref);
+
+	kref_put(&job->space->ref, gpu_space_free);
+	kfree(job);
+}
+
+static void gpu_work(struct work_struct *work)
+{
+	struct gpu_job *job = container_of(work, struct gpu_job, work);
+
+	job->ret = gpu_run(job);
+	gpu_count(job->space, HMM_GPU_COMMANDS, 1);
+	complete(&job->done);
+	kref_put(&job->ref, gpu_job_free);
+}
+
+/* --------------------------------------------------------------------- files */
+
+static int gpu_open(struct inode *inode, struct file *file)
+{
+	struct gpu *gpu = container_of(file->private_data, struct gpu, misc);
+	struct gpu_space *space;
+	int ret;
+
+	space = kzalloc(sizeof(*space), GFP_KERNEL_ACCOUNT);
+	if (!space)
+		return -ENOMEM;
+
+	kref_init(&space->ref);
+	space->gpu = gpu;
+	xa_init(&space->ranges);
+	mutex_init(&space->lock);
+	xa_init(&space->ptes);
+	space->mirror.ops = READ_ONCE(two_pass) ? &gpu_two_pass_ops : &gpu_one_pass_ops;
+
+	ret = hmm_mirror_attach(&space->mirror, current->mm);
+	if (ret)
+		goto err_free;
+
+	file->private_data = space;
+	return 0;
+
+err_free:
+	mutex_destroy(&space->lock);
+	kfree(space);
+	return ret;
+}
+
+/*
+ * Jobs of a process that was killed may still be on their way. They hold the address
+ * space, and end at the next page.
+ */
+static int gpu_close(struct inode *inode, struct file *file)
+{
+	struct gpu_space *space = file->private_data;
+
+	kref_put(&space->ref, gpu_space_free);
+	return 0;
+}
+
+static int gpu_check_cmd(const struct gpu_space *space, const struct hmm_gpu_cmd *cmd)
+{
+	u64 task_size = space->mirror.mm->task_size;
+	u64 end, src_end;
+
+	if (cmd->op >= HMM_GPU_NR_OPS || cmd->flags || !cmd->len ||
+	    (!gpu_ops[cmd->op].src && cmd->src) ||
+	    (!gpu_ops[cmd->op].value && cmd->value))
+		return -EINVAL;
+	if ((cmd->addr | cmd->src | cmd->len) % 8)
+		return -EINVAL;
+	if (check_add_overflow(cmd->addr, cmd->len, &end) ||
+	    check_add_overflow(cmd->src, cmd->len, &src_end))
+		return -EINVAL;
+	if (cmd->op == HMM_GPU_COPY && cmd->addr < src_end && cmd->src < end)
+		return -EINVAL;
+	if (end > task_size || (gpu_ops[cmd->op].src && src_end > task_size))
+		return -EFAULT;
+	return 0;
+}
+
+static long gpu_ioctl_run(struct gpu_space *space, struct hmm_gpu_cmd __user *arg)
+{
+	struct gpu_job *job;
+	long ret;
+
+	job = kzalloc(sizeof(*job), GFP_KERNEL_ACCOUNT);
+	if (!job)
+		return -ENOMEM;
+
+	ret = -EFAULT;
+	if (copy_from_user(&job->cmd, arg, sizeof(job->cmd)))
+		goto err_free;
+	ret = gpu_check_cmd(space, &job->cmd);
+	if (ret)
+		goto err_free;
+
+	job->cmd.result = 0;
+	job->cmd.done = 0;
+	job->cmd.fault_addr = 0;
+	kref_get(&space->ref);
+	job->space = space;
+	init_completion(&job->done);
+	INIT_WORK(&job->work, gpu_work);
+	kref_init(&job->ref);
+
+	kref_get(&job->ref);
+	queue_work(space->gpu->engine, &job->work);
+	if (wait_for_completion_killable(&job->done)) {
+		WRITE_ONCE(job->cancelled, true);
+		ret = -EINTR;
+	} else {
+		ret = job->ret;
+		if (copy_to_user(arg, &job->cmd, sizeof(job->cmd)))
+			ret = -EFAULT;
+	}
+	kref_put(&job->ref, gpu_job_free);
+	return ret;
+
+err_free:
+	kfree(job);
+	return ret;
+}
+
+static long gpu_ioctl_stats(struct gpu_space *space, struct hmm_gpu_stats __user *arg)
+{
+	struct hmm_gpu_stats stats;
+	int i;
+
+	if (copy_from_user(&stats, arg, sizeof(stats)))
+		return -EFAULT;
+	if ((stats.flags & ~HMM_GPU_STATS_RESET) || stats.reserved)
+		return -EINVAL;
+
+	for (i = 0; i < HMM_GPU_NR_COUNTERS; i++) {
+		if (stats.flags & HMM_GPU_STATS_RESET)
+			stats.counter[i] = atomic64_xchg(&space->counter[i], 0);
+		else
+			stats.counter[i] = atomic64_read(&space->counter[i]);
+	}
+	return copy_to_user(arg, &stats, sizeof(stats)) ? -EFAULT : 0;
+}
+
+static long gpu_ioctl(struct file *file, unsigned int nr, unsigned long arg)
+{
+	switch (nr) {
+	case HMM_GPU_RUN:
+		return gpu_ioctl_run(file->private_data, (void __user *)arg);
+	case HMM_GPU_STATS:
+		return gpu_ioctl_stats(file->private_data, (void __user *)arg);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static const struct file_operations gpu_fops = {
+	.owner = THIS_MODULE,
+	.open = gpu_open,
+	.release = gpu_close,
+	.unlocked_ioctl = gpu_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+};
+
+/* -------------------------------------------------------------------- module */
+
+static struct gpu gpus[GPU_MAX];
+
+static int gpu_add(struct gpu *gpu, unsigned int i)
+{
+	int ret;
+
+	if (i)
+		snprintf(gpu->name, sizeof(gpu->name), "hmm_gpu%u", i);
+	else
+		snprintf(gpu->name, sizeof(gpu->name), "hmm_gpu");
+
+	/* Nothing in reclaim waits for the engine, which itself faults pages in. */
+	gpu->engine = alloc_ordered_workqueue("%s", 0, gpu->name);
+	if (!gpu->engine)
+		return -ENOMEM;
+
+	gpu->misc.minor = MISC_DYNAMIC_MINOR;
+	gpu->misc.name = gpu->name;
+	gpu->misc.fops = &gpu_fops;
+	gpu->misc.mode = 0666;
+	ret = misc_register(&gpu->misc);
+	if (ret)
+		goto err_engine;
+	return 0;
+
+err_engine:
+	destroy_workqueue(gpu->engine);
+	return ret;
+}
+
+static void gpu_remove(struct gpu *gpu)
+{
+	misc_deregister(&gpu->misc);
+	/* All files are closed, but the last jobs of killed processes may still run. */
+	destroy_workqueue(gpu->engine);
+}
+
+static int __init gpu_init(void)
+{
+	unsigned int i;
+	int ret;
+
+	if (nr_gpus < 1 || nr_gpus > GPU_MAX) {
+		pr_err("gpus=%u: must be 1 to %u\n", nr_gpus, GPU_MAX);
+		return -EINVAL;
+	}
+	for (i = 0; i < nr_gpus; i++) {
+		ret = gpu_add(&gpus[i], i);
+		if (ret)
+			goto err_remove;
+	}
+	return 0;
+
+err_remove:
+	while (i--)
+		gpu_remove(&gpus[i]);
+	return ret;
+}
+
+static void __exit gpu_exit(void)
+{
+	unsigned int i = nr_gpus;
+
+	while (i--)
+		gpu_remove(&gpus[i]);
+}
+
+module_init(gpu_init);
+module_exit(gpu_exit);
+
+MODULE_DESCRIPTION("A GPU made of software, on hmm_mirror");
+MODULE_AUTHOR("hmm_mirror developers");
+MODULE_LICENSE("GPL");
+MODULE_VERSION(HMM_MIRROR_VERSION);
