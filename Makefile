@@ -53,10 +53,16 @@ demo:
 	@$(rig)/demo.sh
 
 check:
-	@$(rig)/check.sh static kunit vm
+	@$(rig)/check.sh static series kunit kunit-6.12 vm
 
-static kunit vm:
+static series kunit vm mutants:
 	@$(rig)/check.sh $@
+
+# make patches LINUX=tree
+PATCHES ?= patches
+patches:
+	@$(if $(LINUX),,$(call refuse,say for which kernel tree: make patches LINUX=))
+	@$(rig)/patches.sh $(LINUX) $(PATCHES)
 
 help:
 	@echo 'make            build the modules for the running kernel, or for KVER= or KDIR='
@@ -66,9 +72,13 @@ help:
 	@echo 'make check      all tests, which are:'
 	@echo 'make static     compiler warnings, sparse, checkpatch, kernel-doc'
 	@echo 'make kunit      KUnit on User Mode Linux with lockdep (UML=7.3, 7.2 or 6.12)'
+	@echo 'make series     the patches of "make patches", on the trees in the cache'
 	@echo 'make vm         tests in a virtual machine (KERNEL=6.12, 6.1 or 5.10)'
 	@echo
-	@echo 'The last five get Debian packages that they lack, and keep kernels in'
+	@echo 'make mutants    break the core on purpose, and see that a test notices'
+	@echo 'make patches    a series for "git am", for the kernel tree LINUX=, to PATCHES='
+	@echo
+	@echo 'Demo and tests get Debian packages that they lack, and keep kernels in'
 	@echo '$${XDG_CACHE_HOME:-~/.cache}/hmm_mirror, which can be deleted at any time.'
 
-.PHONY: modules kernel install clean demo check static kunit vm help
+.PHONY: modules kernel install clean demo check static series kunit vm mutants patches help

@@ -298,8 +298,8 @@ struct hmm_mirror_range *hmm_mirror_range_next(struct hmm_mirror_range *range,
  * @start: first address
  * @end: first address behind; need not be aligned, ULONG_MAX is the end
  *
- * For use in a callback, with the bounds of the update. In ascending order of
- * start. When the mm has died there are none.
+ * For use in a callback, with the bounds of the update; in ->release, too. In
+ * ascending order of start.
  *
  * Context: any. The caller holds the lock under which it unregisters ranges of
  * this mirror: a range must not go away between two steps.

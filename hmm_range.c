@@ -113,11 +113,28 @@ static unsigned long last_of(unsigned long end)
 INTERVAL_TREE_DEFINE(struct hmm_mirror_range, rb, unsigned long, subtree_last,
 		     RANGE_START, RANGE_LAST, static __maybe_unused, tree)
 
+/* Those that intersect [start, end), of whatever mirror, in ascending order of start. */
 static struct hmm_mirror_range *tree_first(struct hmm_mirror_mm *hmm,
-					   unsigned long start, unsigned long last)
+					   unsigned long start, unsigned long end)
 {
 	/* an empty interval intersects nothing; the tree does not know that */
-	return start <= last ? tree_iter_first(&hmm->ranges, start, last) : NULL;
+	return start < end ? tree_iter_first(&hmm->ranges, start, end - 1) : NULL;
+}
+
+static struct hmm_mirror_range *tree_next(struct hmm_mirror_range *range,
+					  unsigned long start, unsigned long end)
+{
+	return tree_iter_next(range, start, end - 1);
+}
+
+/* From @range on. */
+static struct hmm_mirror_range *mirrors_own(struct hmm_mirror_range *range,
+					    const struct hmm_mirror *mirror,
+					    unsigned long start, unsigned long end)
+{
+	while (range && range->mirror != mirror)
+		range = tree_next(range, start, end);
+	return range;
 }
 
 /* --------------------------------------------------------------------- slots */
@@ -167,8 +184,7 @@ static void slots_wake_all(struct hmm_mirror_mm *hmm)
 }
 
 static void slot_take(struct hmm_mirror_mm *hmm,
-		      const struct mmu_notifier_range *update,
-		      unsigned long start, unsigned long last)
+		      const struct mmu_notifier_range *update)
 {
 	struct hmm_mirror_slot *slot = slot_find(hmm, update);
 
@@ -189,8 +205,9 @@ static void slot_take(struct hmm_mirror_mm *hmm,
 		hmm->shared++;
 		return;
 	}
-	slot->start = start;
-	slot->last = last;
+	/* an empty one is in flight, and intersects nothing, not even everything */
+	slot->start = update->start < update->end ? update->start : ULONG_MAX;
+	slot->last = update->start < update->end ? update->end - 1 : 0;
 	/*
 	 * A change of protection that begins at address 0 forgets to call end
 	 * (change_pmd_range(), in newer kernels change_pud_range()).
@@ -271,21 +288,15 @@ static void range_raise(struct hmm_mirror_range *range, unsigned long seq)
 void hmm_mirror_track_start(struct hmm_mirror_mm *hmm,
 			    const struct mmu_notifier_range *update)
 {
-	unsigned long start = update->start, last = update->end - 1;
+	unsigned long start = update->start, end = update->end;
 	struct hmm_mirror_range *range;
 
-	if (unlikely(start >= update->end)) {
-		/* empty: counts, and intersects nothing, not even all of it */
-		start = ULONG_MAX;
-		last = 0;
-	}
-
 	spin_lock(&hmm->lock);
-	slot_take(hmm, update, start, last);
-	range = tree_first(hmm, start, last);
+	slot_take(hmm, update);
+	range = tree_first(hmm, start, end);
 	if (range)
 		hmm->seq += SEQ_STEP;
-	for (; range; range = tree_iter_next(range, start, last))
+	for (; range; range = tree_next(range, start, end))
 		range_raise(range, hmm->seq);
 	spin_unlock(&hmm->lock);
 }
@@ -351,9 +362,8 @@ bool hmm_mirror_track_hits(const struct hmm_mirror *mirror,
 	struct hmm_mirror_range *range;
 
 	spin_lock(&hmm->lock);
-	range = tree_first(hmm, update->start, update->end - 1);
-	while (range && range->mirror != mirror)
-		range = tree_iter_next(range, update->start, update->end - 1);
+	range = mirrors_own(tree_first(hmm, update->start, update->end), mirror,
+			    update->start, update->end);
 	spin_unlock(&hmm->lock);
 	return range;
 }
@@ -567,15 +577,6 @@ int hmm_mirror_range_split(struct hmm_mirror_range *range, unsigned long at,
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_split);
 
-static struct hmm_mirror_range *mirrors_own(struct hmm_mirror_range *range,
-					    const struct hmm_mirror *mirror,
-					    unsigned long start, unsigned long end)
-{
-	while (range && range->mirror != mirror)
-		range = tree_iter_next(range, start, end - 1);
-	return range;
-}
-
 /**
  * hmm_mirror_range_first() - the first range of a mirror that intersects
  * @mirror: the mirror
@@ -593,7 +594,7 @@ struct hmm_mirror_range *hmm_mirror_range_first(struct hmm_mirror *mirror,
 	struct hmm_mirror_range *range;
 
 	spin_lock(&hmm->lock);
-	range = mirrors_own(tree_first(hmm, start, end - 1), mirror, start, end);
+	range = mirrors_own(tree_first(hmm, start, end), mirror, start, end);
 	spin_unlock(&hmm->lock);
 	return range;
 }
@@ -616,7 +617,7 @@ struct hmm_mirror_range *hmm_mirror_range_next(struct hmm_mirror_range *range,
 	const struct hmm_mirror *mirror = range->mirror;
 
 	spin_lock(&hmm->lock);
-	range = mirrors_own(tree_iter_next(range, start, end - 1), mirror, start, end);
+	range = mirrors_own(tree_next(range, start, end), mirror, start, end);
 	spin_unlock(&hmm->lock);
 	return range;
 }
@@ -646,8 +647,8 @@ hmm_mirror_range_lookup(struct hmm_mirror *mirror, unsigned long addr,
 	struct hmm_mirror_range *range;
 
 	spin_lock(&hmm->lock);
-	for (range = tree_first(hmm, addr, addr); range;
-	     range = tree_iter_next(range, addr, addr))
+	for (range = tree_first(hmm, addr, addr + 1); range;
+	     range = tree_next(range, addr, addr + 1))
 		if (range->mirror == mirror && (!get || get(range)))
 			break;
 	spin_unlock(&hmm->lock);

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * hmm_mirror: KUnit tests. What the suites share.
+ *
+ * A test of logic plays the mm: it has an address space of its own in which nothing
+ * happens, and calls the mmu notifier operations of the core itself. So it decides
+ * what comes when. A test of the mm maps memory there, and lets the kernel call.
+ */
+#ifndef HMM_MIRROR_TEST_H
+#define HMM_MIRROR_TEST_H
+
+#include <kunit/test.h>
+#include <linux/bitops.h>
+#include <linux/completion.h>
+#include <linux/delay.h>
+#include <linux/jiffies.h>
+#include <linux/kernel.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+#include <linux/sched.h>
+
+#include "internal.h"
+
+#define P(n)		((unsigned long)(n) << PAGE_SHIFT)
+#define TO_THE_END	(ULONG_MAX & PAGE_MASK)
+
+/* More than the passes that can overlap in an invalidation. */
+#define TEST_MIRRORS	12
+#define TEST_RANGES	32
+#define TEST_THREADS	6
+/* Pages of the address space of which a mirror can have device PTEs. */
+#define TEST_PAGES	64
+#define TEST_TRACE	64
+
+struct test_fixture;
+
+/**
+ * struct test_mirror - a driver
+ * @mirror: registered by the test
+ * @ops: its operations; changed by the test before registration
+ * @f: the test that it belongs to
+ * @lock: the driver lock
+ * @base: address of the first device PTE
+ * @pte: device page table; 0 where there is none
+ * @hook: called at the beginning of a callback, without the lock; what it returns,
+ *	if not 0, is what the callback returns
+ * @release_hook: called at the beginning of release(), without the lock
+ * @calls: how often sync_cpu_device_pagetables() or sync_start() was called
+ * @finishes: how often sync_finish() was called
+ * @releases: how often release() was called
+ * @start: bounds of the last update
+ * @end: bounds of the last update
+ * @caller: who called last
+ */
+struct test_mirror {
+	struct hmm_mirror mirror;
+	struct hmm_mirror_ops ops;
+	struct test_fixture *f;
+	struct mutex lock;	/* see above */
+	unsigned long base;
+	unsigned long pte[TEST_PAGES];
+	int (*hook)(struct test_mirror *tm, const struct mmu_notifier_range *update);
+	void (*release_hook)(struct test_mirror *tm);
+	atomic_t calls;
+	atomic_t finishes;
+	atomic_t releases;
+	unsigned long start, end;
+	struct task_struct *caller;
+};
+
+/* A thread beside that of the test. */
+struct test_thread {
+	struct test_fixture *f;
+	struct task_struct *task;
+	struct completion done;
+	int (*fn)(struct test_thread *thread);
+	int ret;
+	/* for fn */
+	struct hmm_mirror_range *range;
+	unsigned int timeout_ms;
+	unsigned long seq;
+	unsigned long nvcsw;		/* of the task, before it waits */
+	void *arg;
+};
+
+struct test_fixture {
+	struct kunit *test;
+	struct mm_struct *mm;		/* mm_users is held */
+	bool attached;
+	struct hmm_mirror_mm *hmm;	/* of the mirror that was registered last */
+	struct test_mirror tm[TEST_MIRRORS];
+	struct hmm_mirror_range range[TEST_RANGES];
+	struct test_thread thread[TEST_THREADS];
+	struct completion at, go;	/* of a hook: arrived; go on */
+	struct hmm_mirror_fault fault;
+	unsigned long pfns[TEST_PAGES];
+	char trace[TEST_TRACE];
+	unsigned int traced;
+};
+
+/* The kernel taints itself when it warns, or finds a sleep where none may be. */
+static inline bool test_tainted(void)
+{
+	return test_taint(TAINT_WARN);
+}
+
+/* Before and after what makes the kernel warn, as intended. */
+void test_expect_begin(void);
+void test_expect_end(void);
+
+/* How long to wait for what must happen, in jiffies. */
+unsigned long test_patience(void);
+
+/* Before a return from a test that this kernel cannot run. */
+void test_skip(struct kunit *test, const char *why);
+
+int test_init(struct kunit *test);
+void test_exit(struct kunit *test);
+
+bool test_mm_is_own(void);
+void test_mm_attach(struct test_fixture *f);
+void test_mm_detach(struct test_fixture *f);
+void test_mm_die(struct test_fixture *f);
+
+/* ------------------------------------------------------------------- mirrors */
+
+struct test_mirror *test_mirror(struct test_fixture *f, unsigned int i);
+void test_two_pass(struct test_fixture *f, unsigned int i);
+struct hmm_mirror_range *test_range(struct test_fixture *f, unsigned int i,
+				    unsigned int mirror, unsigned long start,
+				    unsigned long end);
+int test_hook_pause(struct test_mirror *tm, const struct mmu_notifier_range *update);
+int test_hook_eagain(struct test_mirror *tm, const struct mmu_notifier_range *update);
+void test_arrives(struct test_fixture *f);
+
+/* -------------------------------------------------------------- what the mm does */
+
+#define test_update(f, s, e) ((struct mmu_notifier_range) {		\
+	.mm = (f)->mm, .start = (s), .end = (e),			\
+	.event = MMU_NOTIFY_UNMAP, .flags = MMU_NOTIFIER_RANGE_BLOCKABLE })
+
+#define test_update_nonblock(f, s, e) ((struct mmu_notifier_range) {	\
+	.mm = (f)->mm, .start = (s), .end = (e), .event = MMU_NOTIFY_UNMAP })
+
+int test_count_start(struct test_fixture *f, const struct mmu_notifier_range *update);
+int test_call_start(struct test_fixture *f, const struct mmu_notifier_range *update);
+int test_start(struct test_fixture *f, const struct mmu_notifier_range *update);
+void test_end(struct test_fixture *f, const struct mmu_notifier_range *update);
+void test_start_end(struct test_fixture *f, unsigned long start, unsigned long end);
+void test_release(struct test_fixture *f);
+unsigned int test_in_flight(struct test_fixture *f);
+unsigned int test_users(struct test_fixture *f);
+
+/* --------------------------------------------------------------- what drivers do */
+
+bool test_is_valid(struct hmm_mirror_range *range);
+unsigned long test_begin(struct test_fixture *f, struct hmm_mirror_range *range);
+int test_commit_fake(struct test_mirror *tm, struct hmm_mirror_range *range,
+		     unsigned long seq);
+bool test_has_ptes(struct test_mirror *tm, unsigned long start, unsigned long end);
+int test_commit(struct hmm_mirror_range *range, unsigned long seq,
+		const struct hmm_mirror_fault *fault, void *arg);
+
+/* -------------------------------------------------------------------- memory */
+
+#define TEST_MAPPED	8
+
+unsigned long test_map(unsigned long addr, unsigned long pages, unsigned long prot);
+unsigned long test_mapped(struct test_fixture *f, unsigned long prot);
+void test_unmapped(struct test_fixture *f);
+struct hmm_mirror_fault *test_read(struct test_fixture *f, unsigned int first,
+				   unsigned int nr, unsigned long flags);
+int test_populate(struct test_fixture *f);
+void test_poke(struct test_fixture *f, unsigned long addr, u8 byte);
+int test_peek(unsigned long addr);
+u8 *test_device(struct test_mirror *tm, unsigned long addr);
+int test_device_peek(struct test_mirror *tm, unsigned long addr);
+
+/* ------------------------------------------------------------------- threads */
+
+struct test_thread *test_thread(struct test_fixture *f, unsigned int i,
+				int (*fn)(struct test_thread *thread), void *arg);
+struct test_thread *test_waiter(struct test_fixture *f, unsigned int i,
+				struct hmm_mirror_range *range,
+				unsigned int timeout_ms);
+int test_join(struct test_thread *thread);
+int test_join_after(struct test_thread *thread, unsigned long timeout);
+bool test_sleeps(struct test_thread *thread);
+void test_until_it_sleeps(struct test_thread *thread);
+
+/* Waits until it is true, or too much time has passed, and says which. */
+#define test_poll(condition) ({						\
+	unsigned long until__ = jiffies + test_patience();		\
+	bool is_true__;							\
+									\
+	while (!(is_true__ = (condition)) && time_before(jiffies, until__)) \
+		usleep_range(50, 100);					\
+	is_true__;							\
+})
+
+extern struct kunit_suite hmm_mirror_suite;
+extern struct kunit_suite hmm_mirror_wait_suite;
+extern struct kunit_suite hmm_mirror_races_suite;
+extern struct kunit_suite hmm_mirror_model_suite;
+extern struct kunit_suite hmm_mirror_threads_suite;
+extern struct kunit_suite hmm_mirror_mm_suite;
+extern struct kunit_suite hmm_mirror_misuse_suite;
+extern struct kunit_suite hmm_mirror_lockdep_suite;
+
+#endif /* HMM_MIRROR_TEST_H */

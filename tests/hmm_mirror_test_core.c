@@ -1,0 +1,1317 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hmm_mirror: KUnit tests. Geometry and invariants, by playing the mm.
+ */
+#include <linux/kernel.h>
+#include <linux/mm.h>
+#include <linux/preempt.h>
+#include <linux/sched/mm.h>
+#include <linux/string.h>
+
+#include "hmm_mirror_test.h"
+
+/* ------------------------------------------------------------------ geometry */
+
+struct geometry {
+	unsigned long range_start, range_end;
+	unsigned long start, end;
+	bool hit;
+};
+
+static const struct geometry geometry[] = {
+	/*
+	 *                        10        20
+	 * range                  |---------|
+	 */
+	/* touching    |---------|*/
+	{ P(10), P(20),	0, P(10),			false },
+	/* touching                         |---------| */
+	{ P(10), P(20),	P(20), P(30),			false },
+	{ P(10), P(20),	P(20), ULONG_MAX,		false },
+	/* by a byte   |----------|, and             |--------| */
+	{ P(10), P(20),	0, P(10) + 1,			true },
+	{ P(10), P(20),	P(20) - 1, P(30),		true },
+	/* by a page   |-----------|, and           |---------| */
+	{ P(10), P(20),	0, P(11),			true },
+	{ P(10), P(20),	P(19), P(30),			true },
+	/* equal                  |---------| */
+	{ P(10), P(20),	P(10), P(20),			true },
+	/* nested                   |----| */
+	{ P(10), P(20),	P(12), P(15),			true },
+	{ P(10), P(20),	P(10), P(11),			true },
+	{ P(10), P(20),	P(19), P(20),			true },
+	/* unaligned                  || */
+	{ P(10), P(20),	P(14) + 5, P(14) + 6,		true },
+	{ P(10), P(20),	P(9) + 5, P(9) + 6,		false },
+	/* around            |-------------------| */
+	{ P(10), P(20),	P(5), P(30),			true },
+	{ P(10), P(20),	0, TO_THE_END,			true },
+	{ P(10), P(20),	0, ULONG_MAX,			true },
+	/* empty                       |             , and turned round */
+	{ P(10), P(20),	P(15), P(15),			false },
+	{ P(10), P(20),	P(10), P(10),			false },
+	{ P(10), P(20),	P(15), P(12),			false },
+	{ P(10), P(20),	0, 0,				false },
+
+	/*
+	 *                        10 11
+	 * one page               |--|
+	 */
+	{ P(10), P(11),	P(9), P(10),			false },
+	{ P(10), P(11),	P(11), P(12),			false },
+	{ P(10), P(11),	P(10), P(11),			true },
+	{ P(10), P(11),	P(9), P(12),			true },
+
+	/*
+	 *           0                               the last page
+	 * all       |---------------------------------|--|
+	 */
+	{ 0, ULONG_MAX,	0, P(1),			true },
+	{ 0, ULONG_MAX,	P(5), P(6),			true },
+	{ 0, ULONG_MAX,	TO_THE_END - P(1), TO_THE_END,	true },
+	{ 0, ULONG_MAX,	TO_THE_END, ULONG_MAX,		true },
+	{ 0, ULONG_MAX,	0, ULONG_MAX,			true },
+	{ 0, ULONG_MAX,	0, 0,				false },
+
+	/*
+	 *           0         10                    the last page
+	 * to the end          |-----------------------|--|
+	 */
+	{ P(10), TO_THE_END,	0, P(10),			false },
+	{ P(10), TO_THE_END,	P(10), P(11),			true },
+	{ P(10), TO_THE_END,	TO_THE_END - P(1), TO_THE_END,	true },
+	{ P(10), TO_THE_END,	TO_THE_END, ULONG_MAX,		true },
+	{ P(10), ULONG_MAX,	TO_THE_END, ULONG_MAX,		true },
+	{ P(10), ULONG_MAX,	0, P(10),			false },
+
+	/* the last page, and the last but one */
+	{ TO_THE_END, ULONG_MAX,		TO_THE_END, ULONG_MAX,		true },
+	{ TO_THE_END, ULONG_MAX,		0, TO_THE_END,			false },
+	{ TO_THE_END - P(2), TO_THE_END - P(1),	TO_THE_END - P(1), ULONG_MAX,	false },
+	{ TO_THE_END - P(2), TO_THE_END - P(1),	0, TO_THE_END - P(2),		false },
+	{ TO_THE_END - P(2), TO_THE_END - P(1),	0, TO_THE_END - P(1),		true },
+
+	/* the first page */
+	{ 0, P(1),	0, P(1),			true },
+	{ 0, P(1),	P(1), P(2),			false },
+	{ 0, P(1),	0, 1,				true },
+	{ 0, P(1),	0, 0,				false },
+};
+
+static void expect_hit(struct test_fixture *f, const struct geometry *g, const char *what,
+		       bool is)
+{
+	KUNIT_EXPECT_EQ_MSG(f->test, is, g->hit, "%s: range %lx-%lx, update %lx-%lx", what,
+			    g->range_start, g->range_end, g->start, g->end);
+}
+
+static void geometry_retry(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	const struct geometry *g;
+
+	test_mirror(f, 0);
+	for (g = geometry; g < geometry + ARRAY_SIZE(geometry); g++) {
+		struct hmm_mirror_range *range =
+			test_range(f, 0, 0, g->range_start, g->range_end);
+		struct mmu_notifier_range update = test_update(f, g->start, g->end);
+		unsigned long seq = test_begin(f, range);
+
+		test_start(f, &update);
+		expect_hit(f, g, "retry", hmm_mirror_range_retry(range, seq));
+		expect_hit(f, g, "invalid", !test_is_valid(range));
+		test_end(f, &update);
+		expect_hit(f, g, "retry after the end",
+			   hmm_mirror_range_retry(range, seq));
+		KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+		hmm_mirror_range_unregister(range);
+	}
+}
+
+static void geometry_late(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	const struct geometry *g;
+
+	test_mirror(f, 0);
+	for (g = geometry; g < geometry + ARRAY_SIZE(geometry); g++) {
+		struct mmu_notifier_range update = test_update(f, g->start, g->end);
+		struct hmm_mirror_range *range;
+
+		test_start(f, &update);
+		range = test_range(f, 0, 0, g->range_start, g->range_end);
+		expect_hit(f, g, "invalid", !test_is_valid(range));
+		test_end(f, &update);
+		KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+		hmm_mirror_range_unregister(range);
+	}
+}
+
+static void geometry_tracked_only(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_mirror *tm = &f->tm[0];
+	const struct geometry *g;
+
+	tm->ops.flags = HMM_MIRROR_TRACKED_ONLY;
+	test_mirror(f, 0);
+	for (g = geometry; g < geometry + ARRAY_SIZE(geometry); g++) {
+		struct hmm_mirror_range *range =
+			test_range(f, 0, 0, g->range_start, g->range_end);
+
+		atomic_set(&tm->calls, 0);
+		test_start_end(f, g->start, g->end);
+		expect_hit(f, g, "called", atomic_read(&tm->calls));
+		hmm_mirror_range_unregister(range);
+	}
+}
+
+static void geometry_walk(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_mirror *tm = test_mirror(f, 0);
+	const struct geometry *g;
+
+	for (g = geometry; g < geometry + ARRAY_SIZE(geometry); g++) {
+		struct hmm_mirror_range *range =
+			test_range(f, 0, 0, g->range_start, g->range_end);
+		struct hmm_mirror_range *found;
+		unsigned int nr = 0;
+
+		hmm_mirror_for_each_range(found, &tm->mirror, g->start, g->end) {
+			KUNIT_EXPECT_PTR_EQ(test, found, range);
+			nr++;
+		}
+		expect_hit(f, g, "found", nr);
+		hmm_mirror_range_unregister(range);
+	}
+}
+
+/* ----------------------------------------------------------------- I1: count */
+
+/*
+ * Whatever the order of the ends, also if the inner one of a nested pair is wider:
+ *
+ *	start 1			       |--|
+ *	  start 2		|-------------|
+ *	    start 3				     |--|
+ *	  end 1
+ *	  end 3
+ *	end 2
+ */
+static void i1_balance(struct kunit *test)
+{
+	static const unsigned int order[][3] = {
+		{ 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 }, { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 },
+	};
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update[] = {
+		test_update(f, P(10), P(12)),
+		test_update(f, P(5), P(20)),
+		test_update(f, P(30), P(31)),
+	};
+	unsigned int i, j;
+
+	test_mirror(f, 0);
+	for (i = 0; i < ARRAY_SIZE(order); i++) {
+		for (j = 0; j < 3; j++) {
+			test_start(f, &update[j]);
+			KUNIT_EXPECT_EQ(test, test_in_flight(f), j + 1);
+		}
+		for (j = 0; j < 3; j++) {
+			test_end(f, &update[order[i][j]]);
+			KUNIT_EXPECT_EQ(test, test_in_flight(f), 2 - j);
+		}
+	}
+}
+
+/* Its start came before we subscribed, or it is delivered twice. */
+static void i1_end_without_start(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range other = test_update(f, P(10), P(20));
+	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct hmm_mirror_range *range;
+
+	test_mirror(f, 0);
+	range = test_range(f, 0, 0, P(10), P(20));
+
+	test_end(f, &other);
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+
+	test_start(f, &update);
+	test_end(f, &other);
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 1U);
+	KUNIT_EXPECT_FALSE(test, test_is_valid(range));
+
+	test_end(f, &update);
+	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+}
+
+/*
+ * mprotect() at address 0 loses an end. The structure was on the stack, so sooner or
+ * later another invalidation has the same address.
+ */
+static void i1_start_without_end(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct hmm_mirror_range *range, *next;
+	unsigned long seq;
+
+	test_mirror(f, 0);
+	range = test_range(f, 0, 0, P(10), P(20));
+	next = test_range(f, 1, 0, P(20), P(30));
+	seq = test_begin(f, range);
+	test_start(f, &update);
+
+	update.start = P(20);
+	update.end = P(30);
+	test_start(f, &update);
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 1U);
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
+	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+	KUNIT_EXPECT_FALSE(test, test_is_valid(next));
+
+	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+	KUNIT_EXPECT_TRUE(test, test_is_valid(next));
+}
+
+/*
+ * The same by its event: it is known from the start that no end will come. Then whoever
+ * waits ends it; who does not wait cannot.
+ */
+static void i1_endless(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = test_update(f, 0, P(20));
+	struct mmu_notifier_range other = test_update(f, P(30), P(40));
+	struct hmm_mirror_range *range, *other_range;
+	unsigned long seq = 0;
+
+	test_mirror(f, 0);
+	range = test_range(f, 0, 0, P(10), P(20));
+	other_range = test_range(f, 1, 0, P(30), P(40));
+	update.event = MMU_NOTIFY_PROTECTION_VMA;
+	test_start(f, &update);
+	test_start(f, &other);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), -ETIME);
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 2U);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 1000), 0);
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, seq));
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 1U);
+	KUNIT_EXPECT_FALSE(test, test_is_valid(other_range));
+
+	/* an end is not endless */
+	test_start(f, &update);
+	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), 0);
+	/* nor is all that changes protections, or all that is at 0 */
+	update.start = P(1);
+	test_start(f, &update);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 1), -ETIME);
+	test_end(f, &update);
+	update.start = 0;
+	update.event = MMU_NOTIFY_UNMAP;
+	test_start(f, &update);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 1), -ETIME);
+	test_end(f, &update);
+	test_end(f, &other);
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+}
+
+/* -------------------------------------------------------------- I2: validity */
+
+/* Both that intersect must have ended, in whatever order; the others do not matter. */
+static void i2_validity_is_exact(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range below = test_update(f, P(5), P(11));
+	struct mmu_notifier_range above = test_update(f, P(19), P(25));
+	struct mmu_notifier_range other = test_update(f, P(20), P(30));
+	struct hmm_mirror_range *range;
+	unsigned int i;
+
+	test_mirror(f, 0);
+	range = test_range(f, 0, 0, P(10), P(20));
+	test_start(f, &other);
+	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+	for (i = 0; i < 2; i++) {
+		test_start(f, &below);
+		test_start(f, &above);
+		KUNIT_EXPECT_FALSE(test, test_is_valid(range));
+		test_end(f, i ? &above : &below);
+		KUNIT_EXPECT_FALSE(test, test_is_valid(range));
+		test_end(f, i ? &below : &above);
+		KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+	}
+	test_end(f, &other);
+	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+}
+
+/* The end of one invalidation says nothing about ranges that another one hits. */
+static void i2_validity_is_per_range(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range u = test_update(f, P(10), P(20));
+	struct mmu_notifier_range v = test_update(f, P(30), P(40));
+	struct hmm_mirror_range *a, *b, *both;
+
+	test_mirror(f, 0);
+	a = test_range(f, 0, 0, P(10), P(20));
+	b = test_range(f, 1, 0, P(30), P(40));
+	both = test_range(f, 2, 0, P(0), P(50));
+
+	test_start(f, &u);
+	test_start(f, &v);
+	test_end(f, &u);
+	KUNIT_EXPECT_TRUE(test, test_is_valid(a));
+	KUNIT_EXPECT_FALSE(test, test_is_valid(b));
+	KUNIT_EXPECT_FALSE(test, test_is_valid(both));
+	test_end(f, &v);
+	KUNIT_EXPECT_TRUE(test, test_is_valid(b));
+	KUNIT_EXPECT_TRUE(test, test_is_valid(both));
+}
+
+/* -------------------------------------------------------------- I3: sequence */
+
+/* Stale if and only if something that intersects began since. */
+static void i3_stale_iff_hit(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range;
+	unsigned long seq;
+
+	test_mirror(f, 0);
+	range = test_range(f, 0, 0, P(10), P(20));
+	seq = test_begin(f, range);
+	test_start_end(f, P(0), P(10));
+	test_start_end(f, P(20), P(30));
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, seq));
+	KUNIT_EXPECT_EQ(test, test_begin(f, range), seq);
+
+	test_start_end(f, P(19), P(20));
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
+}
+
+/* It never comes back: not after failed starts, nor in a range that is new. */
+static void i3_sequence_only_grows(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_mirror *tm = test_mirror(f, 0);
+	struct mmu_notifier_range update = test_update_nonblock(f, P(10), P(20));
+	struct hmm_mirror_range *range = test_range(f, 0, 0, P(10), P(20));
+	unsigned long seq = test_begin(f, range), first = seq;
+	unsigned int i;
+
+	for (i = 0; i < 30; i++) {
+		unsigned long last = seq;
+
+		tm->hook = NULL;
+		switch (i % 3) {
+		case 0:
+			test_start_end(f, P(10), P(20));
+			break;
+		case 1:
+			tm->hook = test_hook_eagain;
+			KUNIT_EXPECT_EQ(test, test_start(f, &update), -EAGAIN);
+			break;
+		case 2:
+			hmm_mirror_range_unregister(range);
+			range = test_range(f, 0, 0, P(10), P(20));
+			break;
+		}
+		KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, last));
+		KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, first));
+		seq = test_begin(f, range);
+		KUNIT_EXPECT_GT(test, seq, last);
+	}
+}
+
+/* The 2019 form; the snapshot is in the range. */
+static void i3_valid_has_no_aba(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = test_update(f, P(15), P(16));
+	struct hmm_mirror_range *range;
+
+	test_mirror(f, 0);
+	range = test_range(f, 0, 0, P(10), P(20));
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(range));
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_wait_until_valid(range, 0));
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_valid(range));
+
+	test_start(f, &update);
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(range));
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_wait_until_valid(range, 0));
+	test_end(f, &update);
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(range));
+
+	/* somebody else finds that it is valid again: not with our pages */
+	test_begin(f, range);
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(range));
+
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_wait_until_valid(range, 0));
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_valid(range));
+}
+
+/* ----------------------------------------------------------------- I4: order */
+
+/* In the first callback of an invalidation every range has moved already. */
+static int hook_all_have_moved(struct test_mirror *tm,
+			       const struct mmu_notifier_range *update)
+{
+	struct test_fixture *f = tm->f;
+	unsigned int i;
+
+	KUNIT_EXPECT_EQ(f->test, test_in_flight(f), 1U);
+	for (i = 0; i < 4; i++) {
+		KUNIT_EXPECT_TRUE(f->test,
+				  hmm_mirror_range_retry(&f->range[i],
+							 f->range[i].snapshot));
+		KUNIT_EXPECT_FALSE(f->test, test_is_valid(&f->range[i]));
+	}
+	return 0;
+}
+
+static void i4_sequence_before_callback(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned int i;
+
+	test_two_pass(f, 1);
+	f->tm[2].ops.flags = HMM_MIRROR_TRACKED_ONLY;
+	for (i = 0; i < 4; i++) {
+		test_mirror(f, i);
+		f->tm[i].hook = hook_all_have_moved;
+		test_range(f, i, i, P(10 * i), P(40));
+		KUNIT_EXPECT_TRUE(test, hmm_mirror_range_wait_until_valid(&f->range[i], 0));
+	}
+	test_start_end(f, P(39), P(50));
+	for (i = 0; i < 4; i++)
+		KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[i].calls), 1);
+}
+
+/* In release, too: what is committed after it would stay for ever. */
+static void hook_dead(struct test_mirror *tm)
+{
+	struct test_fixture *f = tm->f;
+	unsigned long seq;
+
+	KUNIT_EXPECT_FALSE(f->test, hmm_mirror_range_valid(&f->range[0]));
+	KUNIT_EXPECT_EQ(f->test, hmm_mirror_range_begin(&f->range[0], &seq, 0), -ESRCH);
+}
+
+static void i4_invalid_before_release(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_mirror *tm = test_mirror(f, 0);
+	struct hmm_mirror_range *range = test_range(f, 0, 0, P(10), P(20));
+
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_wait_until_valid(range, 0));
+	tm->release_hook = hook_dead;
+	test_release(f);
+	KUNIT_EXPECT_EQ(test, atomic_read(&tm->releases), 1);
+}
+
+/* ------------------------------------------------------ I5: late registration */
+
+/*
+ *	start 1
+ *	register
+ *	  start 2
+ *	end 1
+ *	  end 2, by which it is valid, neither earlier nor later
+ */
+static void i5_late_registration(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range u = test_update(f, P(5), P(11));
+	struct mmu_notifier_range v = test_update(f, P(19), P(25));
+	struct hmm_mirror_range *range;
+
+	test_mirror(f, 0);
+	test_start(f, &u);
+	range = test_range(f, 0, 0, P(10), P(20));
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(range));
+	test_start(f, &v);
+	KUNIT_EXPECT_FALSE(test, test_is_valid(range));
+	test_end(f, &u);
+	KUNIT_EXPECT_FALSE(test, test_is_valid(range));
+	test_end(f, &v);
+	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+}
+
+/* Unregistered in between; the end must not touch what is gone. */
+static void i5_unregister_in_flight(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct hmm_mirror_range *range;
+
+	test_mirror(f, 0);
+	range = test_range(f, 0, 0, P(10), P(20));
+	test_start(f, &update);
+	hmm_mirror_range_unregister(range);
+	memset(range, 0x5a, sizeof(*range));
+	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+	KUNIT_EXPECT_EQ(test, test_users(f), 0U);
+	memset(range, 0, sizeof(*range));
+}
+
+/* ---------------------------------------------------------- I7: non-blockable */
+
+/* Three kinds of mirrors and more invalidations than slots. */
+static void three_mirrors(struct test_fixture *f)
+{
+	unsigned int i;
+
+	f->tm[1].ops.flags = HMM_MIRROR_TRACKED_ONLY;
+	test_two_pass(f, 2);
+	for (i = 0; i < 3; i++) {
+		test_mirror(f, i);
+		test_range(f, i, i, P(10), P(20 + i));
+	}
+}
+
+#define NR_MANY	(HMM_MIRROR_SLOTS + 6)
+
+static void many_updates(struct test_fixture *f, struct mmu_notifier_range *update)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_MANY; i++)
+		update[i] = test_update_nonblock(f, P(i), P(i + 1));
+}
+
+/* Fails only when a driver says so, and then it is as if nothing had happened. */
+static void i7_only_a_driver_fails(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	bool tainted = test_tainted();
+	struct mmu_notifier_range *update;
+	unsigned int i;
+
+	update = kunit_kzalloc(test, NR_MANY * sizeof(*update), GFP_KERNEL);
+	KUNIT_ASSERT_TRUE(test, update);
+	many_updates(f, update);
+	three_mirrors(f);
+	for (i = 0; i < NR_MANY; i++)
+		KUNIT_EXPECT_EQ(test, test_start(f, &update[i]), 0);
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), (unsigned int)NR_MANY);
+	for (i = 0; i < NR_MANY; i++)
+		test_end(f, &update[i]);
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+
+	for (i = 0; i < 3; i++) {
+		f->tm[i].hook = test_hook_eagain;
+		update[0] = test_update_nonblock(f, P(10), P(20));
+		KUNIT_EXPECT_EQ(test, test_start(f, &update[0]), -EAGAIN);
+		KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+		KUNIT_EXPECT_TRUE(test, test_is_valid(&f->range[i]));
+		/* where it may sleep it does not fail */
+		test_start_end(f, P(10), P(20));
+		f->tm[i].hook = NULL;
+	}
+	KUNIT_EXPECT_EQ(test, test_tainted(), tainted);
+}
+
+/* --------------------------------------------------------- I9: no allocation */
+
+/* Nothing that could sleep, as an allocation could: a hit, a miss, and no more slots. */
+static void i9_atomic(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	bool tainted = test_tainted();
+	struct mmu_notifier_range *update;
+	unsigned int i;
+
+	update = kunit_kzalloc(test, NR_MANY * sizeof(*update), GFP_KERNEL);
+	KUNIT_ASSERT_TRUE(test, update);
+	many_updates(f, update);
+	three_mirrors(f);
+	preempt_disable();
+	for (i = 0; i < NR_MANY; i++)
+		test_start(f, &update[i]);
+	for (i = 0; i < NR_MANY; i++)
+		test_end(f, &update[i]);
+	preempt_enable();
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+	KUNIT_EXPECT_EQ(test, test_tainted(), tainted);
+}
+
+/* Memory reclaim calls us. */
+static void i9_inside_reclaim(struct kunit *test)
+{
+#ifdef CONFIG_LOCKDEP
+	struct test_fixture *f = test->priv;
+	int on = debug_locks;
+	struct mmu_notifier_range update = test_update(f, P(15), P(16));
+
+	three_mirrors(f);
+	fs_reclaim_acquire(GFP_KERNEL);
+	test_start(f, &update);
+	test_end(f, &update);
+	test_start_end(f, P(30), P(31));
+	test_release(f);
+	fs_reclaim_release(GFP_KERNEL);
+	KUNIT_EXPECT_EQ(test, debug_locks, on);
+#else
+	test_skip(test, "without lockdep");
+#endif
+}
+
+/* Allowed under the driver lock, and with a time-out of 0 in any context. */
+static void atomic_contexts(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_mirror *tm = test_mirror(f, 0);
+	bool tainted = test_tainted();
+	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct hmm_mirror_range *range = &f->range[0];
+	unsigned long seq;
+	int ret, late;
+
+	test_start(f, &update);
+	range->start = P(10);
+	range->end = P(20);
+	mutex_lock(&tm->lock);
+	preempt_disable();
+	ret = hmm_mirror_range_register(range, &tm->mirror);
+	late = hmm_mirror_range_begin(range, &seq, 0);
+	hmm_mirror_range_unregister(range);
+	preempt_enable();
+	mutex_unlock(&tm->lock);
+	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, ret, 0);
+	KUNIT_EXPECT_EQ(test, late, -ETIME);
+	KUNIT_EXPECT_EQ(test, test_tainted(), tainted);
+}
+
+/* ------------------------------------------------------------------ I8: life */
+
+static void i8_no_call_after_unregister(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < 3; i++)
+		test_mirror(f, i);
+	hmm_mirror_unregister(&f->tm[1].mirror);
+	test_start_end(f, P(10), P(20));
+	test_release(f);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].calls), 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].calls), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[2].calls), 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].releases), 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].releases), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[2].releases), 1);
+
+	hmm_mirror_unregister(&f->tm[0].mirror);
+	hmm_mirror_unregister(&f->tm[2].mirror);
+	for (i = 0; i < 3; i++)
+		KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[i].releases), i != 1);
+}
+
+/* Its ranges are invalid for ever; those of other mirrors are not touched. */
+static void i8_unregister_with_ranges(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range, *other;
+	unsigned long seq, other_seq;
+
+	test_mirror(f, 0);
+	test_mirror(f, 1);
+	range = test_range(f, 0, 0, P(10), P(20));
+	other = test_range(f, 1, 1, P(10), P(20));
+	seq = test_begin(f, range);
+	other_seq = test_begin(f, other);
+
+	hmm_mirror_unregister(&f->tm[0].mirror);
+	KUNIT_EXPECT_TRUE(test, !range->mirror);
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), -ESRCH);
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(other, other_seq));
+	KUNIT_EXPECT_EQ(test, test_users(f), 2U);
+
+	test_start_end(f, P(10), P(20));
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 1), -ESRCH);
+	KUNIT_EXPECT_TRUE(test, test_is_valid(other));
+
+	hmm_mirror_range_unregister(range);
+	KUNIT_EXPECT_EQ(test, test_users(f), 1U);
+}
+
+static void i8_dead(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct hmm_mirror_range *range;
+	unsigned long seq;
+
+	test_mirror(f, 0);
+	range = test_range(f, 0, 0, P(10), P(20));
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_wait_until_valid(range, 0));
+	seq = test_begin(f, range);
+
+	test_release(f);
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(range));
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), -ESRCH);
+	KUNIT_EXPECT_EQ(test,
+			hmm_mirror_range_begin(range, &seq, HMM_MIRROR_WAIT_FOREVER),
+			-ESRCH);
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_wait_until_valid(range, 1));
+
+	/* an invalidation that was under way, and its end */
+	test_start(f, &update);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), -ESRCH);
+	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), -ESRCH);
+
+	f->range[1].start = P(30);
+	f->range[1].end = P(40);
+	KUNIT_EXPECT_EQ(test,
+			hmm_mirror_range_register(&f->range[1], &f->tm[0].mirror),
+			-ESRCH);
+	/* not registered, so it is nobody's to take back */
+	f->range[1].hmm = NULL;
+	KUNIT_EXPECT_EQ(test, test_users(f), 1U);
+}
+
+/* Range, mirror and mm go in any order. Another mirror keeps what we look at. */
+static void i8_any_order(struct kunit *test)
+{
+	static const char * const orders[] = {
+		"rmd", "rdm", "mrd", "mdr", "drm", "dmr",
+	};
+	struct test_fixture *f = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(orders); i++) {
+		struct test_mirror *tm = &f->tm[1];
+		struct hmm_mirror_range *range;
+		const char *step;
+		bool dead = false, released = false;
+
+		test_mirror(f, 0);
+		atomic_set(&tm->releases, 0);
+		test_mirror(f, 1);
+		range = test_range(f, 0, 1, P(10), P(20));
+		for (step = orders[i]; *step; step++) {
+			switch (*step) {
+			case 'r':
+				hmm_mirror_range_unregister(range);
+				KUNIT_EXPECT_EQ(test, test_users(f), 0U);
+				break;
+			case 'm':
+				hmm_mirror_unregister(&tm->mirror);
+				released = dead;
+				break;
+			case 'd':
+				test_release(f);
+				dead = true;
+				break;
+			}
+			KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(range));
+		}
+		KUNIT_EXPECT_EQ_MSG(test, atomic_read(&tm->releases), (int)released,
+				    "%s", orders[i]);
+		hmm_mirror_unregister(&f->tm[0].mirror);
+	}
+}
+
+/* No structure needs zeroing, and each can be used again. */
+static void i8_again(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range = &f->range[0];
+	struct test_mirror *tm = &f->tm[0];
+	unsigned long seq = 0;
+	unsigned int i;
+
+	for (i = 0; i < 5; i++) {
+		memset(range, 0xa5, sizeof(*range));
+		memset(&tm->mirror, 0xa5, sizeof(tm->mirror));
+		test_mirror(f, 0);
+		KUNIT_EXPECT_PTR_EQ(test, tm->mirror.mm, f->mm);
+		test_range(f, 0, 0, P(10), P(20));
+		KUNIT_EXPECT_PTR_EQ(test, range->mirror, &tm->mirror);
+		KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(range));
+		seq = test_begin(f, range);
+		if (i & 1)
+			hmm_mirror_range_unregister(range);
+		hmm_mirror_unregister(&tm->mirror);
+		KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
+		if (!(i & 1))
+			hmm_mirror_range_unregister(range);
+	}
+}
+
+/* The mm structure goes when the last of mirrors and ranges is gone, not later. */
+static void i8_mm_count(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	int before = atomic_read(&f->mm->mm_count);
+	int users = atomic_read(&f->mm->mm_users);
+	unsigned int i;
+
+	for (i = 0; i < 20; i++) {
+		test_mirror(f, 0);
+		test_mirror(f, 1);
+		test_range(f, i, 0, P(10), P(20));
+		test_begin(f, &f->range[i]);
+		KUNIT_EXPECT_EQ(test, atomic_read(&f->mm->mm_users), users);
+		hmm_mirror_unregister(&f->tm[0].mirror);
+		hmm_mirror_unregister(&f->tm[1].mirror);
+	}
+	/* idle CPUs hold some, but not that many */
+	KUNIT_EXPECT_GE(test, atomic_read(&f->mm->mm_count), before + 15);
+	for (i = 0; i < 20; i++)
+		hmm_mirror_range_unregister(&f->range[i]);
+	KUNIT_EXPECT_TRUE(test, test_poll(atomic_read(&f->mm->mm_count) < before + 5));
+}
+
+/* ---------------------------------------------------------------- two passes */
+
+static void expect_trace(struct test_fixture *f, const char *expected)
+{
+	const char *trace = f->trace;
+
+	KUNIT_EXPECT_STREQ(f->test, trace, expected);
+}
+
+static void two_pass_order(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned int i;
+
+	test_two_pass(f, 0);
+	test_two_pass(f, 2);
+	for (i = 0; i < 3; i++)
+		test_mirror(f, i);
+	test_start_end(f, P(10), P(20));
+	expect_trace(f, "acAC");
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].calls), 1);
+}
+
+/* The position in the trace, behind all if it is not there. */
+static unsigned int traced_at(struct test_fixture *f, char c)
+{
+	const char *at = strchr(f->trace, c);
+
+	return at ? at - f->trace : TEST_TRACE;
+}
+
+/* All get both passes, once, in order; those for which there is room overlap. */
+static void two_pass_more_than_room(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < TEST_MIRRORS; i++) {
+		test_two_pass(f, i);
+		test_mirror(f, i);
+	}
+	test_start_end(f, P(10), P(20));
+	KUNIT_EXPECT_EQ(test, f->traced, 2U * TEST_MIRRORS);
+	for (i = 0; i < TEST_MIRRORS; i++) {
+		KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[i].calls), 1);
+		KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[i].finishes), 1);
+		KUNIT_EXPECT_LT(test, traced_at(f, 'a' + i), traced_at(f, 'A' + i));
+	}
+	for (i = 0; i < 4; i++)
+		KUNIT_EXPECT_GT(test, traced_at(f, 'A' + i),
+				traced_at(f, 'a' + TEST_MIRRORS - 1));
+}
+
+/* c says -EAGAIN: a and b are finished, c is not, d is not asked. */
+static void two_pass_eagain(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = test_update_nonblock(f, P(10), P(20));
+	unsigned int i;
+
+	for (i = 0; i < 4; i++) {
+		test_two_pass(f, i);
+		test_mirror(f, i);
+	}
+	f->tm[2].hook = test_hook_eagain;
+	KUNIT_EXPECT_EQ(test, test_start(f, &update), -EAGAIN);
+	expect_trace(f, "abcAB");
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+}
+
+/* As above, where there is no room for all that were started. */
+static void two_pass_eagain_more_than_room(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = test_update_nonblock(f, P(10), P(20));
+	const unsigned int last = TEST_MIRRORS - 1;
+	unsigned int i;
+
+	for (i = 0; i < TEST_MIRRORS; i++) {
+		test_two_pass(f, i);
+		test_mirror(f, i);
+	}
+	f->tm[last].hook = test_hook_eagain;
+	KUNIT_EXPECT_EQ(test, test_start(f, &update), -EAGAIN);
+	for (i = 0; i < TEST_MIRRORS; i++)
+		KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[i].finishes), i != last);
+}
+
+/* A mirror without passes fails: as above. */
+static void two_pass_other_fails(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = test_update_nonblock(f, P(10), P(20));
+
+	test_two_pass(f, 0);
+	test_mirror(f, 0);
+	test_mirror(f, 1);
+	f->tm[1].hook = test_hook_eagain;
+	KUNIT_EXPECT_EQ(test, test_start(f, &update), -EAGAIN);
+	expect_trace(f, "aA");
+}
+
+/* -------------------------------------------------------- what drivers look at */
+
+/* Of two mirrors with a range each, and one that has to know everything. */
+static void tracked_only(struct kunit *test)
+{
+	static const struct {
+		unsigned long start, end;
+		int calls[3];
+	} updates[] = {
+		/*	 10  20  30	*/
+		/* 0	|---|		*/
+		/* 1	    |---|	*/
+		{ P(5), P(10),		{ 0, 0, 1 } },
+		{ P(5), P(11),		{ 1, 0, 1 } },
+		{ P(19), P(21),		{ 1, 1, 1 } },
+		{ P(20), P(21),		{ 0, 1, 1 } },
+		{ P(30), P(40),		{ 0, 0, 1 } },
+		{ 0, ULONG_MAX,		{ 1, 1, 1 } },
+	};
+	struct test_fixture *f = test->priv;
+	unsigned int i, j;
+
+	for (i = 0; i < 3; i++) {
+		if (i < 2)
+			f->tm[i].ops.flags = HMM_MIRROR_TRACKED_ONLY;
+		test_mirror(f, i);
+	}
+	test_range(f, 0, 0, P(10), P(20));
+	test_range(f, 1, 1, P(20), P(30));
+	for (i = 0; i < ARRAY_SIZE(updates); i++) {
+		for (j = 0; j < 3; j++)
+			atomic_set(&f->tm[j].calls, 0);
+		test_start_end(f, updates[i].start, updates[i].end);
+		for (j = 0; j < 3; j++)
+			KUNIT_EXPECT_EQ_MSG(test, atomic_read(&f->tm[j].calls),
+					    updates[i].calls[j],
+					    "update %u, mirror %u", i, j);
+	}
+
+	hmm_mirror_range_unregister(&f->range[0]);
+	atomic_set(&f->tm[0].calls, 0);
+	test_start_end(f, P(10), P(20));
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].calls), 0);
+}
+
+/* The bounds come as the mm gave them. */
+static void update_bounds(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_mirror *tm = test_mirror(f, 0);
+
+	test_start_end(f, P(10) + 3, P(20) + 5);
+	KUNIT_EXPECT_EQ(test, tm->start, P(10) + 3);
+	KUNIT_EXPECT_EQ(test, tm->end, P(20) + 5);
+	test_start_end(f, 0, ULONG_MAX);
+	KUNIT_EXPECT_EQ(test, tm->start, 0UL);
+	KUNIT_EXPECT_EQ(test, tm->end, ULONG_MAX);
+}
+
+/*
+ *		 10  20  30  40
+ *	0	|-------|
+ *	1	    |-------|
+ *	2	|---------------|
+ *	3	    |---|		of another mirror
+ *	4		    |---|
+ */
+static void walk(struct kunit *test)
+{
+	static const struct {
+		unsigned long start, end;
+		unsigned long found;
+	} walks[] = {
+		{ P(0), P(10),		0 },
+		{ P(0), P(11),		BIT(0) | BIT(2) },
+		{ P(20), P(21),		BIT(0) | BIT(1) | BIT(2) },
+		{ P(30), P(31),		BIT(1) | BIT(2) },
+		{ P(40), P(50),		BIT(4) },
+		{ 0, ULONG_MAX,		BIT(0) | BIT(1) | BIT(2) | BIT(4) },
+		{ P(50), ULONG_MAX,	0 },
+	};
+	struct test_fixture *f = test->priv;
+	unsigned int i;
+
+	test_mirror(f, 0);
+	test_mirror(f, 1);
+	test_range(f, 4, 0, P(40), P(50));
+	test_range(f, 3, 1, P(20), P(30));
+	test_range(f, 2, 0, P(10), P(40));
+	test_range(f, 1, 0, P(20), P(40));
+	test_range(f, 0, 0, P(10), P(30));
+	for (i = 0; i < ARRAY_SIZE(walks); i++) {
+		struct hmm_mirror_range *range;
+		unsigned long found = 0, last = 0;
+
+		hmm_mirror_for_each_range(range, &f->tm[0].mirror,
+					  walks[i].start, walks[i].end) {
+			KUNIT_EXPECT_LE(test, last, range->start);
+			KUNIT_EXPECT_FALSE(test, found & BIT(range - f->range));
+			found |= BIT(range - f->range);
+			last = range->start;
+		}
+		KUNIT_EXPECT_EQ(test, found, walks[i].found);
+	}
+}
+
+/* ------------------------------------------------------------- other bounds */
+
+/* Under a new sequence, and by the new bounds, also of what is in flight. */
+static void range_resize(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = test_update(f, P(5), P(8));
+	struct hmm_mirror_range *range, *other;
+	unsigned long seq, other_seq;
+
+	test_mirror(f, 0);
+	range = test_range(f, 0, 0, P(10), P(20));
+	other = test_range(f, 1, 0, P(10), P(20));
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_wait_until_valid(range, 0));
+	other_seq = test_begin(f, other);
+	test_start(f, &update);
+
+	seq = test_begin(f, range);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(7), P(15)), 0);
+	KUNIT_EXPECT_EQ(test, range->start, P(7));
+	KUNIT_EXPECT_EQ(test, range->end, P(15));
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(range));
+	KUNIT_EXPECT_FALSE(test, test_is_valid(range));
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(8), P(15)), 0);
+	seq = test_begin(f, range);
+	test_end(f, &update);
+
+	test_start_end(f, P(15), P(20));
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, seq));
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(other, other_seq));
+	test_start_end(f, P(8), P(9));
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
+	KUNIT_EXPECT_EQ(test, test_users(f), 2U);
+}
+
+static void range_split(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_mirror *tm = test_mirror(f, 0);
+	struct mmu_notifier_range update = test_update(f, P(12), P(14));
+	struct hmm_mirror_range *head = test_range(f, 0, 0, P(10), P(20));
+	struct hmm_mirror_range *tail = &f->range[1];
+	unsigned long seq = test_begin(f, head), tail_seq;
+
+	memset(tail, 0xa5, sizeof(*tail));
+	test_start(f, &update);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_split(head, P(15), tail), 0);
+	KUNIT_EXPECT_EQ(test, head->start, P(10));
+	KUNIT_EXPECT_EQ(test, head->end, P(15));
+	KUNIT_EXPECT_EQ(test, tail->start, P(15));
+	KUNIT_EXPECT_EQ(test, tail->end, P(20));
+	KUNIT_EXPECT_PTR_EQ(test, tail->mirror, &tm->mirror);
+	KUNIT_EXPECT_EQ(test, test_users(f), 2U);
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(head, seq));
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(tail, seq));
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(tail));
+	KUNIT_EXPECT_FALSE(test, test_is_valid(head));
+	KUNIT_EXPECT_TRUE(test, test_is_valid(tail));
+	test_end(f, &update);
+
+	seq = test_begin(f, head);
+	tail_seq = test_begin(f, tail);
+	test_start_end(f, P(19), P(20));
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(head, seq));
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(tail, tail_seq));
+	test_start_end(f, P(14), P(15));
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(head, seq));
+}
+
+static void bounds_are_refused(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range, *tail = &f->range[1];
+	unsigned long seq;
+
+	test_mirror(f, 0);
+	test_mirror(f, 1);
+	range = test_range(f, 0, 0, P(10), P(20));
+	seq = test_begin(f, range);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(10), P(10)), -EINVAL);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(20), P(10)), -EINVAL);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(10) + 1, P(20)), -EINVAL);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(10), P(20) + 1), -EINVAL);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_split(range, P(10), tail), -EINVAL);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_split(range, P(20), tail), -EINVAL);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_split(range, P(15) + 1, tail), -EINVAL);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_split(range, P(15), NULL), -EINVAL);
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, seq));
+
+	hmm_mirror_unregister(&f->tm[0].mirror);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(10), P(15)), -ESRCH);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_split(range, P(15), tail), -ESRCH);
+	hmm_mirror_range_unregister(range);
+
+	range = test_range(f, 0, 1, P(10), P(20));
+	test_release(f);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(10), P(15)), -ESRCH);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_split(range, P(15), tail), -ESRCH);
+	KUNIT_EXPECT_EQ(test, range->end, P(20));
+	KUNIT_EXPECT_EQ(test, test_users(f), 1U);
+}
+
+static bool get_if_even(struct hmm_mirror_range *range)
+{
+	return !((range->start >> PAGE_SHIFT) & 1);
+}
+
+/*
+ *		 10  20  30  40
+ *	0	 |---|
+ *	1	     |---|		of another mirror
+ *	2	         |---|
+ *	3	  |------------|	starts at 11
+ */
+static void range_lookup(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror *mirror = &test_mirror(f, 0)->mirror;
+	struct hmm_mirror_range *r = f->range;
+
+	test_mirror(f, 1);
+	test_range(f, 0, 0, P(10), P(20));
+	test_range(f, 1, 1, P(20), P(30));
+	test_range(f, 2, 0, P(30), P(40));
+	KUNIT_EXPECT_PTR_EQ(test, hmm_mirror_range_lookup(mirror, P(10), NULL), &r[0]);
+	KUNIT_EXPECT_PTR_EQ(test, hmm_mirror_range_lookup(mirror, P(20) - 1, NULL), &r[0]);
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_lookup(mirror, P(10) - 1, NULL));
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_lookup(mirror, P(20), NULL));
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_lookup(mirror, P(30) - 1, NULL));
+	KUNIT_EXPECT_PTR_EQ(test, hmm_mirror_range_lookup(mirror, P(30), NULL), &r[2]);
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_lookup(mirror, P(40), NULL));
+
+	test_range(f, 3, 0, P(11), P(35));
+	KUNIT_EXPECT_PTR_EQ(test, hmm_mirror_range_lookup(mirror, P(15), get_if_even), &r[0]);
+	KUNIT_EXPECT_PTR_EQ(test, hmm_mirror_range_lookup(mirror, P(34), get_if_even), &r[2]);
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_lookup(mirror, P(25), get_if_even));
+	KUNIT_EXPECT_PTR_EQ(test, hmm_mirror_range_lookup(mirror, P(25), NULL), &r[3]);
+}
+
+/* A callback beside ->release, and that itself, find what they have to remove. */
+static void walk_dead(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+
+	test_mirror(f, 0);
+	test_range(f, 0, 0, P(10), P(20));
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_first(&f->tm[0].mirror, 0, ULONG_MAX));
+	test_release(f);
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_first(&f->tm[0].mirror, 0, ULONG_MAX));
+}
+
+/* Until 5.13 it had another name. */
+#ifdef HMM_MIRROR_COMPAT_PGMAP_OWNER
+#define update_owner migrate_pgmap_owner
+#else
+#define update_owner owner
+#endif
+
+static void update_is_own(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+
+	update.update_owner = f;
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_update_is_own(&update, f));
+	update.event = MMU_NOTIFY_MIGRATE;
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_update_is_own(&update, f));
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_update_is_own(&update, test));
+	update.update_owner = NULL;
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_update_is_own(&update, NULL));
+#ifdef HMM_MIRROR_COMPAT_EXCLUSIVE
+	update.event = MMU_NOTIFY_EXCLUSIVE;
+	update.update_owner = f;
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_update_is_own(&update, f));
+#endif
+}
+
+static struct kunit_case hmm_mirror_cases[] = {
+	KUNIT_CASE(geometry_retry),
+	KUNIT_CASE(geometry_late),
+	KUNIT_CASE(geometry_tracked_only),
+	KUNIT_CASE(geometry_walk),
+	KUNIT_CASE(i1_balance),
+	KUNIT_CASE(i1_end_without_start),
+	KUNIT_CASE(i1_start_without_end),
+	KUNIT_CASE(i1_endless),
+	KUNIT_CASE(i2_validity_is_exact),
+	KUNIT_CASE(i2_validity_is_per_range),
+	KUNIT_CASE(i3_stale_iff_hit),
+	KUNIT_CASE(i3_sequence_only_grows),
+	KUNIT_CASE(i3_valid_has_no_aba),
+	KUNIT_CASE(i4_sequence_before_callback),
+	KUNIT_CASE(i4_invalid_before_release),
+	KUNIT_CASE(i5_late_registration),
+	KUNIT_CASE(i5_unregister_in_flight),
+	KUNIT_CASE(i7_only_a_driver_fails),
+	KUNIT_CASE(i8_no_call_after_unregister),
+	KUNIT_CASE(i8_unregister_with_ranges),
+	KUNIT_CASE(i8_dead),
+	KUNIT_CASE(i8_any_order),
+	KUNIT_CASE(i8_again),
+	KUNIT_CASE(i8_mm_count),
+	KUNIT_CASE(i9_atomic),
+	KUNIT_CASE(i9_inside_reclaim),
+	KUNIT_CASE(atomic_contexts),
+	KUNIT_CASE(two_pass_order),
+	KUNIT_CASE(two_pass_more_than_room),
+	KUNIT_CASE(two_pass_eagain),
+	KUNIT_CASE(two_pass_eagain_more_than_room),
+	KUNIT_CASE(two_pass_other_fails),
+	KUNIT_CASE(tracked_only),
+	KUNIT_CASE(update_bounds),
+	KUNIT_CASE(walk),
+	KUNIT_CASE(walk_dead),
+	KUNIT_CASE(range_lookup),
+	KUNIT_CASE(range_resize),
+	KUNIT_CASE(range_split),
+	KUNIT_CASE(bounds_are_refused),
+	KUNIT_CASE(update_is_own),
+	{}
+};
+
+struct kunit_suite hmm_mirror_suite = {
+	.name = "hmm_mirror",
+	.init = test_init,
+	.exit = test_exit,
+	.test_cases = hmm_mirror_cases,
+};

@@ -1,0 +1,754 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hmm_mirror: KUnit tests. Fixture, what the mm does, what drivers do, threads.
+ */
+#include <kunit/test.h>
+#include <linux/jiffies.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "hmm_mirror_test.h"
+
+static unsigned int patience = 10;
+module_param(patience, uint, 0444);
+MODULE_PARM_DESC(patience, "seconds after which a thread counts as hanging (default: 10)");
+
+unsigned long test_patience(void)
+{
+	return patience * HZ;
+}
+
+void test_expect_begin(void)
+{
+	pr_info("hmm_mirror_test: expect-begin\n");
+}
+
+void test_expect_end(void)
+{
+	pr_info("hmm_mirror_test: expect-end\n");
+}
+
+/* kunit_skip() does not return, and came with 5.14. */
+void test_skip(struct kunit *test, const char *why)
+{
+#ifdef kunit_skip
+	kunit_skip(test, "%s", why);
+#else
+	kunit_info(test, "skipped: %s", why);
+#endif
+}
+
+/* ------------------------------------------------------- where an mm comes from */
+
+#if defined(HMM_MIRROR_TEST_HAVE_KUNIT_VM_MMAP)
+
+/* From 6.12 on KUnit makes one for the thread that wants to map something. */
+static struct mm_struct *mm_new(struct kunit *test)
+{
+	unsigned long addr = kunit_vm_mmap(test, NULL, 0, PAGE_SIZE, PROT_READ,
+					   MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	struct mm_struct *mm = current->mm;
+
+	if (!mm)
+		return NULL;
+	if (addr && !IS_ERR_VALUE(addr))
+		vm_munmap(addr, PAGE_SIZE);
+	kthread_unuse_mm(mm);
+	return mm;
+}
+
+bool test_mm_is_own(void)
+{
+	return true;
+}
+
+#elif !defined(MODULE)
+
+static struct mm_struct *mm_new(struct kunit *test)
+{
+	struct mm_struct *mm = mm_alloc();
+
+	if (mm) {
+		mm->task_size = TASK_SIZE;
+		arch_pick_mmap_layout(mm, &current->signal->rlim[RLIMIT_STACK]);
+	}
+	return mm;
+}
+
+bool test_mm_is_own(void)
+{
+	return true;
+}
+
+#else
+
+/*
+ * A module cannot make one. It borrows that of the process that loads it, which sleeps
+ * until the tests are done. That one does not die when a test wants it.
+ */
+#define BORROWED_MM
+
+static struct mm_struct *inserter_mm;
+
+static struct mm_struct *mm_new(struct kunit *test)
+{
+	return inserter_mm && mmget_not_zero(inserter_mm) ? inserter_mm : NULL;
+}
+
+bool test_mm_is_own(void)
+{
+	return false;
+}
+
+#endif
+
+/* To be the process whose memory is mapped. */
+void test_mm_attach(struct test_fixture *f)
+{
+	kthread_use_mm(f->mm);
+	f->attached = true;
+}
+
+void test_mm_detach(struct test_fixture *f)
+{
+	kthread_unuse_mm(f->mm);
+	f->attached = false;
+}
+
+/* The process exits. The structure stays, for those who hold mm_count. */
+void test_mm_die(struct test_fixture *f)
+{
+	mmgrab(f->mm);
+	mmput(f->mm);
+}
+
+/* ------------------------------------------------------------------- fixture */
+
+int test_init(struct kunit *test)
+{
+	struct test_fixture *f = kzalloc(sizeof(*f), GFP_KERNEL);
+	unsigned int i;
+
+	if (!f)
+		return -ENOMEM;
+	f->test = test;
+	f->mm = mm_new(test);
+	if (!f->mm) {
+		kfree(f);
+		return -ENOMEM;
+	}
+	init_completion(&f->at);
+	init_completion(&f->go);
+	for (i = 0; i < TEST_MIRRORS; i++) {
+		f->tm[i].f = f;
+		mutex_init(&f->tm[i].lock);
+	}
+	test->priv = f;
+	return 0;
+}
+
+static bool threads_are_gone(struct test_fixture *f)
+{
+	unsigned int i;
+
+	for (i = 0; i < TEST_THREADS; i++) {
+		if (f->thread[i].task)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Takes back what the test left registered, so that a test can stop anywhere. If one of
+ * its threads hangs, all of it stays: better a leak than a crash in another test.
+ */
+void test_exit(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned int i;
+
+	if (!f)
+		return;
+	if (f->attached || !threads_are_gone(f)) {
+		pr_warn("hmm_mirror_test: a failed test leaks what it used\n");
+		return;
+	}
+	for (i = 0; i < TEST_RANGES; i++) {
+		if (f->range[i].hmm)
+			hmm_mirror_range_unregister(&f->range[i]);
+	}
+	for (i = 0; i < TEST_MIRRORS; i++) {
+		if (f->tm[i].mirror.hmm)
+			hmm_mirror_unregister(&f->tm[i].mirror);
+	}
+	if (atomic_read(&f->mm->mm_users))
+		mmput(f->mm);
+	else
+		mmdrop(f->mm);
+	kfree(f);
+}
+
+/* ------------------------------------------------------------------- mirrors */
+
+/* Letters in the order in which things happened. */
+static void trace(struct test_fixture *f, char c)
+{
+	if (f->traced < TEST_TRACE - 1)
+		f->trace[f->traced++] = c;
+}
+
+/* A device PTE of an address that is not shadowed does not exist. */
+static void remove_device_ptes(struct test_mirror *tm,
+			       const struct mmu_notifier_range *update)
+{
+	unsigned int i;
+
+	for (i = 0; i < TEST_PAGES; i++) {
+		unsigned long addr = tm->base + P(i);
+
+		if (addr < update->end && addr + PAGE_SIZE > update->start)
+			tm->pte[i] = 0;
+	}
+}
+
+static int sync(struct hmm_mirror *mirror, const struct mmu_notifier_range *update)
+{
+	struct test_mirror *tm = container_of(mirror, struct test_mirror, mirror);
+
+	atomic_inc(&tm->calls);
+	tm->start = update->start;
+	tm->end = update->end;
+	tm->caller = current;
+	if (tm->hook) {
+		int ret = tm->hook(tm, update);
+
+		if (ret)
+			return ret;
+	}
+	if (mmu_notifier_range_blockable(update))
+		mutex_lock(&tm->lock);
+	else if (!mutex_trylock(&tm->lock))
+		return -EAGAIN;
+	remove_device_ptes(tm, update);
+	mutex_unlock(&tm->lock);
+	return 0;
+}
+
+static int sync_start(struct hmm_mirror *mirror,
+		      const struct mmu_notifier_range *update,
+		      struct hmm_mirror_pass *pass)
+{
+	struct test_mirror *tm = container_of(mirror, struct test_mirror, mirror);
+
+	trace(tm->f, 'a' + (tm - tm->f->tm));
+	pass->priv[0] = (unsigned long)tm;
+	pass->priv[1] = ~(unsigned long)update;
+	return sync(mirror, update);
+}
+
+static void sync_finish(struct hmm_mirror *mirror, struct hmm_mirror_pass *pass)
+{
+	struct test_mirror *tm = container_of(mirror, struct test_mirror, mirror);
+
+	trace(tm->f, 'A' + (tm - tm->f->tm));
+	atomic_inc(&tm->finishes);
+	KUNIT_EXPECT_PTR_EQ(tm->f->test, (void *)pass->priv[0], (void *)tm);
+	KUNIT_EXPECT_EQ(tm->f->test, pass->priv[1], ~(unsigned long)pass->update);
+}
+
+static void release(struct hmm_mirror *mirror)
+{
+	struct test_mirror *tm = container_of(mirror, struct test_mirror, mirror);
+
+	atomic_inc(&tm->releases);
+	if (tm->release_hook)
+		tm->release_hook(tm);
+	mutex_lock(&tm->lock);
+	memset(tm->pte, 0, sizeof(tm->pte));
+	mutex_unlock(&tm->lock);
+}
+
+/* Registers mirror i; the operations that the test has set stay. */
+struct test_mirror *test_mirror(struct test_fixture *f, unsigned int i)
+{
+	struct test_mirror *tm = &f->tm[i];
+
+	if (!tm->ops.sync_start)
+		tm->ops.sync_cpu_device_pagetables = sync;
+	tm->ops.release = release;
+	tm->mirror.ops = &tm->ops;
+	KUNIT_ASSERT_EQ(f->test, hmm_mirror_attach(&tm->mirror, f->mm), 0);
+	f->hmm = tm->mirror.hmm;
+	return tm;
+}
+
+/* Mirror i has two passes; before it is registered. */
+void test_two_pass(struct test_fixture *f, unsigned int i)
+{
+	f->tm[i].ops.sync_start = sync_start;
+	f->tm[i].ops.sync_finish = sync_finish;
+}
+
+struct hmm_mirror_range *test_range(struct test_fixture *f, unsigned int i,
+				    unsigned int mirror, unsigned long start,
+				    unsigned long end)
+{
+	struct hmm_mirror_range *range = &f->range[i];
+
+	range->start = start;
+	range->end = end;
+	KUNIT_ASSERT_EQ(f->test,
+			hmm_mirror_range_register(range, &f->tm[mirror].mirror), 0);
+	return range;
+}
+
+/* The callback stops; the test goes on at f->at, and lets it go by f->go. */
+int test_hook_pause(struct test_mirror *tm, const struct mmu_notifier_range *update)
+{
+	complete(&tm->f->at);
+	wait_for_completion(&tm->f->go);
+	return 0;
+}
+
+/* Until a callback stops in test_hook_pause(). */
+void test_arrives(struct test_fixture *f)
+{
+	KUNIT_ASSERT_TRUE(f->test, wait_for_completion_timeout(&f->at, test_patience()));
+}
+
+int test_hook_eagain(struct test_mirror *tm, const struct mmu_notifier_range *update)
+{
+	return mmu_notifier_range_blockable(update) ? 0 : -EAGAIN;
+}
+
+/* -------------------------------------------------------------- what the mm does */
+
+static int start_one(struct test_fixture *f, struct mmu_notifier *mn,
+		     const struct mmu_notifier_range *update)
+{
+	bool blockable = mmu_notifier_range_blockable(update);
+	int ret;
+
+	if (!blockable)
+		non_block_start();
+	ret = mn->ops->invalidate_range_start(mn, update);
+	if (!blockable)
+		non_block_end();
+
+	/* what the mm would warn about */
+	if (ret) {
+		KUNIT_EXPECT_EQ(f->test, ret, -EAGAIN);
+		KUNIT_EXPECT_FALSE(f->test, blockable);
+		KUNIT_EXPECT_FALSE(f->test, mn->ops->invalidate_range_end);
+	}
+	return ret;
+}
+
+int test_count_start(struct test_fixture *f, const struct mmu_notifier_range *update)
+{
+	return start_one(f, &f->hmm->count, update);
+}
+
+int test_call_start(struct test_fixture *f, const struct mmu_notifier_range *update)
+{
+	return start_one(f, &f->hmm->call, update);
+}
+
+/*
+ * As mn_hlist_invalidate_range_start(): all subscribers, the one that came last first;
+ * if one of them fails, the end of all that have one.
+ */
+int test_start(struct test_fixture *f, const struct mmu_notifier_range *update)
+{
+	int ret;
+
+	test_count_start(f, update);
+	ret = test_call_start(f, update);
+	if (ret)
+		test_end(f, update);
+	return ret;
+}
+
+void test_end(struct test_fixture *f, const struct mmu_notifier_range *update)
+{
+	f->hmm->count.ops->invalidate_range_end(&f->hmm->count, update);
+}
+
+void test_start_end(struct test_fixture *f, unsigned long start, unsigned long end)
+{
+	struct mmu_notifier_range update = test_update(f, start, end);
+
+	KUNIT_EXPECT_EQ(f->test, test_start(f, &update), 0);
+	test_end(f, &update);
+}
+
+/* The mm dies; as mn_hlist_release(). */
+void test_release(struct test_fixture *f)
+{
+	f->hmm->count.ops->release(&f->hmm->count, f->mm);
+	f->hmm->call.ops->release(&f->hmm->call, f->mm);
+}
+
+/* Invalidations whose start was delivered and whose end was not. */
+unsigned int test_in_flight(struct test_fixture *f)
+{
+	struct hmm_mirror_mm *hmm = f->hmm;
+	unsigned int nr;
+
+	spin_lock(&hmm->lock);
+	nr = hweight64(hmm->used & ~BIT_ULL(HMM_MIRROR_SLOT_SHARED)) + hmm->shared;
+	spin_unlock(&hmm->lock);
+	return nr;
+}
+
+/* Ranges and waiters. */
+unsigned int test_users(struct test_fixture *f)
+{
+	struct hmm_mirror_mm *hmm = f->hmm;
+	unsigned int nr;
+
+	spin_lock(&hmm->lock);
+	nr = hmm->users;
+	spin_unlock(&hmm->lock);
+	return nr - 2;
+}
+
+/* --------------------------------------------------------------- what drivers do */
+
+/* Without waiting. */
+bool test_is_valid(struct hmm_mirror_range *range)
+{
+	unsigned long seq;
+
+	return !hmm_mirror_range_begin(range, &seq, 0);
+}
+
+/* A sequence of a range that must be valid. */
+unsigned long test_begin(struct test_fixture *f, struct hmm_mirror_range *range)
+{
+	unsigned long seq = 0;
+
+	KUNIT_EXPECT_EQ(f->test, hmm_mirror_range_begin(range, &seq, 0), 0);
+	KUNIT_EXPECT_FALSE(f->test, hmm_mirror_range_retry(range, seq));
+	return seq;
+}
+
+/* A hmm_mirror_commit_fn: device PTEs are the pfns. */
+int test_commit(struct hmm_mirror_range *range, unsigned long seq,
+		const struct hmm_mirror_fault *fault, void *arg)
+{
+	struct test_mirror *tm = arg;
+	unsigned long addr;
+	int ret = -EBUSY;
+
+	mutex_lock(&tm->lock);
+	if (!hmm_mirror_range_retry(range, seq)) {
+		for (addr = fault->start; addr < fault->end; addr += PAGE_SIZE)
+			tm->pte[(addr - tm->base) >> PAGE_SHIFT] =
+				fault->pfns[(addr - fault->start) >> PAGE_SHIFT];
+		ret = 0;
+	}
+	mutex_unlock(&tm->lock);
+	return ret;
+}
+
+/* For tests that have no pages: the pfns are the addresses. */
+int test_commit_fake(struct test_mirror *tm, struct hmm_mirror_range *range,
+		     unsigned long seq)
+{
+	struct test_fixture *f = tm->f;
+	unsigned int i;
+
+	f->fault.start = range->start;
+	f->fault.end = range->end;
+	f->fault.pfns = f->pfns;
+	for (i = 0; i < TEST_PAGES; i++)
+		f->pfns[i] = range->start + P(i);
+	return test_commit(range, seq, &f->fault, tm);
+}
+
+bool test_has_ptes(struct test_mirror *tm, unsigned long start, unsigned long end)
+{
+	unsigned long addr;
+
+	for (addr = start; addr < end; addr += PAGE_SIZE) {
+		if (tm->pte[(addr - tm->base) >> PAGE_SHIFT])
+			return true;
+	}
+	return false;
+}
+
+/* -------------------------------------------------------------------- memory */
+
+/* At addr, instead of what is there, or anywhere if that is 0. */
+unsigned long test_map(unsigned long addr, unsigned long pages, unsigned long prot)
+{
+	return vm_mmap(NULL, addr, P(pages), prot,
+		       MAP_PRIVATE | MAP_ANONYMOUS | (addr ? MAP_FIXED : 0), 0);
+}
+
+/*
+ * TEST_MAPPED pages, all in range 0 of mirror 0, and all to be read. The test is the
+ * process until test_unmapped().
+ */
+unsigned long test_mapped(struct test_fixture *f, unsigned long prot)
+{
+	unsigned long addr;
+
+	test_mm_attach(f);
+	addr = test_map(0, TEST_MAPPED, prot);
+	KUNIT_ASSERT_FALSE(f->test, IS_ERR_VALUE(addr));
+	f->tm[0].base = addr;
+	test_mirror(f, 0);
+	test_range(f, 0, 0, addr, addr + P(TEST_MAPPED));
+	test_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT);
+	return addr;
+}
+
+void test_unmapped(struct test_fixture *f)
+{
+	unsigned long addr = f->tm[0].base;
+
+	vm_munmap(addr, P(TEST_MAPPED));
+	KUNIT_EXPECT_EQ(f->test, test_in_flight(f), 0U);
+	KUNIT_EXPECT_FALSE(f->test, test_has_ptes(&f->tm[0], addr, addr + P(TEST_MAPPED)));
+	test_mm_detach(f);
+}
+
+/* What to read: so many pages from the first one of range 0 on. */
+struct hmm_mirror_fault *test_read(struct test_fixture *f, unsigned int first,
+				   unsigned int nr, unsigned long flags)
+{
+	unsigned long addr = f->range[0].start;
+
+	f->fault = (struct hmm_mirror_fault) {
+		.start = addr + P(first),
+		.end = addr + P(first + nr),
+		.pfns = f->pfns,
+		.default_flags = flags,
+	};
+	return &f->fault;
+}
+
+/* From mapped memory to the device PTEs of mirror 0. */
+int test_populate(struct test_fixture *f)
+{
+	return hmm_mirror_range_populate(&f->range[0], &f->fault, HMM_MIRROR_WAIT_FOREVER,
+					 test_commit, &f->tm[0]);
+}
+
+/* As the process. */
+void test_poke(struct test_fixture *f, unsigned long addr, u8 byte)
+{
+	int ret = put_user(byte, (u8 __user *)addr);
+
+	KUNIT_EXPECT_EQ(f->test, ret, 0);
+}
+
+int test_peek(unsigned long addr)
+{
+	u8 byte;
+
+	return get_user(byte, (u8 __user *)addr) ? -EFAULT : byte;
+}
+
+/* As the device, by its PTEs; NULL if there is none. */
+u8 *test_device(struct test_mirror *tm, unsigned long addr)
+{
+	unsigned long pte = tm->pte[(addr - tm->base) >> PAGE_SHIFT];
+
+	if (!(pte & HMM_PFN_VALID))
+		return NULL;
+	return (u8 *)page_address(hmm_pfn_to_page(pte)) + offset_in_page(addr);
+}
+
+int test_device_peek(struct test_mirror *tm, unsigned long addr)
+{
+	u8 *byte = test_device(tm, addr);
+
+	return byte ? *byte : -EFAULT;
+}
+
+/* ------------------------------------------------------------------- threads */
+
+static int run_thread(void *arg)
+{
+	struct test_thread *thread = arg;
+
+	/* kernel threads ignore all signals that they do not ask for */
+	allow_signal(SIGKILL);
+	thread->ret = thread->fn(thread);
+	complete(&thread->done);
+	return 0;
+}
+
+static struct test_thread *thread_run(struct test_thread *thread)
+{
+	struct task_struct *task;
+
+	init_completion(&thread->done);
+	task = kthread_create(run_thread, thread, "hmm_mirror_test");
+	KUNIT_ASSERT_FALSE(thread->f->test, IS_ERR(task));
+	get_task_struct(task);
+	thread->task = task;
+	wake_up_process(task);
+	return thread;
+}
+
+struct test_thread *test_thread(struct test_fixture *f, unsigned int i,
+				int (*fn)(struct test_thread *thread), void *arg)
+{
+	struct test_thread *thread = &f->thread[i];
+
+	thread->f = f;
+	thread->fn = fn;
+	thread->arg = arg;
+	return thread_run(thread);
+}
+
+static int wait_until_valid(struct test_thread *thread)
+{
+	thread->nvcsw = current->nvcsw;
+	return hmm_mirror_range_begin(thread->range, &thread->seq,
+				      thread->timeout_ms);
+}
+
+/* Thread i waits for the range; test_join() tells what became of it. */
+struct test_thread *test_waiter(struct test_fixture *f, unsigned int i,
+				struct hmm_mirror_range *range,
+				unsigned int timeout_ms)
+{
+	struct test_thread *thread = &f->thread[i];
+
+	thread->f = f;
+	thread->fn = wait_until_valid;
+	thread->range = range;
+	thread->timeout_ms = timeout_ms;
+	return thread_run(thread);
+}
+
+/* What the thread returned, after as much time as it may take. */
+int test_join_after(struct test_thread *thread, unsigned long timeout)
+{
+	if (!wait_for_completion_timeout(&thread->done, timeout)) {
+		KUNIT_FAIL(thread->f->test, "a thread hangs");
+		return -ETIMEDOUT;
+	}
+	kthread_stop(thread->task);
+	put_task_struct(thread->task);
+	thread->task = NULL;
+	return thread->ret;
+}
+
+int test_join(struct test_thread *thread)
+{
+	return test_join_after(thread, test_patience());
+}
+
+static bool is_queued(struct hmm_mirror_slot *slot, const struct task_struct *task)
+{
+	struct wait_queue_entry *entry;
+	bool found = false;
+
+	spin_lock_irq(&slot->waiters.lock);
+	list_for_each_entry(entry, &slot->waiters.head, entry)
+		found |= entry->private == task;
+	spin_unlock_irq(&slot->waiters.lock);
+	return found;
+}
+
+/* Is it asleep, waiting for an invalidation in flight? */
+bool test_sleeps(struct test_thread *thread)
+{
+	struct hmm_mirror_mm *hmm = thread->f->hmm;
+	bool queued = false;
+	unsigned int i;
+
+	spin_lock(&hmm->lock);
+	for (i = 0; i < HMM_MIRROR_SLOTS; i++)
+		queued |= is_queued(&hmm->slot[i], thread->task);
+	spin_unlock(&hmm->lock);
+	return queued && task_state_to_char(thread->task) == 'D';
+}
+
+void test_until_it_sleeps(struct test_thread *thread)
+{
+	KUNIT_EXPECT_TRUE(thread->f->test, test_poll(test_sleeps(thread)));
+}
+
+/* -------------------------------------------------------------------- suites */
+
+/* The last one ends lockdep. */
+#define with_all_suites(what)						\
+	what(&hmm_mirror_suite, &hmm_mirror_wait_suite,			\
+	     &hmm_mirror_races_suite, &hmm_mirror_model_suite,		\
+	     &hmm_mirror_threads_suite, &hmm_mirror_mm_suite,		\
+	     &hmm_mirror_misuse_suite, &hmm_mirror_lockdep_suite)
+
+#ifndef BORROWED_MM
+
+with_all_suites(kunit_test_suites);
+
+#else
+#ifdef kunit_test_suites_for_module
+
+/* Until 5.17 what registers the suites of a module is its init function. */
+#define array_of_suites(suite...) \
+	static struct kunit_suite *suites[] = { suite, NULL }
+
+with_all_suites(array_of_suites);
+
+static int run_suites(void)
+{
+	return __kunit_test_suites_init(suites);
+}
+
+static void exit_suites(void)
+{
+	__kunit_test_suites_exit(suites);
+}
+
+#else
+
+with_all_suites(kunit_test_suites);
+
+static int run_suites(void)
+{
+	return 0;
+}
+
+static void exit_suites(void)
+{
+}
+
+#endif
+
+/* The suites run before whoever loads the module goes on. */
+static int __init hmm_mirror_test_init(void)
+{
+	inserter_mm = current->mm;
+	return run_suites();
+}
+
+static void __exit hmm_mirror_test_exit(void)
+{
+	exit_suites();
+}
+
+module_init(hmm_mirror_test_init);
+module_exit(hmm_mirror_test_exit);
+
+#endif /* BORROWED_MM */
+
+MODULE_DESCRIPTION("KUnit tests for hmm_mirror");
+MODULE_AUTHOR("hmm_mirror developers");
+MODULE_LICENSE("GPL");
+MODULE_VERSION(HMM_MIRROR_VERSION);

@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hmm_mirror: KUnit tests. What is refused, and what a driver's mistake leads to.
+ */
+#include <linux/mm.h>
+#include <linux/sched/mm.h>
+#include <linux/string.h>
+
+#include "hmm_mirror_test.h"
+
+#define FOREVER	HMM_MIRROR_WAIT_FOREVER
+
+static int sync(struct hmm_mirror *mirror, const struct mmu_notifier_range *update)
+{
+	return 0;
+}
+
+static int sync_start(struct hmm_mirror *mirror, const struct mmu_notifier_range *update,
+		      struct hmm_mirror_pass *pass)
+{
+	return 0;
+}
+
+static void sync_finish(struct hmm_mirror *mirror, struct hmm_mirror_pass *pass)
+{
+}
+
+static void release(struct hmm_mirror *mirror)
+{
+}
+
+static void mirror_arguments(struct kunit *test)
+{
+	static const struct hmm_mirror_ops bad[] = {
+		{},
+		{ .release = release },
+		{ .sync_cpu_device_pagetables = sync },
+		{ .sync_start = sync_start, .sync_finish = sync_finish },
+		{ .release = release, .sync_start = sync_start },
+		{ .release = release, .sync_finish = sync_finish },
+		{ .release = release, .sync_cpu_device_pagetables = sync,
+		  .sync_finish = sync_finish },
+		{ .release = release, .sync_cpu_device_pagetables = sync,
+		  .sync_start = sync_start },
+		{ .release = release, .sync_cpu_device_pagetables = sync,
+		  .sync_start = sync_start, .sync_finish = sync_finish },
+		{ .release = release, .sync_cpu_device_pagetables = sync,
+		  .flags = HMM_MIRROR_TRACKED_ONLY << 1 },
+		{ .release = release, .sync_cpu_device_pagetables = sync,
+		  .flags = HMM_MIRROR_TRACKED_ONLY | BIT(31) },
+	};
+	static const struct hmm_mirror_ops good[] = {
+		{ .release = release, .sync_cpu_device_pagetables = sync },
+		{ .release = release, .sync_cpu_device_pagetables = sync,
+		  .flags = HMM_MIRROR_TRACKED_ONLY },
+		{ .release = release, .sync_start = sync_start,
+		  .sync_finish = sync_finish },
+		{ .release = release, .sync_start = sync_start,
+		  .sync_finish = sync_finish, .flags = HMM_MIRROR_TRACKED_ONLY },
+	};
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror mirror;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		mirror.ops = &bad[i];
+		KUNIT_EXPECT_EQ_MSG(test, hmm_mirror_attach(&mirror, f->mm), -EINVAL,
+				    "operations %u", i);
+	}
+	mirror.ops = NULL;
+	KUNIT_EXPECT_EQ(test, hmm_mirror_attach(&mirror, f->mm), -EINVAL);
+	for (i = 0; i < ARRAY_SIZE(good); i++) {
+		mirror.ops = &good[i];
+		KUNIT_EXPECT_EQ(test, hmm_mirror_attach(NULL, f->mm), -EINVAL);
+		KUNIT_EXPECT_EQ(test, hmm_mirror_attach(&mirror, NULL), -EINVAL);
+		KUNIT_EXPECT_EQ(test, hmm_mirror_register(NULL, f->mm), -EINVAL);
+		KUNIT_EXPECT_EQ(test, hmm_mirror_register(&mirror, NULL), -EINVAL);
+		KUNIT_EXPECT_EQ(test, hmm_mirror_attach(&mirror, f->mm), 0);
+		hmm_mirror_unregister(&mirror);
+	}
+	mmap_write_lock(f->mm);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_register(&mirror, f->mm), 0);
+	mmap_write_unlock(f->mm);
+	hmm_mirror_unregister(&mirror);
+}
+
+static void mirror_without_lock(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror mirror;
+
+	f->tm[0].ops = (struct hmm_mirror_ops) {
+		.release = release,
+		.sync_cpu_device_pagetables = sync,
+	};
+	mirror.ops = &f->tm[0].ops;
+	test_expect_begin();
+	KUNIT_EXPECT_EQ(test, hmm_mirror_register(&mirror, f->mm), -EINVAL);
+	mmap_read_lock(f->mm);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_register(&mirror, f->mm), -EINVAL);
+	mmap_read_unlock(f->mm);
+	test_expect_end();
+}
+
+static void mirror_of_dead_mm(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror mirror;
+
+	if (!test_mm_is_own()) {
+		test_skip(test, "the mm is not ours to end");
+		return;
+	}
+	f->tm[0].ops = (struct hmm_mirror_ops) {
+		.release = release,
+		.sync_cpu_device_pagetables = sync,
+	};
+	mirror.ops = &f->tm[0].ops;
+	test_mm_die(f);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_attach(&mirror, f->mm), -ESRCH);
+}
+
+static void range_arguments(struct kunit *test)
+{
+	static const struct {
+		unsigned long start, end;
+		int ret;
+	} bounds[] = {
+		{ P(10), P(10),			-EINVAL },
+		{ P(20), P(10),			-EINVAL },
+		{ P(10) + 1, P(20),		-EINVAL },
+		{ P(10), P(20) - 1,		-EINVAL },
+		{ P(10), ULONG_MAX - 1,		-EINVAL },
+		{ 0, 0,				-EINVAL },
+		{ P(10), 0,			-EINVAL },
+		{ TO_THE_END, TO_THE_END,	-EINVAL },
+		{ ULONG_MAX, ULONG_MAX,		-EINVAL },
+		{ 0, P(1),			0 },
+		{ 0, TO_THE_END,		0 },
+		{ 0, ULONG_MAX,			0 },
+		{ TO_THE_END - P(1), TO_THE_END, 0 },
+		{ TO_THE_END, ULONG_MAX,	0 },
+	};
+	struct test_fixture *f = test->priv;
+	struct test_mirror *tm = test_mirror(f, 0);
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(bounds); i++) {
+		struct hmm_mirror_range range = {
+			.start = bounds[i].start, .end = bounds[i].end,
+		};
+
+		KUNIT_EXPECT_EQ_MSG(test, hmm_mirror_range_register(&range, &tm->mirror),
+				    bounds[i].ret, "bounds %u", i);
+		if (range.hmm)
+			hmm_mirror_range_unregister(&range);
+		KUNIT_EXPECT_EQ(test, test_users(f), 0U);
+	}
+	f->range[0].start = P(10);
+	f->range[0].end = P(20);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_register(NULL, &tm->mirror), -EINVAL);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_register(&f->range[0], NULL), -EINVAL);
+	hmm_mirror_unregister(&tm->mirror);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_register(&f->range[0], &tm->mirror), -ESRCH);
+}
+
+static int commit(struct hmm_mirror_range *range, unsigned long seq,
+		  const struct hmm_mirror_fault *fault, void *arg)
+{
+	struct kunit *test = arg;
+
+	KUNIT_FAIL(test, "must not come to this");
+	return 0;
+}
+
+static void fault_arguments(struct kunit *test)
+{
+	static const struct {
+		unsigned long start, end;
+	} bounds[] = {
+		{ P(9), P(12) },	/* outside */
+		{ P(15), P(21) },
+		{ P(5), P(30) },
+		{ P(5), P(10) },
+		{ P(20), P(21) },
+		{ P(15), ULONG_MAX },
+		{ P(15), TO_THE_END },
+		{ P(15), P(15) },	/* empty */
+		{ P(16), P(15) },
+		{ P(15) + 1, P(16) },	/* not aligned */
+		{ P(15), P(16) + 1 },
+	};
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_fault *fault = &f->fault;
+	struct hmm_mirror_range *range;
+	unsigned long seq;
+	unsigned int i;
+
+	test_mirror(f, 0);
+	range = test_range(f, 0, 0, P(10), P(20));
+	seq = test_begin(f, range);
+	fault->pfns = f->pfns;
+	for (i = 0; i < ARRAY_SIZE(bounds); i++) {
+		fault->start = bounds[i].start;
+		fault->end = bounds[i].end;
+		KUNIT_EXPECT_EQ_MSG(test, hmm_mirror_range_fault(range, seq, fault),
+				    -EINVAL, "bounds %u", i);
+		KUNIT_EXPECT_EQ_MSG(test, hmm_mirror_range_snapshot(range, seq, fault),
+				    -EINVAL, "bounds %u", i);
+		KUNIT_EXPECT_EQ_MSG(test, hmm_mirror_range_populate(range, fault, 0,
+								    commit, test),
+				    -EINVAL, "bounds %u", i);
+	}
+	fault->start = P(10);
+	fault->end = P(20);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_populate(range, fault, 0, NULL, test),
+			-EINVAL);
+	fault->pfn_flags_mask = HMM_PFN_REQ_FAULT;
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_populate(range, fault, 0, commit, test),
+			-EINVAL);
+	fault->pfn_flags_mask = 0;
+	fault->pfns = NULL;
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), -EINVAL);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, fault), -EINVAL);
+}
+
+static void unregister_twice(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+
+	test_mirror(f, 0);
+	test_mirror(f, 1);
+	test_range(f, 0, 0, P(10), P(20));
+	test_range(f, 1, 1, P(10), P(20));
+	hmm_mirror_range_unregister(&f->range[0]);
+	hmm_mirror_unregister(&f->tm[0].mirror);
+	test_expect_begin();
+	hmm_mirror_range_unregister(&f->range[0]);
+	hmm_mirror_unregister(&f->tm[0].mirror);
+	test_expect_end();
+	KUNIT_EXPECT_EQ(test, test_users(f), 1U);
+	KUNIT_EXPECT_TRUE(test, test_is_valid(&f->range[1]));
+	test_start_end(f, P(10), P(20));
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].calls), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].calls), 1);
+}
+
+/* The first registration stays as it is, and is taken back once. */
+static void register_twice(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	int before = atomic_read(&f->mm->mm_count);
+	struct test_mirror *tm = test_mirror(f, 0);
+	struct hmm_mirror_range *range = test_range(f, 0, 0, P(10), P(20));
+	unsigned long seq = test_begin(f, range);
+	unsigned int i;
+
+	test_expect_begin();
+	for (i = 0; i < 10; i++)
+		KUNIT_EXPECT_EQ(test, hmm_mirror_attach(&tm->mirror, f->mm), -EEXIST);
+	test_expect_end();
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, seq));
+	test_start_end(f, P(10), P(20));
+	KUNIT_EXPECT_EQ(test, atomic_read(&tm->calls), 1);
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
+	hmm_mirror_range_unregister(range);
+	hmm_mirror_unregister(&tm->mirror);
+	KUNIT_EXPECT_TRUE(test, test_poll(atomic_read(&f->mm->mm_count) < before + 5));
+}
+
+/* The waiter returns, and does not look at the range again. */
+static void unregister_with_waiter(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct hmm_mirror_range *range;
+	struct test_thread *waiter, *other;
+
+	test_mirror(f, 0);
+	range = test_range(f, 0, 0, P(10), P(20));
+	test_range(f, 1, 0, P(10), P(20));
+	test_start(f, &update);
+	waiter = test_waiter(f, 0, range, FOREVER);
+	other = test_waiter(f, 1, &f->range[1], FOREVER);
+	test_until_it_sleeps(waiter);
+	test_until_it_sleeps(other);
+
+	test_expect_begin();
+	hmm_mirror_range_unregister(range);
+	test_expect_end();
+	memset(range, 0x5a, sizeof(*range));
+	KUNIT_EXPECT_EQ(test, test_join(waiter), -ESRCH);
+	memset(range, 0, sizeof(*range));
+	test_until_it_sleeps(other);
+	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, test_join(other), 0);
+	KUNIT_EXPECT_EQ(test, test_users(f), 1U);
+}
+
+static void use_after_unregister(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range;
+	unsigned long seq;
+
+	test_mirror(f, 0);
+	range = test_range(f, 0, 0, P(10), P(20));
+	seq = test_begin(f, range);
+	hmm_mirror_range_unregister(range);
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
+	f->fault.start = P(10);
+	f->fault.end = P(20);
+	f->fault.pfns = f->pfns;
+	test_expect_begin();
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), -ESRCH);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, FOREVER), -ESRCH);
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_wait_until_valid(range, 0));
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault), -ESRCH);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_populate(range, &f->fault, 0, commit, test),
+			-ESRCH);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(10), P(15)), -ESRCH);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_split(range, P(15), &f->range[1]), -ESRCH);
+	test_expect_end();
+}
+
+static int hook_eio(struct test_mirror *tm, const struct mmu_notifier_range *update)
+{
+	return -EIO;
+}
+
+static int hook_one(struct test_mirror *tm, const struct mmu_notifier_range *update)
+{
+	return 1;
+}
+
+static int hook_always_eagain(struct test_mirror *tm,
+			      const struct mmu_notifier_range *update)
+{
+	return -EAGAIN;
+}
+
+/* The mm cannot be stopped: it goes on, and so do the other mirrors. */
+static void wrong_errors(struct kunit *test)
+{
+	static const struct {
+		int (*hook)(struct test_mirror *tm,
+			    const struct mmu_notifier_range *update);
+		bool blockable;
+	} wrong[] = {
+		{ hook_always_eagain, true },
+		{ hook_eio, true },
+		{ hook_eio, false },
+		{ hook_one, true },
+		{ hook_one, false },
+	};
+	struct test_fixture *f = test->priv;
+	unsigned int i, j;
+
+	test_two_pass(f, 1);
+	for (i = 0; i < 3; i++)
+		test_mirror(f, i);
+	test_range(f, 0, 0, P(10), P(20));
+	for (i = 0; i < ARRAY_SIZE(wrong); i++) {
+		struct mmu_notifier_range update = test_update(f, P(10), P(20));
+		int ret;
+
+		if (!wrong[i].blockable)
+			update = test_update_nonblock(f, P(10), P(20));
+		for (j = 0; j < 3; j++)
+			atomic_set(&f->tm[j].calls, 0);
+		for (j = 0; j < 2; j++)
+			f->tm[j].hook = wrong[i].hook;
+		test_expect_begin();
+		ret = test_start(f, &update);
+		test_expect_end();
+		KUNIT_EXPECT_EQ_MSG(test, ret, 0, "case %u", i);
+		for (j = 0; j < 3; j++)
+			KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[j].calls), 1);
+		KUNIT_EXPECT_EQ(test, test_in_flight(f), 1U);
+		KUNIT_EXPECT_FALSE(test, test_is_valid(&f->range[0]));
+		test_end(f, &update);
+		KUNIT_EXPECT_TRUE(test, test_is_valid(&f->range[0]));
+	}
+	/* what did not start well is not finished */
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].finishes), 0);
+}
+
+static struct kunit_case hmm_mirror_misuse_cases[] = {
+	KUNIT_CASE(mirror_arguments),
+	KUNIT_CASE(mirror_of_dead_mm),
+	KUNIT_CASE(range_arguments),
+	KUNIT_CASE(fault_arguments),
+	KUNIT_CASE(mirror_without_lock),
+	KUNIT_CASE(register_twice),
+	KUNIT_CASE(unregister_twice),
+	KUNIT_CASE(unregister_with_waiter),
+	KUNIT_CASE(use_after_unregister),
+	KUNIT_CASE(wrong_errors),
+	{}
+};
+
+struct kunit_suite hmm_mirror_misuse_suite = {
+	.name = "hmm_mirror_misuse",
+	.init = test_init,
+	.exit = test_exit,
+	.test_cases = hmm_mirror_misuse_cases,
+};

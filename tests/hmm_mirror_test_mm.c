@@ -1,0 +1,580 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hmm_mirror: KUnit tests. With real memory, and a kernel that invalidates.
+ */
+#include <linux/kernel.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/oom.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "hmm_mirror_test.h"
+
+#define FOREVER		HMM_MIRROR_WAIT_FOREVER
+
+static int populate(struct test_fixture *f, unsigned int first, unsigned int nr,
+		    unsigned long flags)
+{
+	test_read(f, first, nr, flags);
+	return test_populate(f);
+}
+
+/* --------------------------------------------------------------- invalidation */
+
+/* munmap is an invalidation of what it unmaps, in flight while it calls. */
+static int hook_in_flight(struct test_mirror *tm, const struct mmu_notifier_range *update)
+{
+	KUNIT_EXPECT_EQ(tm->f->test, test_in_flight(tm->f), 1U);
+	KUNIT_EXPECT_PTR_EQ(tm->f->test, update->mm, tm->f->mm);
+	KUNIT_EXPECT_TRUE(tm->f->test, hmm_mirror_range_retry(&tm->f->range[0],
+							      tm->f->range[0].snapshot));
+	return 0;
+}
+
+static void munmap_invalidates(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	struct test_mirror *tm = &f->tm[0];
+	unsigned int i;
+
+	for (i = 0; i < TEST_MAPPED; i++)
+		test_poke(f, addr + P(i), i);
+	KUNIT_EXPECT_EQ(test, populate(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT), 0);
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_wait_until_valid(&f->range[0], FOREVER));
+	atomic_set(&tm->calls, 0);
+	tm->hook = hook_in_flight;
+	KUNIT_EXPECT_EQ(test, vm_munmap(addr + P(2), P(3)), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&tm->calls), 1);
+	KUNIT_EXPECT_LE(test, tm->start, addr + P(2));
+	KUNIT_EXPECT_GE(test, tm->end, addr + P(5));
+	KUNIT_EXPECT_FALSE(test, test_has_ptes(tm, addr + P(2), addr + P(5)));
+	KUNIT_EXPECT_TRUE(test, test_is_valid(&f->range[0]));
+	tm->hook = NULL;
+	test_unmapped(f);
+}
+
+/*
+ * Pages go, and the mapping stays: the device must not keep them, and finds new ones.
+ */
+static void madvise_invalidates(struct kunit *test)
+{
+#if !defined(MODULE) && defined(CONFIG_ADVISE_SYSCALLS)
+	struct test_fixture *f = test->priv;
+	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	struct test_mirror *tm = &f->tm[0];
+
+	test_poke(f, addr + P(1), '1');
+	test_poke(f, addr + P(2), '2');
+	KUNIT_EXPECT_EQ(test, test_populate(f), 0);
+	KUNIT_EXPECT_EQ(test, do_madvise(f->mm, addr + P(1), P(1), MADV_DONTNEED), 0);
+	KUNIT_EXPECT_FALSE(test, test_has_ptes(tm, addr + P(1), addr + P(2)));
+	KUNIT_EXPECT_EQ(test, test_device_peek(tm, addr + P(2)), (int)'2');
+	KUNIT_EXPECT_EQ(test, test_populate(f), 0);
+	KUNIT_EXPECT_EQ(test, test_device_peek(tm, addr + P(1)), 0);
+	KUNIT_EXPECT_EQ(test, test_device_peek(tm, addr + P(2)), (int)'2');
+	test_unmapped(f);
+#else
+	test_skip(test, "only where the test is built in, and the kernel has madvise()");
+#endif
+}
+
+/* ----------------------------------------------------------------- population */
+
+static void fault_finds_data(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	unsigned int i;
+
+	for (i = 0; i < TEST_MAPPED; i++)
+		test_poke(f, addr + P(i) + i, 'a' + i);
+	KUNIT_ASSERT_EQ(test, populate(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT), 0);
+	for (i = 0; i < TEST_MAPPED; i++) {
+		u8 *byte = test_device(&f->tm[0], addr + P(i) + i);
+
+		KUNIT_ASSERT_TRUE(test, byte);
+		KUNIT_EXPECT_EQ(test, (int)*byte, 'a' + (int)i);
+	}
+	test_unmapped(f);
+}
+
+/* What the device writes is what the process reads. */
+static void fault_for_writing(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	unsigned int i;
+
+	KUNIT_ASSERT_EQ(test, populate(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT |
+					       HMM_PFN_REQ_WRITE), 0);
+	for (i = 0; i < TEST_MAPPED; i++) {
+		u8 *byte = test_device(&f->tm[0], addr + P(i));
+
+		KUNIT_EXPECT_TRUE(test, f->tm[0].pte[i] & HMM_PFN_WRITE);
+		KUNIT_ASSERT_TRUE(test, byte);
+		*byte = 'A' + i;
+		KUNIT_EXPECT_EQ(test, test_peek(addr + P(i)), 'A' + (int)i);
+	}
+	test_unmapped(f);
+}
+
+/* A part of a range; a collision is judged on the whole. */
+static void fault_part(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	struct hmm_mirror_range *range = &f->range[0];
+	struct hmm_mirror_fault *fault = test_read(f, 2, 3, HMM_PFN_REQ_FAULT);
+	unsigned long seq;
+
+	test_poke(f, addr + P(2), '2');
+	test_poke(f, addr + P(7), '7');
+	seq = test_begin(f, range);
+	f->pfns[3] = 4711;
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), 0);
+	KUNIT_EXPECT_EQ(test, f->pfns[3], 4711UL);
+	KUNIT_EXPECT_EQ(test, test_commit(range, seq, fault, &f->tm[0]), 0);
+	KUNIT_EXPECT_TRUE(test, test_device(&f->tm[0], addr + P(2)) &&
+			  *test_device(&f->tm[0], addr + P(2)) == '2');
+	KUNIT_EXPECT_FALSE(test, test_has_ptes(&f->tm[0], addr, addr + P(2)));
+
+	KUNIT_EXPECT_EQ(test, vm_munmap(addr + P(7), PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), -EBUSY);
+	KUNIT_EXPECT_EQ(test, test_commit(range, seq, fault, &f->tm[0]), -EBUSY);
+	test_unmapped(f);
+}
+
+/* Reads what is there, and faults nothing in. */
+static void snapshot(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	struct hmm_mirror_range *range = &f->range[0];
+	unsigned long seq = test_begin(f, range);
+	struct hmm_mirror_fault *fault;
+	unsigned int i;
+
+	/* requests are ignored, in whatever way they are made */
+	fault = test_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT);
+	fault->pfn_flags_mask = HMM_PFN_REQ_FAULT;
+	for (i = 0; i < TEST_MAPPED; i++)
+		f->pfns[i] = ~0UL;
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, fault), 0);
+	for (i = 0; i < TEST_MAPPED; i++)
+		KUNIT_EXPECT_EQ(test, f->pfns[i], 0UL);
+
+	test_poke(f, addr + P(3), 'x');
+	vm_munmap(addr + P(5), PAGE_SIZE);
+	seq = test_begin(f, range);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, fault), 0);
+	for (i = 0; i < TEST_MAPPED; i++) {
+		KUNIT_EXPECT_EQ(test, !!(f->pfns[i] & HMM_PFN_VALID), i == 3);
+		KUNIT_EXPECT_EQ(test, !!(f->pfns[i] & HMM_PFN_ERROR), i == 5);
+	}
+	KUNIT_EXPECT_TRUE(test, f->pfns[3] & HMM_PFN_WRITE);
+	vm_munmap(addr + P(6), PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, fault), -EBUSY);
+	test_unmapped(f);
+}
+
+/*
+ * Requests by page count as far as the mask lets them. The kernel may fault in more than
+ * was asked for, but nothing if nothing was.
+ */
+static void fault_by_page(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range = &f->range[0];
+	struct hmm_mirror_fault *fault;
+	unsigned int i;
+
+	test_mapped(f, PROT_READ | PROT_WRITE);
+	fault = test_read(f, 0, TEST_MAPPED, 0);
+	for (i = 0; i < TEST_MAPPED; i++)
+		f->pfns[i] = HMM_PFN_REQ_FAULT;
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, test_begin(f, range), fault), 0);
+	for (i = 0; i < TEST_MAPPED; i++)
+		KUNIT_EXPECT_EQ(test, f->pfns[i], 0UL);
+
+	fault->pfn_flags_mask = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
+	f->pfns[1] = HMM_PFN_REQ_FAULT;
+	f->pfns[4] = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, test_begin(f, range), fault), 0);
+	KUNIT_EXPECT_TRUE(test, f->pfns[1] & HMM_PFN_VALID);
+	KUNIT_EXPECT_TRUE(test, f->pfns[4] & HMM_PFN_WRITE);
+	test_unmapped(f);
+}
+
+static void fault_hole(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+
+	KUNIT_EXPECT_EQ(test, vm_munmap(addr + P(3), PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test, populate(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT), -EFAULT);
+	KUNIT_EXPECT_EQ(test, populate(f, 0, 3, HMM_PFN_REQ_FAULT), 0);
+	test_unmapped(f);
+}
+
+static void fault_read_only(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+
+	test_mapped(f, PROT_READ);
+	KUNIT_EXPECT_EQ(test, populate(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT |
+					       HMM_PFN_REQ_WRITE), -EPERM);
+	KUNIT_EXPECT_EQ(test, populate(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT), 0);
+	KUNIT_EXPECT_TRUE(test, f->tm[0].pte[0] & HMM_PFN_VALID);
+	KUNIT_EXPECT_FALSE(test, f->tm[0].pte[0] & HMM_PFN_WRITE);
+	test_unmapped(f);
+}
+
+/* An error that was found while the page table changed is no more true than a page. */
+static void fault_error_is_stale(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	struct hmm_mirror_range *range = &f->range[0];
+	unsigned long seq = test_begin(f, range);
+
+	vm_munmap(addr, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq,
+						     test_read(f, 0, 1, HMM_PFN_REQ_FAULT)),
+			-EBUSY);
+	test_unmapped(f);
+}
+
+/* More than what is read under one hold of the mmap lock, from an odd page on. */
+#define MANY_PAGES	1200
+
+static void fault_many(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range = &f->range[0];
+	struct hmm_mirror_fault fault = {
+		.default_flags = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE,
+	};
+	unsigned long addr, seq;
+	unsigned int i, wrong = 0;
+
+	fault.pfns = kunit_kzalloc(test, MANY_PAGES * sizeof(*fault.pfns), GFP_KERNEL);
+	KUNIT_ASSERT_TRUE(test, fault.pfns);
+	test_mm_attach(f);
+	addr = test_map(0, MANY_PAGES, PROT_READ | PROT_WRITE);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(addr));
+	for (i = 0; i < MANY_PAGES; i++)
+		wrong += put_user(i, (unsigned int __user *)(addr + P(i))) != 0;
+	test_mirror(f, 0);
+	test_range(f, 0, 0, addr, addr + P(MANY_PAGES));
+	fault.start = addr + P(1);
+	fault.end = addr + P(MANY_PAGES);
+	seq = test_begin(f, range);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &fault), 0);
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, seq));
+	for (i = 1; i < MANY_PAGES; i++) {
+		unsigned long pfn = fault.pfns[i - 1];
+
+		wrong += !(pfn & HMM_PFN_WRITE) ||
+			 *(unsigned int *)page_address(hmm_pfn_to_page(pfn)) != i;
+	}
+	KUNIT_EXPECT_EQ(test, wrong, 0U);
+	hmm_mirror_range_unregister(range);
+	vm_munmap(addr, P(MANY_PAGES));
+	test_mm_detach(f);
+}
+
+/* ------------------------------------------------------------------- populate */
+
+struct commits {
+	struct test_fixture *f;
+	unsigned int nr;
+	unsigned int collide;	/* so many times the first page is unmapped and mapped */
+	int ret;		/* if not 0, what is returned */
+};
+
+static int commit_counted(struct hmm_mirror_range *range, unsigned long seq,
+			  const struct hmm_mirror_fault *fault, void *arg)
+{
+	struct commits *commits = arg;
+
+	KUNIT_EXPECT_PTR_EQ(commits->f->test, range, &commits->f->range[0]);
+	if (commits->nr++ < commits->collide) {
+		vm_munmap(fault->start, PAGE_SIZE);
+		test_map(fault->start, 1, PROT_READ | PROT_WRITE);
+	}
+	return commits->ret ?: test_commit(range, seq, fault, &commits->f->tm[0]);
+}
+
+/* Round and round until it fits, and then with the pages that are there. */
+static void populate_goes_round(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	struct hmm_mirror_range *range = &f->range[0];
+	struct commits commits = { .f = f, .collide = 3 };
+
+	test_poke(f, addr, 'x');
+	KUNIT_EXPECT_EQ(test,
+			hmm_mirror_range_populate(range,
+						  test_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT),
+						  FOREVER, commit_counted, &commits), 0);
+	KUNIT_EXPECT_EQ(test, commits.nr, 4U);
+	KUNIT_EXPECT_EQ(test, test_peek(addr), 0);
+	KUNIT_EXPECT_TRUE(test, test_device(&f->tm[0], addr) && !*test_device(&f->tm[0], addr));
+	test_unmapped(f);
+}
+
+static void populate_returns(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	struct hmm_mirror_range *range = &f->range[0];
+	struct hmm_mirror_fault *fault = test_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT);
+	struct mmu_notifier_range update = test_update(f, addr, addr + P(1));
+	struct commits commits = { .f = f };
+	unsigned long since = jiffies;
+
+	/* what commit returns */
+	commits.ret = -ENODEV;
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_populate(range, fault, FOREVER,
+							commit_counted, &commits), -ENODEV);
+	commits.ret = 7;
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_populate(range, fault, 0,
+							commit_counted, &commits), 7);
+	KUNIT_EXPECT_EQ(test, commits.nr, 2U);
+
+	/* but not -EBUSY; one time-out for all rounds, and no more than one round at 0 */
+	commits.ret = -EBUSY;
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_populate(range, fault, 30,
+							commit_counted, &commits), -ETIME);
+	KUNIT_EXPECT_TRUE(test, jiffies - since >= msecs_to_jiffies(30));
+	KUNIT_EXPECT_TRUE(test, jiffies - since < 10 * HZ);
+	KUNIT_EXPECT_GT(test, commits.nr, 3U);
+	commits.nr = 0;
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_populate(range, fault, 0,
+							commit_counted, &commits), -ETIME);
+	KUNIT_EXPECT_EQ(test, commits.nr, 1U);
+
+	/* not valid in time */
+	test_start(f, &update);
+	commits.nr = 0;
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_populate(range, fault, 10,
+							commit_counted, &commits), -ETIME);
+	KUNIT_EXPECT_EQ(test, commits.nr, 0U);
+	test_end(f, &update);
+	test_unmapped(f);
+}
+
+static int populates_when_killed(struct test_thread *thread)
+{
+	struct test_fixture *f = thread->f;
+
+	send_sig(SIGKILL, current, 1);
+	return hmm_mirror_range_populate(&f->range[0], &f->fault, FOREVER, commit_counted,
+					 thread->arg);
+}
+
+static void populate_is_killable(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct commits commits = { .f = f, .ret = -EBUSY };
+	struct test_thread *thread;
+
+	test_mapped(f, PROT_READ | PROT_WRITE);
+	test_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT);
+	thread = test_thread(f, 0, populates_when_killed, &commits);
+	KUNIT_EXPECT_EQ(test, test_join(thread), -EINTR);
+	test_unmapped(f);
+}
+
+/* ----------------------------------------------------------- life of the process */
+
+/* The process is pinned while its page table is read, and not otherwise. */
+static int commit_looks(struct hmm_mirror_range *range, unsigned long seq,
+			const struct hmm_mirror_fault *fault, void *arg)
+{
+	*(int *)arg = atomic_read(&range->mirror->mm->mm_users);
+	return 0;
+}
+
+static void mm_users(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	int users = atomic_read(&f->mm->mm_users), inside = 0;
+	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	struct mmu_notifier_range update = test_update(f, addr, addr + P(1));
+	struct test_thread *waiter;
+
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->mm->mm_users), users);
+	KUNIT_EXPECT_EQ(test,
+			hmm_mirror_range_populate(&f->range[0],
+						  test_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT),
+						  FOREVER, commit_looks, &inside), 0);
+	KUNIT_EXPECT_EQ(test, inside, users);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->mm->mm_users), users);
+
+	test_start(f, &update);
+	waiter = test_waiter(f, 0, &f->range[0], FOREVER);
+	test_until_it_sleeps(waiter);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->mm->mm_users), users);
+	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+	test_unmapped(f);
+}
+
+/*
+ * Once for each mirror that is there, with all ranges invalid, and before the pages are
+ * freed: the device may use them until it has returned.
+ */
+static void hook_dying(struct test_mirror *tm)
+{
+	struct test_fixture *f = tm->f;
+	u8 *byte = test_device(tm, tm->base);
+
+	KUNIT_EXPECT_FALSE(f->test, hmm_mirror_range_valid(&f->range[0]));
+	KUNIT_EXPECT_TRUE(f->test, byte && *byte == 'x');
+	KUNIT_EXPECT_GE(f->test,
+			page_count(hmm_pfn_to_page(tm->pte[0])), 1);
+}
+
+static void exit_releases(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range = &f->range[0];
+	unsigned long addr, seq;
+
+	if (!test_mm_is_own()) {
+		test_skip(test, "the mm is not ours to end");
+		return;
+	}
+	addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	test_mirror(f, 1);
+	test_mirror(f, 2);
+	hmm_mirror_unregister(&f->tm[2].mirror);
+	test_poke(f, addr, 'x');
+	KUNIT_EXPECT_EQ(test, populate(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT), 0);
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_wait_until_valid(range, FOREVER));
+	seq = range->snapshot;
+	f->tm[0].release_hook = hook_dying;
+	test_mm_detach(f);
+	test_mm_die(f);
+
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].releases), 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].releases), 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[2].releases), 0);
+	KUNIT_EXPECT_FALSE(test, test_has_ptes(&f->tm[0], addr, addr + P(TEST_MAPPED)));
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault), -ESRCH);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, &f->fault), -ESRCH);
+	KUNIT_EXPECT_EQ(test, test_populate(f), -ESRCH);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), -ESRCH);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_attach(&f->tm[2].mirror, f->mm), -ESRCH);
+
+	hmm_mirror_unregister(&f->tm[0].mirror);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].releases), 1);
+}
+
+/* Race 6, for real: the end of what is in flight never comes. */
+static void exit_wakes(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct test_thread *waiter;
+
+	if (!test_mm_is_own()) {
+		test_skip(test, "the mm is not ours to end");
+		return;
+	}
+	test_mirror(f, 0);
+	test_range(f, 0, 0, P(10), P(20));
+	test_start(f, &update);
+	waiter = test_waiter(f, 0, &f->range[0], FOREVER);
+	test_until_it_sleeps(waiter);
+	test_mm_die(f);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->mm->mm_users), 0);
+	KUNIT_EXPECT_EQ(test, test_join(waiter), -ESRCH);
+}
+
+/* What the OOM reaper does to an mm, until 6.17 a bit of mm->flags. */
+static void mark_reaped(struct mm_struct *mm)
+{
+#ifdef HMM_MIRROR_TEST_HAVE_MM_FLAGS_SET
+	mm_flags_set(MMF_UNSTABLE, mm);
+#else
+	set_bit(MMF_UNSTABLE, &mm->flags);
+#endif
+}
+
+static void reaped(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range = &f->range[0];
+	unsigned long seq;
+
+	if (!test_mm_is_own()) {
+		test_skip(test, "the mm is not ours to end");
+		return;
+	}
+	test_mapped(f, PROT_READ | PROT_WRITE);
+	seq = test_begin(f, range);
+	test_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT);
+	mark_reaped(f->mm);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault), -ESRCH);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, &f->fault), -ESRCH);
+	KUNIT_EXPECT_EQ(test, test_populate(f), -ESRCH);
+	test_unmapped(f);
+}
+
+/* A mirror that came later is called, too. */
+static void two_mirrors(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+
+	f->tm[1].ops.flags = HMM_MIRROR_TRACKED_ONLY;
+	test_mirror(f, 1);
+	test_two_pass(f, 2);
+	test_mirror(f, 2);
+	test_poke(f, addr, 'x');
+	KUNIT_EXPECT_EQ(test, vm_munmap(addr, PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].calls), 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].calls), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[2].calls), 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[2].finishes), 1);
+	test_unmapped(f);
+}
+
+static struct kunit_case hmm_mirror_mm_cases[] = {
+	KUNIT_CASE(munmap_invalidates),
+	KUNIT_CASE(madvise_invalidates),
+	KUNIT_CASE(fault_finds_data),
+	KUNIT_CASE(fault_for_writing),
+	KUNIT_CASE(fault_part),
+	KUNIT_CASE(snapshot),
+	KUNIT_CASE(fault_by_page),
+	KUNIT_CASE(fault_hole),
+	KUNIT_CASE(fault_read_only),
+	KUNIT_CASE(fault_error_is_stale),
+	KUNIT_CASE(fault_many),
+	KUNIT_CASE(populate_goes_round),
+	KUNIT_CASE(populate_returns),
+	KUNIT_CASE(populate_is_killable),
+	KUNIT_CASE(mm_users),
+	KUNIT_CASE(exit_releases),
+	KUNIT_CASE(exit_wakes),
+	KUNIT_CASE(reaped),
+	KUNIT_CASE(two_mirrors),
+	{}
+};
+
+struct kunit_suite hmm_mirror_mm_suite = {
+	.name = "hmm_mirror_mm",
+	.init = test_init,
+	.exit = test_exit,
+	.test_cases = hmm_mirror_mm_cases,
+};

@@ -1,0 +1,877 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hmm_mirror: KUnit tests. The races between a device fault and the mm, each forced to
+ * happen. Left is the driver, right is the mm; time goes down.
+ */
+#include <linux/kernel.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/task.h>
+#include <linux/slab.h>
+
+#include "hmm_mirror_test.h"
+
+#define FOREVER	HMM_MIRROR_WAIT_FOREVER
+
+/*
+ *	begin
+ *	reads pages
+ *				start
+ *				page table changes
+ *				end
+ *	commit: must fail
+ */
+static void race_01_aba(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_mirror *tm = test_mirror(f, 0);
+	struct hmm_mirror_range *range = test_range(f, 0, 0, P(10), P(20));
+	unsigned long seq = test_begin(f, range);
+
+	test_start_end(f, P(19), P(20));
+	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+	KUNIT_EXPECT_EQ(test, test_commit_fake(tm, range, seq), -EBUSY);
+	KUNIT_EXPECT_FALSE(test, test_has_ptes(tm, P(0), P(TEST_PAGES)));
+
+	seq = test_begin(f, range);
+	KUNIT_EXPECT_EQ(test, test_commit_fake(tm, range, seq), 0);
+	KUNIT_EXPECT_TRUE(test, test_has_ptes(tm, P(10), P(11)));
+}
+
+/*
+ *				non-blockable start: is counted
+ *	begin: sleeps
+ *	callback: -EAGAIN
+ *				end, of all subscribers
+ *	begin returns
+ *
+ * Until that end it is in flight, and it ends once.
+ */
+static void race_02_eagain(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_mirror *tm = test_mirror(f, 0);
+	struct mmu_notifier_range update = test_update_nonblock(f, P(10), P(20));
+	struct hmm_mirror_range *range = test_range(f, 0, 0, P(10), P(20));
+	unsigned long seq = test_begin(f, range);
+	struct test_thread *waiter;
+
+	tm->hook = test_hook_eagain;
+	test_count_start(f, &update);
+	waiter = test_waiter(f, 0, range, FOREVER);
+	test_until_it_sleeps(waiter);
+
+	KUNIT_EXPECT_EQ(test, test_call_start(f, &update), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 1U);
+	KUNIT_EXPECT_FALSE(test, test_is_valid(range));
+
+	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
+	KUNIT_EXPECT_GT(test, waiter->seq, seq);
+}
+
+/* Fills all slots but the shared one with invalidations of other addresses. */
+#define NR_EXACT	(HMM_MIRROR_SLOTS - 1)
+
+static struct mmu_notifier_range *fill_slots(struct test_fixture *f)
+{
+	struct mmu_notifier_range *update;
+	unsigned int i;
+
+	update = kunit_kzalloc(f->test, NR_EXACT * sizeof(*update), GFP_KERNEL);
+	KUNIT_ASSERT_TRUE(f->test, update);
+	for (i = 0; i < NR_EXACT; i++) {
+		update[i] = test_update(f, P(100 + i), P(101 + i));
+		test_start(f, &update[i]);
+	}
+	return update;
+}
+
+static void empty_slots(struct test_fixture *f, struct mmu_notifier_range *update)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_EXACT; i++)
+		test_end(f, &update[i]);
+}
+
+/*
+ * The same with more in flight than slots, where a second end would take another
+ * invalidation away:
+ *
+ *				63 starts of other addresses
+ *				start 1
+ *				non-blockable start 2
+ *	callback of 2: -EAGAIN
+ *				end 2
+ *	begin: not valid
+ *				end 1
+ *	begin: valid
+ */
+static void race_02_eagain_no_slot(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_mirror *tm = test_mirror(f, 0);
+	struct mmu_notifier_range one = test_update(f, P(10), P(20));
+	struct mmu_notifier_range two = test_update_nonblock(f, P(10), P(20));
+	struct hmm_mirror_range *range = test_range(f, 0, 0, P(10), P(20));
+	struct mmu_notifier_range *others = fill_slots(f);
+
+	tm->hook = test_hook_eagain;
+	test_start(f, &one);
+	KUNIT_EXPECT_EQ(test, test_start(f, &two), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), NR_EXACT + 1U);
+	KUNIT_EXPECT_FALSE(test, test_is_valid(range));
+	test_end(f, &one);
+	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+	empty_slots(f, others);
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+}
+
+/*
+ *	device PTEs of mirrors 1 and 2
+ *				non-blockable start
+ *	1: removes them
+ *	2: -EAGAIN
+ *				end; nothing was changed
+ *	1: faults, as if it had never had any
+ */
+static void race_03_torn_down_for_nothing(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = test_update_nonblock(f, P(15), P(30));
+	unsigned long seq[2];
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		test_mirror(f, i);
+		test_range(f, i, i, P(10), P(20));
+		seq[i] = test_begin(f, &f->range[i]);
+		KUNIT_EXPECT_EQ(test, test_commit_fake(&f->tm[i], &f->range[i], seq[i]), 0);
+	}
+	f->tm[1].hook = test_hook_eagain;
+	KUNIT_EXPECT_EQ(test, test_start(f, &update), -EAGAIN);
+	KUNIT_EXPECT_FALSE(test, test_has_ptes(&f->tm[0], P(15), P(20)));
+	KUNIT_EXPECT_TRUE(test, test_has_ptes(&f->tm[1], P(15), P(20)));
+
+	for (i = 0; i < 2; i++) {
+		KUNIT_EXPECT_EQ(test, test_commit_fake(&f->tm[i], &f->range[i], seq[i]),
+				-EBUSY);
+		seq[i] = test_begin(f, &f->range[i]);
+		KUNIT_EXPECT_EQ(test, test_commit_fake(&f->tm[i], &f->range[i], seq[i]), 0);
+	}
+	KUNIT_EXPECT_TRUE(test, test_has_ptes(&f->tm[0], P(15), P(16)));
+}
+
+#ifndef MODULE
+
+/* Who is no mirror and says -EAGAIN; called before ours, or behind them. */
+static int other_start(struct mmu_notifier *mn, const struct mmu_notifier_range *update)
+{
+	return mmu_notifier_range_blockable(update) ? 0 : -EAGAIN;
+}
+
+static const struct mmu_notifier_ops other_ops = {
+	.invalidate_range_start	= other_start,
+};
+
+/* By the mm itself, to which a module has no access. */
+static int start_by_mm(struct mmu_notifier_range *update)
+{
+	return mmu_notifier_invalidate_range_start_nonblock(update);
+}
+
+static void other_subscribes(struct test_fixture *f, struct mmu_notifier *other)
+{
+	other->ops = &other_ops;
+	KUNIT_ASSERT_EQ(f->test, mmu_notifier_register(other, f->mm), 0);
+}
+
+/*
+ *				non-blockable start
+ *	callback: removes device PTEs
+ *				another subscriber says -EAGAIN
+ *				end
+ */
+static void race_04_other_subscriber(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = test_update_nonblock(f, P(10), P(20));
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		struct mmu_notifier other;
+		struct hmm_mirror_range *range;
+		unsigned long seq;
+
+		if (i)
+			other_subscribes(f, &other);
+		test_mirror(f, 0);
+		if (!i)
+			other_subscribes(f, &other);
+		range = test_range(f, 0, 0, P(10), P(20));
+		seq = test_begin(f, range);
+
+		KUNIT_EXPECT_EQ(test, start_by_mm(&update), -EAGAIN);
+		KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+		KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
+		KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+
+		hmm_mirror_range_unregister(range);
+		hmm_mirror_unregister(&f->tm[0].mirror);
+		mmu_notifier_unregister(&other, f->mm);
+	}
+}
+
+/* Races 2 and 3, with the mm instead of us playing it. */
+static void race_02_eagain_by_mm(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = test_update_nonblock(f, P(10), P(20));
+	bool tainted = test_tainted();
+	struct hmm_mirror_range *range;
+	unsigned long seq;
+
+	test_mirror(f, 0);
+	test_mirror(f, 1);
+	range = test_range(f, 0, 0, P(10), P(20));
+	seq = test_begin(f, range);
+	f->tm[1].hook = test_hook_eagain;
+	KUNIT_EXPECT_EQ(test, start_by_mm(&update), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
+	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+	KUNIT_EXPECT_EQ(test, test_tainted(), tainted);
+}
+
+#else
+
+/* As far as we can see it: our starts return 0, and then comes the end. */
+static void race_04_other_subscriber(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = test_update_nonblock(f, P(10), P(20));
+	struct hmm_mirror_range *range;
+	unsigned long seq;
+
+	test_mirror(f, 0);
+	range = test_range(f, 0, 0, P(10), P(20));
+	seq = test_begin(f, range);
+	KUNIT_EXPECT_EQ(test, test_start(f, &update), 0);
+	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
+	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+}
+
+static void race_02_eagain_by_mm(struct kunit *test)
+{
+	test_skip(test, "a module cannot have the mm invalidate");
+}
+
+#endif
+
+/*
+ *				start
+ *	last mirror unregisters
+ *				(its end finds nobody)
+ *	a mirror registers
+ *				(or it finds a new one)
+ */
+static void race_05_unregister_in_flight(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct hmm_mirror_range *range;
+	unsigned int i;
+
+	for (i = 0; i < 3; i++) {
+		test_mirror(f, 0);
+		range = test_range(f, 0, 0, P(10), P(20));
+		KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+		KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+		test_end(f, &update);
+		KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+
+		test_start(f, &update);
+		KUNIT_EXPECT_FALSE(test, test_is_valid(range));
+		hmm_mirror_range_unregister(range);
+		hmm_mirror_unregister(&f->tm[0].mirror);
+	}
+}
+
+/*
+ *				start
+ *	begin: sleeps
+ *				the mm dies; no end comes
+ *	begin: -ESRCH
+ */
+static void race_06_exit(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_mirror *tm = test_mirror(f, 0);
+	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct hmm_mirror_range *range = test_range(f, 0, 0, P(10), P(20));
+	struct test_thread *waiter;
+
+	test_start(f, &update);
+	waiter = test_waiter(f, 0, range, FOREVER);
+	test_until_it_sleeps(waiter);
+	test_release(f);
+	KUNIT_EXPECT_EQ(test, test_join(waiter), -ESRCH);
+	KUNIT_EXPECT_EQ(test, atomic_read(&tm->releases), 1);
+	KUNIT_EXPECT_EQ(test, test_users(f), 1U);
+}
+
+/* The same for one that waits for a slot that is shared. */
+static void race_06_exit_no_slot(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct hmm_mirror_range *range;
+	struct test_thread *waiter;
+
+	test_mirror(f, 0);
+	range = test_range(f, 0, 0, P(10), P(20));
+	fill_slots(f);
+	test_start(f, &update);
+	waiter = test_waiter(f, 0, range, FOREVER);
+	test_until_it_sleeps(waiter);
+	test_release(f);
+	KUNIT_EXPECT_EQ(test, test_join(waiter), -ESRCH);
+}
+
+/*
+ *	begin
+ *				start 1	       |--|
+ *				  start 2   |--------|
+ *				  end 2
+ *	commit: must fail, for what 1 hits and for what only 2 has hit
+ *				end 1
+ */
+static void race_07_nested_is_wider(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_mirror *tm = test_mirror(f, 0);
+	struct mmu_notifier_range outer = test_update(f, P(15), P(16));
+	struct hmm_mirror_range *inside = test_range(f, 0, 0, P(14), P(17));
+	struct hmm_mirror_range *beside = test_range(f, 1, 0, P(17), P(18));
+	unsigned long seq[] = { test_begin(f, inside), test_begin(f, beside) };
+
+	test_start(f, &outer);
+	test_start_end(f, P(10), P(20));
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 1U);
+	KUNIT_EXPECT_EQ(test, test_commit_fake(tm, inside, seq[0]), -EBUSY);
+	KUNIT_EXPECT_EQ(test, test_commit_fake(tm, beside, seq[1]), -EBUSY);
+	KUNIT_EXPECT_FALSE(test, test_is_valid(inside));
+	KUNIT_EXPECT_TRUE(test, test_is_valid(beside));
+	test_end(f, &outer);
+	KUNIT_EXPECT_TRUE(test, test_is_valid(inside));
+}
+
+/*
+ *				start
+ *	register
+ *	begin: not valid
+ *	commit: must fail
+ *				end: counts nothing below 0
+ *	begin, commit
+ */
+static void race_08_late_registration(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_mirror *tm = test_mirror(f, 0);
+	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct hmm_mirror_range *range;
+	struct test_thread *waiter;
+
+	test_start(f, &update);
+	range = test_range(f, 0, 0, P(10), P(20));
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(range));
+	KUNIT_EXPECT_EQ(test, test_commit_fake(tm, range, range->snapshot), -EBUSY);
+	KUNIT_EXPECT_FALSE(test, test_is_valid(range));
+	waiter = test_waiter(f, 0, range, FOREVER);
+	test_until_it_sleeps(waiter);
+
+	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+	KUNIT_EXPECT_EQ(test, test_commit_fake(tm, range, waiter->seq), 0);
+
+	/* and the next one is counted from 0 */
+	test_start(f, &update);
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 1U);
+	KUNIT_EXPECT_FALSE(test, test_is_valid(range));
+	test_end(f, &update);
+	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+}
+
+/*
+ *				start, of [10, 20)
+ *	begin of [10, 20): sleeps
+ *				start 1, of other addresses
+ *				  start 2
+ *				end 1
+ *				  start 3
+ *				  ...		there is always one in flight
+ *				end, of [10, 20)
+ *	begin returns
+ *				end n
+ */
+static void race_09_other_addresses(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct mmu_notifier_range other[2] = {
+		test_update(f, P(0), P(10)), test_update(f, P(20), P(30)),
+	};
+	struct hmm_mirror_range *range;
+	struct test_thread *waiter;
+	unsigned int i;
+
+	test_mirror(f, 0);
+	range = test_range(f, 0, 0, P(10), P(20));
+	test_start(f, &update);
+	waiter = test_waiter(f, 0, range, FOREVER);
+	test_until_it_sleeps(waiter);
+
+	test_start(f, &other[0]);
+	for (i = 1; i < 100; i++) {
+		test_start(f, &other[i & 1]);
+		test_end(f, &other[~i & 1]);
+		KUNIT_EXPECT_TRUE(test, test_sleeps(waiter));
+	}
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 2U);
+	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 1U);
+	test_end(f, &other[1]);
+}
+
+/*
+ *	1: begin
+ *				start
+ *				end
+ *		2: begin
+ *	1: commit: must fail, although 2 has found the range valid
+ *		2: commit
+ */
+static void race_10_two_faulters(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_mirror *tm = test_mirror(f, 0);
+	struct hmm_mirror_range *range = test_range(f, 0, 0, P(10), P(20));
+	unsigned long one, two;
+
+	one = test_begin(f, range);
+	test_start_end(f, P(10), P(20));
+	two = test_begin(f, range);
+	KUNIT_EXPECT_EQ(test, test_commit_fake(tm, range, one), -EBUSY);
+	KUNIT_EXPECT_EQ(test, test_commit_fake(tm, range, two), 0);
+	KUNIT_EXPECT_EQ(test, test_commit_fake(tm, range, one), -EBUSY);
+}
+
+/*
+ *	begin
+ *	fault
+ *				munmap
+ *				mmap at the same address; new content
+ *	commit: must fail
+ *	populate: the new content
+ */
+static void race_11_map_again(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	struct test_mirror *tm = &f->tm[0];
+	struct hmm_mirror_range *range = &f->range[0];
+	unsigned long seq;
+
+	test_poke(f, addr, '1');
+	seq = test_begin(f, range);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault), 0);
+
+	KUNIT_EXPECT_EQ(test, vm_munmap(addr, P(TEST_MAPPED)), 0);
+	KUNIT_EXPECT_EQ(test, test_map(addr, TEST_MAPPED, PROT_READ | PROT_WRITE), addr);
+	test_poke(f, addr, '2');
+	KUNIT_EXPECT_EQ(test, test_commit(range, seq, &f->fault, tm), -EBUSY);
+
+	KUNIT_EXPECT_EQ(test, test_populate(f), 0);
+	KUNIT_EXPECT_EQ(test, test_peek(addr), (int)'2');
+	KUNIT_EXPECT_EQ(test, test_device_peek(tm, addr), (int)'2');
+	test_unmapped(f);
+}
+
+/*
+ *	fault for writing
+ *				finds the zero page: start
+ *	  callback, in this thread
+ *				end
+ *	returns -EBUSY
+ *	populate: goes round, and gets a page of its own
+ */
+static void race_12_fault_breaks_cow(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	struct test_mirror *tm = &f->tm[0];
+	struct hmm_mirror_range *range = &f->range[0];
+	unsigned long seq;
+
+	KUNIT_EXPECT_EQ(test, test_peek(addr), 0);
+	seq = test_begin(f, range);
+	KUNIT_EXPECT_EQ(test, atomic_read(&tm->calls), 0);
+
+	f->fault.default_flags = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault), -EBUSY);
+	KUNIT_EXPECT_GT(test, atomic_read(&tm->calls), 0);
+	KUNIT_EXPECT_PTR_EQ(test, tm->caller, current);
+
+	KUNIT_EXPECT_EQ(test, test_populate(f), 0);
+	KUNIT_EXPECT_TRUE(test, tm->pte[0] & HMM_PFN_WRITE);
+	test_poke(f, addr, 'x');
+	KUNIT_EXPECT_EQ(test, test_device_peek(tm, addr), (int)'x');
+	test_unmapped(f);
+}
+
+static int holds_driver_lock(struct test_thread *thread)
+{
+	struct test_mirror *tm = thread->arg;
+
+	mutex_lock(&tm->lock);
+	test_hook_pause(tm, NULL);
+	mutex_unlock(&tm->lock);
+	return 0;
+}
+
+/*
+ *	lock(driver)
+ *				non-blockable start
+ *	callback: -EAGAIN; nobody sleeps
+ *				end
+ *	unlock(driver)
+ */
+static void race_13_driver_lock_is_held(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_mirror *tm = test_mirror(f, 0);
+	struct mmu_notifier_range update = test_update_nonblock(f, P(10), P(20));
+	struct hmm_mirror_range *range = test_range(f, 0, 0, P(10), P(20));
+	bool tainted = test_tainted();
+	struct test_thread *thread;
+	unsigned long nvcsw;
+	int ret;
+
+	thread = test_thread(f, 0, holds_driver_lock, tm);
+	test_arrives(f);
+	nvcsw = current->nvcsw;
+	ret = test_start(f, &update);
+	KUNIT_EXPECT_EQ(test, nvcsw, current->nvcsw);
+	KUNIT_EXPECT_EQ(test, ret, -EAGAIN);
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+	complete(&f->go);
+	KUNIT_EXPECT_EQ(test, test_join(thread), 0);
+	KUNIT_EXPECT_EQ(test, test_start(f, &update), 0);
+	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, test_tainted(), tainted);
+}
+
+/*
+ *	0	10	20	30			the end
+ *	|---------------------------------------------------|	range 0
+ *		|-------|					range 1
+ *			|-------|				range 2
+ */
+static void race_14_all_and_neighbours(struct kunit *test)
+{
+	static const struct {
+		unsigned long start, end;
+		bool stale[3];
+	} updates[] = {
+		{ P(0), P(10),			{ true, false, false } },
+		{ P(10), P(20),			{ true, true, false } },
+		{ P(19), P(20),			{ true, true, false } },
+		{ P(20), P(21),			{ true, false, true } },
+		{ P(30), P(31),			{ true, false, false } },
+		{ TO_THE_END, ULONG_MAX,	{ true, false, false } },
+		{ P(0), ULONG_MAX,		{ true, true, true } },
+	};
+	struct test_fixture *f = test->priv;
+	unsigned int i, j;
+
+	test_mirror(f, 0);
+	test_range(f, 0, 0, 0, ULONG_MAX);
+	test_range(f, 1, 0, P(10), P(20));
+	test_range(f, 2, 0, P(20), P(30));
+	for (i = 0; i < ARRAY_SIZE(updates); i++) {
+		struct mmu_notifier_range update =
+			test_update(f, updates[i].start, updates[i].end);
+		unsigned long seq[3];
+
+		for (j = 0; j < 3; j++)
+			seq[j] = test_begin(f, &f->range[j]);
+		test_start(f, &update);
+		for (j = 0; j < 3; j++) {
+			bool stale = hmm_mirror_range_retry(&f->range[j], seq[j]);
+			bool valid = test_is_valid(&f->range[j]);
+
+			KUNIT_EXPECT_EQ_MSG(test, updates[i].stale[j], stale,
+					    "update %u, range %u", i, j);
+			KUNIT_EXPECT_NE_MSG(test, updates[i].stale[j], valid,
+					    "update %u, range %u", i, j);
+		}
+		test_end(f, &update);
+	}
+}
+
+static int unmaps(struct test_thread *thread)
+{
+	unsigned long *addr = thread->arg;
+	int ret;
+
+	kthread_use_mm(thread->f->mm);
+	ret = vm_munmap(*addr, P(TEST_MAPPED));
+	kthread_unuse_mm(thread->f->mm);
+	return ret;
+}
+
+static int unregisters(struct test_thread *thread)
+{
+	struct test_mirror *tm = thread->arg;
+
+	hmm_mirror_unregister(&tm->mirror);
+	return 0;
+}
+
+/* It is asleep, or (it should not be) through. */
+static bool has_stopped(struct test_thread *thread)
+{
+	return completion_done(&thread->done) || task_state_to_char(thread->task) == 'D';
+}
+
+static bool is_unlinked(struct test_fixture *f)
+{
+	return list_empty(&f->hmm->mirrors);
+}
+
+/*
+ *				munmap: start
+ *	callback begins
+ *	unregister: waits
+ *	callback ends
+ *	unregister returns
+ */
+static void race_15_unregister_in_callback(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_mirror *tm = &f->tm[0];
+	unsigned long addr = test_mapped(f, PROT_READ);
+	struct test_thread *mm, *driver;
+
+	hmm_mirror_range_unregister(&f->range[0]);
+	KUNIT_EXPECT_EQ(test, test_peek(addr), 0);
+	test_mm_detach(f);
+
+	tm->hook = test_hook_pause;
+	mm = test_thread(f, 0, unmaps, &addr);
+	test_arrives(f);
+	driver = test_thread(f, 1, unregisters, tm);
+	KUNIT_EXPECT_TRUE(test, test_poll(is_unlinked(f) && has_stopped(driver)));
+	KUNIT_EXPECT_FALSE(test, completion_done(&driver->done));
+
+	complete(&f->go);
+	KUNIT_EXPECT_EQ(test, test_join(driver), 0);
+	KUNIT_EXPECT_EQ(test, test_join(mm), 0);
+}
+
+/*
+ *	unregister
+ *				the mm frees the subscriptions, some time
+ *	rmmod: waits for that
+ *
+ * Here, that it happens: the last reference to the mm goes. That rmmod waits for it can
+ * only be seen by unloading the module.
+ */
+static void race_16_last_unregister(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	int before = atomic_read(&f->mm->mm_count);
+	unsigned int i;
+
+	for (i = 0; i < 20; i++) {
+		test_mirror(f, 0);
+		hmm_mirror_unregister(&f->tm[0].mirror);
+	}
+	KUNIT_EXPECT_TRUE(test, test_poll(atomic_read(&f->mm->mm_count) < before + 5));
+}
+
+/*
+ *				63 starts of other addresses
+ *				start 1, of [10, 20): no slot of its own
+ *				  start 2, of other addresses: neither
+ *	begin of [10, 20): sleeps
+ *				  end 2
+ *				end 1
+ *	begin returns
+ *				63 ends
+ */
+static void race_17_no_slot(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range one = test_update(f, P(10), P(20));
+	struct mmu_notifier_range two = test_update(f, P(30), P(40));
+	struct hmm_mirror_range *range;
+	struct mmu_notifier_range *others;
+	struct test_thread *waiter;
+	unsigned long seq;
+	unsigned int i;
+
+	test_mirror(f, 0);
+	range = test_range(f, 0, 0, P(10), P(20));
+	for (i = 0; i < 2; i++) {
+		seq = test_begin(f, range);
+		others = fill_slots(f);
+		KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, seq));
+		KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+		test_start(f, &one);
+		test_start(f, &two);
+		KUNIT_EXPECT_EQ(test, test_in_flight(f), NR_EXACT + 2U);
+		KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
+		waiter = test_waiter(f, 0, range, FOREVER);
+		test_until_it_sleeps(waiter);
+
+		test_end(f, &two);
+		KUNIT_EXPECT_EQ(test, test_in_flight(f), NR_EXACT + 1U);
+		KUNIT_EXPECT_FALSE(test, test_is_valid(range));
+		KUNIT_EXPECT_TRUE(test, test_sleeps(waiter));
+		if (i)	/* those that have a slot end first */
+			empty_slots(f, others);
+		KUNIT_EXPECT_FALSE(test, test_is_valid(range));
+		test_end(f, &one);
+		KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+		if (!i)
+			empty_slots(f, others);
+		KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+		KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, waiter->seq));
+	}
+}
+
+/* Nothing is registered where it hits; what is registered later must know it. */
+static void race_17_no_slot_late(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct hmm_mirror_range *range;
+	struct mmu_notifier_range *others;
+
+	test_mirror(f, 0);
+	others = fill_slots(f);
+	test_start(f, &update);
+	range = test_range(f, 0, 0, P(10), P(20));
+	KUNIT_EXPECT_FALSE(test, test_is_valid(range));
+	empty_slots(f, others);
+	KUNIT_EXPECT_FALSE(test, test_is_valid(range));
+	test_end(f, &update);
+	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+}
+
+#if !defined(MODULE) && defined(HMM_MIRROR_TEST_HAVE_CLONE_FN)
+
+static int child(void *arg)
+{
+	do_exit(0);
+}
+
+/* By the process of the mm. */
+static int forks(void)
+{
+	struct kernel_clone_args args = {
+		.flags		= CLONE_UNTRACED,
+		.exit_signal	= SIGCHLD,
+		.fn		= child,
+	};
+
+	return kernel_clone(&args);
+}
+
+/*
+ *	populate for writing
+ *				fork: the page table becomes read-only
+ *	callback: removes device PTEs
+ *				the child exits; it is not mirrored
+ *	populate: what the parent has
+ */
+static void race_18_fork(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	struct test_mirror *tm = &f->tm[0];
+	struct hmm_mirror_range *range = &f->range[0];
+	unsigned long seq;
+	int calls;
+
+	f->fault.default_flags = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
+	test_poke(f, addr, '1');
+	KUNIT_EXPECT_EQ(test, test_populate(f), 0);
+	KUNIT_EXPECT_TRUE(test, tm->pte[0] & HMM_PFN_WRITE);
+	seq = test_begin(f, range);
+	calls = atomic_read(&tm->calls);
+
+	KUNIT_EXPECT_GT(test, forks(), 0);
+	KUNIT_EXPECT_GT(test, atomic_read(&tm->calls), calls);
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
+	KUNIT_EXPECT_FALSE(test, test_has_ptes(tm, addr, addr + P(TEST_MAPPED)));
+	KUNIT_EXPECT_EQ(test, atomic_read(&tm->releases), 0);
+
+	KUNIT_EXPECT_EQ(test, test_populate(f), 0);
+	test_poke(f, addr, '2');
+	KUNIT_EXPECT_EQ(test, test_device_peek(tm, addr), (int)'2');
+	test_unmapped(f);
+}
+
+#else
+
+static void race_18_fork(struct kunit *test)
+{
+	test_skip(test, "only a kernel that has it built in can fork from here");
+}
+
+#endif
+
+static struct kunit_case hmm_mirror_races_cases[] = {
+	KUNIT_CASE(race_01_aba),
+	KUNIT_CASE(race_02_eagain),
+	KUNIT_CASE(race_02_eagain_no_slot),
+	KUNIT_CASE(race_02_eagain_by_mm),
+	KUNIT_CASE(race_03_torn_down_for_nothing),
+	KUNIT_CASE(race_04_other_subscriber),
+	KUNIT_CASE(race_05_unregister_in_flight),
+	KUNIT_CASE(race_06_exit),
+	KUNIT_CASE(race_06_exit_no_slot),
+	KUNIT_CASE(race_07_nested_is_wider),
+	KUNIT_CASE(race_08_late_registration),
+	KUNIT_CASE(race_09_other_addresses),
+	KUNIT_CASE(race_10_two_faulters),
+	KUNIT_CASE(race_11_map_again),
+	KUNIT_CASE(race_12_fault_breaks_cow),
+	KUNIT_CASE(race_13_driver_lock_is_held),
+	KUNIT_CASE(race_14_all_and_neighbours),
+	KUNIT_CASE(race_15_unregister_in_callback),
+	KUNIT_CASE(race_16_last_unregister),
+	KUNIT_CASE(race_17_no_slot),
+	KUNIT_CASE(race_17_no_slot_late),
+	KUNIT_CASE(race_18_fork),
+	{}
+};
+
+struct kunit_suite hmm_mirror_races_suite = {
+	.name = "hmm_mirror_races",
+	.init = test_init,
+	.exit = test_exit,
+	.test_cases = hmm_mirror_races_cases,
+};

@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hmm_mirror: KUnit tests. Threads that change a page table made of numbers, as the mm
+ * does, and threads that copy it, as drivers do. No copy may be stale, ever, and nobody
+ * may wait for ever.
+ */
+#include <linux/kernel.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/prandom.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/wait.h>
+
+#include "hmm_mirror_test.h"
+
+/* For those who have a lot to do. */
+#define LONG		(12 * test_patience())
+
+#define NR_CHANGES	1000
+#define NR_CHANGERS	2
+#define NR_FAULTERS	2
+#define FIRST_FAULTER	NR_CHANGERS
+#define CHURNER		(FIRST_FAULTER + NR_FAULTERS)
+
+/* Mirror 0 is told everything, mirror 1 only what hits its ranges. */
+#define NR_MIRRORS	2
+
+struct storm {
+	struct test_fixture *f;
+	atomic_long_t cpu_pte[TEST_PAGES];
+	bool over;
+	atomic_t commits[NR_MIRRORS];
+	atomic_t collisions;
+	atomic_t copies[NR_MIRRORS];
+	wait_queue_head_t copied;
+};
+
+static void random_pages(struct rnd_state *rnd, unsigned int *first, unsigned int *nr)
+{
+	*first = prandom_u32_state(rnd) % TEST_PAGES;
+	*nr = 1 + prandom_u32_state(rnd) % 8;
+	*nr = min(*nr, TEST_PAGES - *first);
+}
+
+static void expect_no_copies(struct storm *storm, unsigned int first, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_MIRRORS; i++) {
+		struct test_mirror *tm = &storm->f->tm[i];
+		bool stale;
+
+		mutex_lock(&tm->lock);
+		stale = test_has_ptes(tm, P(first), P(first + nr));
+		mutex_unlock(&tm->lock);
+		KUNIT_EXPECT_FALSE(storm->f->test, stale);
+	}
+}
+
+/* One in four must not sleep, and fails where a driver lock is held. */
+static void change(struct storm *storm, struct rnd_state *rnd, unsigned int depth)
+{
+	struct mmu_notifier_range update;
+	unsigned int first, nr, i;
+
+	random_pages(rnd, &first, &nr);
+	if (prandom_u32_state(rnd) % 4)
+		update = test_update(storm->f, P(first), P(first + nr));
+	else
+		update = test_update_nonblock(storm->f, P(first), P(first + nr));
+	if (test_start(storm->f, &update))
+		return;
+
+	expect_no_copies(storm, first, nr);
+	for (i = first; i < first + nr; i++)
+		atomic_long_inc(&storm->cpu_pte[i]);
+	if (depth && !(prandom_u32_state(rnd) % 4))
+		change(storm, rnd, depth - 1);
+	expect_no_copies(storm, first, nr);
+	test_end(storm->f, &update);
+}
+
+static void seed_by_thread(struct test_thread *thread, struct rnd_state *rnd)
+{
+	prandom_seed_state(rnd, 4711 + (thread - thread->f->thread));
+}
+
+/* Each waits until a mirror has done something, so that no side runs alone. */
+static int changes(struct test_thread *thread)
+{
+	struct storm *storm = thread->arg;
+	struct rnd_state rnd;
+	unsigned int i;
+
+	seed_by_thread(thread, &rnd);
+	for (i = 0; i < NR_CHANGES; i++) {
+		atomic_t *copies = &storm->copies[i % NR_MIRRORS];
+		int before = atomic_read(copies);
+
+		change(storm, &rnd, 2);
+		if (!wait_event_timeout(storm->copied, atomic_read(copies) != before,
+					test_patience()))
+			return -ETIME;
+	}
+	return 0;
+}
+
+/* Copies a range; with retry, what is copied is what is there, or it is not kept. */
+static int copy(struct storm *storm, struct test_mirror *tm,
+		struct hmm_mirror_range *range)
+{
+	unsigned int first = range->start >> PAGE_SHIFT, i;
+	unsigned int nr = (range->end - range->start) >> PAGE_SHIFT;
+	unsigned long seq, read[TEST_PAGES];
+	bool stale = false;
+	int ret;
+
+	ret = hmm_mirror_range_begin(range, &seq, HMM_MIRROR_WAIT_FOREVER);
+	if (ret)
+		return ret;
+	for (i = 0; i < nr; i++)
+		read[i] = atomic_long_read(&storm->cpu_pte[first + i]);
+	atomic_inc(&storm->copies[tm - storm->f->tm]);
+	wake_up_all(&storm->copied);
+	cond_resched();
+
+	mutex_lock(&tm->lock);
+	if (hmm_mirror_range_retry(range, seq)) {
+		mutex_unlock(&tm->lock);
+		atomic_inc(&storm->collisions);
+		return 0;
+	}
+	for (i = 0; i < nr; i++) {
+		stale |= read[i] != atomic_long_read(&storm->cpu_pte[first + i]);
+		tm->pte[first + i] = read[i];
+	}
+	mutex_unlock(&tm->lock);
+	KUNIT_EXPECT_FALSE(storm->f->test, stale);
+	atomic_inc(&storm->commits[tm - storm->f->tm]);
+	return 0;
+}
+
+/* Several on the same ranges. */
+static int faults(struct test_thread *thread)
+{
+	struct storm *storm = thread->arg;
+	struct test_fixture *f = storm->f;
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; !ret && !READ_ONCE(storm->over); i++) {
+		ret = copy(storm, &f->tm[0], &f->range[i % 4]);
+		cond_resched();
+	}
+	return ret;
+}
+
+/* Ranges that come and go, and with them what the device may know. */
+static int churns(struct test_thread *thread)
+{
+	struct storm *storm = thread->arg;
+	struct test_mirror *tm = &storm->f->tm[1];
+	struct hmm_mirror_range range;
+	struct rnd_state rnd;
+	unsigned int first, nr, i;
+	int ret = 0;
+
+	seed_by_thread(thread, &rnd);
+	while (!ret && !READ_ONCE(storm->over)) {
+		random_pages(&rnd, &first, &nr);
+		range.start = P(first);
+		range.end = P(first + nr);
+		ret = hmm_mirror_range_register(&range, &tm->mirror);
+		if (ret)
+			break;
+		for (i = 0; !ret && i < 3; i++)
+			ret = copy(storm, tm, &range);
+
+		mutex_lock(&tm->lock);
+		for (i = first; i < first + nr; i++)
+			tm->pte[i] = 0;
+		hmm_mirror_range_unregister(&range);
+		mutex_unlock(&tm->lock);
+		cond_resched();
+	}
+	return ret;
+}
+
+static void storm(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct storm *storm = kunit_kzalloc(test, sizeof(*storm), GFP_KERNEL);
+	struct test_thread *thread[CHURNER + 1];
+	unsigned int i;
+
+	KUNIT_ASSERT_TRUE(test, storm);
+	storm->f = f;
+	init_waitqueue_head(&storm->copied);
+	for (i = 0; i < TEST_PAGES; i++)
+		atomic_long_set(&storm->cpu_pte[i], 1);
+	f->tm[1].ops.flags = HMM_MIRROR_TRACKED_ONLY;
+	for (i = 0; i < NR_MIRRORS; i++)
+		test_mirror(f, i);
+	/*
+	 * 0		|--------|
+	 * 1		     |--------|
+	 * 2			      |--|
+	 * 3	|--------------------------------------|
+	 */
+	test_range(f, 0, 0, P(10), P(20));
+	test_range(f, 1, 0, P(15), P(25));
+	test_range(f, 2, 0, P(25), P(28));
+	test_range(f, 3, 0, P(0), P(TEST_PAGES));
+
+	for (i = 0; i < NR_CHANGERS; i++)
+		thread[i] = test_thread(f, i, changes, storm);
+	for (i = 0; i < NR_FAULTERS; i++)
+		thread[FIRST_FAULTER + i] = test_thread(f, FIRST_FAULTER + i, faults, storm);
+	thread[CHURNER] = test_thread(f, CHURNER, churns, storm);
+
+	for (i = 0; i < NR_CHANGERS; i++)
+		KUNIT_EXPECT_EQ(test, test_join_after(thread[i], LONG), 0);
+	WRITE_ONCE(storm->over, true);
+	for (; i <= CHURNER; i++)
+		KUNIT_EXPECT_EQ(test, test_join(thread[i]), 0);
+
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+	KUNIT_EXPECT_EQ(test, test_users(f), 4U);
+	for (i = 0; i < NR_MIRRORS; i++)
+		KUNIT_EXPECT_GT(test, atomic_read(&storm->commits[i]), 0);
+	KUNIT_EXPECT_GT(test, atomic_read(&storm->collisions), 0);
+	kunit_info(test, "%d and %d commits, %d collisions\n",
+		   atomic_read(&storm->commits[0]), atomic_read(&storm->commits[1]),
+		   atomic_read(&storm->collisions));
+}
+
+/* ------------------------------------------------------------- with real memory */
+
+#define NR_MAPS		300
+#define PROCESS		0
+#define MAPS_CHURNER	(FIRST_FAULTER + NR_FAULTERS)
+
+struct maps {
+	unsigned long addr;
+	bool over;
+	atomic_t busy;		/* in a callback of mirror 1 */
+	atomic_t faults;
+};
+
+/* Where nothing is mapped, the device has nothing. */
+static int maps_and_unmaps(struct test_thread *thread)
+{
+	struct maps *maps = thread->arg;
+	struct test_fixture *f = thread->f;
+	struct test_mirror *tm = &f->tm[0];
+	unsigned int i;
+
+	kthread_use_mm(f->mm);
+	for (i = 0; i < NR_MAPS; i++) {
+		unsigned int page = i % TEST_MAPPED;
+		unsigned long addr = maps->addr + P(page);
+		bool stale;
+
+		vm_munmap(addr, PAGE_SIZE);
+		mutex_lock(&tm->lock);
+		stale = tm->pte[page];
+		mutex_unlock(&tm->lock);
+		KUNIT_EXPECT_FALSE(f->test, stale);
+		KUNIT_EXPECT_EQ(f->test, test_map(addr, 1, PROT_READ | PROT_WRITE), addr);
+		test_poke(f, addr, 'a' + page);
+		cond_resched();
+	}
+	kthread_unuse_mm(f->mm);
+	return 0;
+}
+
+/* A page that is there, or just will be, or nothing; but not another one. */
+static int faults_maps(struct test_thread *thread)
+{
+	struct maps *maps = thread->arg;
+	struct test_fixture *f = thread->f;
+	struct test_mirror *tm = &f->tm[0];
+	unsigned int page = 0;
+	int ret = 0;
+
+	while (!READ_ONCE(maps->over)) {
+		unsigned long pfn, addr = maps->addr + P(page);
+		struct hmm_mirror_fault fault = {
+			.start = addr,
+			.end = addr + PAGE_SIZE,
+			.pfns = &pfn,
+			.default_flags = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE,
+		};
+		u8 *byte;
+
+		ret = hmm_mirror_range_populate(&f->range[0], &fault,
+						HMM_MIRROR_WAIT_FOREVER, test_commit, tm);
+		if (ret && ret != -EFAULT)
+			return ret;
+
+		mutex_lock(&tm->lock);
+		byte = test_device(tm, addr);
+		if (byte && *byte && *byte != 'a' + page)
+			ret = -EIO;
+		mutex_unlock(&tm->lock);
+		if (ret == -EIO)
+			return ret;
+		atomic_inc(&maps->faults);
+		page = (page + 1) % TEST_MAPPED;
+		cond_resched();
+	}
+	return 0;
+}
+
+static int hook_busy(struct test_mirror *tm, const struct mmu_notifier_range *update)
+{
+	struct maps *maps = tm->f->thread[MAPS_CHURNER].arg;
+
+	atomic_inc(&maps->busy);
+	cond_resched();
+	atomic_dec(&maps->busy);
+	return 0;
+}
+
+/* Mirrors that come and go: none is called before it came, or after it went. */
+static int churns_mirrors(struct test_thread *thread)
+{
+	struct maps *maps = thread->arg;
+	struct test_fixture *f = thread->f;
+	struct test_mirror *tm = &f->tm[1];
+
+	while (!READ_ONCE(maps->over)) {
+		int ret, calls;
+
+		ret = hmm_mirror_attach(&tm->mirror, f->mm);
+		if (ret)
+			return ret;
+		cond_resched();
+		hmm_mirror_unregister(&tm->mirror);
+		KUNIT_EXPECT_EQ(f->test, atomic_read(&maps->busy), 0);
+		calls = atomic_read(&tm->calls);
+		cond_resched();
+		KUNIT_EXPECT_EQ(f->test, atomic_read(&tm->calls), calls);
+	}
+	return 0;
+}
+
+static void storm_of_maps(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct maps *maps = kunit_kzalloc(test, sizeof(*maps), GFP_KERNEL);
+	struct test_thread *thread[MAPS_CHURNER + 1];
+	unsigned int i;
+
+	KUNIT_ASSERT_TRUE(test, maps);
+	maps->addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	test_mm_detach(f);
+	test_mirror(f, 1);
+	hmm_mirror_unregister(&f->tm[1].mirror);
+	f->tm[1].hook = hook_busy;
+
+	for (i = 0; i < NR_FAULTERS; i++)
+		thread[FIRST_FAULTER + i] = test_thread(f, FIRST_FAULTER + i, faults_maps,
+							maps);
+	thread[MAPS_CHURNER] = test_thread(f, MAPS_CHURNER, churns_mirrors, maps);
+	thread[PROCESS] = test_thread(f, PROCESS, maps_and_unmaps, maps);
+	KUNIT_EXPECT_EQ(test, test_join_after(thread[PROCESS], LONG), 0);
+	WRITE_ONCE(maps->over, true);
+	for (i = FIRST_FAULTER; i <= MAPS_CHURNER; i++)
+		KUNIT_EXPECT_EQ(test, test_join(thread[i]), 0);
+	KUNIT_EXPECT_GT(test, atomic_read(&maps->faults), 0);
+	kunit_info(test, "%d faults\n", atomic_read(&maps->faults));
+	test_mm_attach(f);
+	test_unmapped(f);
+}
+
+static struct kunit_case hmm_mirror_threads_cases[] = {
+	KUNIT_CASE(storm),
+	KUNIT_CASE(storm_of_maps),
+	{}
+};
+
+struct kunit_suite hmm_mirror_threads_suite = {
+	.name = "hmm_mirror_threads",
+	.init = test_init,
+	.exit = test_exit,
+	.test_cases = hmm_mirror_threads_cases,
+};

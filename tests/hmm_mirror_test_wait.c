@@ -1,0 +1,441 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hmm_mirror: KUnit tests. Invariant I6: who is woken, when, and by what.
+ */
+#include <linux/cpumask.h>
+#include <linux/jiffies.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+
+#include "hmm_mirror_test.h"
+
+#define FOREVER	HMM_MIRROR_WAIT_FOREVER
+
+/* [10, 20) and what invalidates it. */
+static struct hmm_mirror_range *invalid_range(struct test_fixture *f,
+					      struct mmu_notifier_range *update)
+{
+	struct hmm_mirror_range *range;
+
+	test_mirror(f, 0);
+	range = test_range(f, 0, 0, P(10), P(20));
+	*update = test_update(f, P(10), P(20));
+	test_start(f, update);
+	return range;
+}
+
+/* It has left the CPU, so that its count of that is final. */
+static unsigned long nvcsw_asleep(struct test_thread *thread)
+{
+	test_until_it_sleeps(thread);
+	KUNIT_EXPECT_TRUE(thread->f->test,
+			  test_poll(READ_ONCE(thread->task->nvcsw) > thread->nvcsw));
+	return READ_ONCE(thread->task->nvcsw);
+}
+
+static bool was_not_woken(struct test_thread *thread, unsigned long nvcsw)
+{
+	return test_sleeps(thread) && READ_ONCE(thread->task->nvcsw) == nvcsw;
+}
+
+static void woken_by_own(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update;
+	struct hmm_mirror_range *range = invalid_range(f, &update);
+	struct test_thread *waiter = test_waiter(f, 0, range, FOREVER);
+
+	test_until_it_sleeps(waiter);
+	KUNIT_EXPECT_EQ(test, test_users(f), 2U);
+	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, waiter->seq));
+	KUNIT_EXPECT_EQ(test, test_users(f), 1U);
+}
+
+static void all_are_woken(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update;
+	struct hmm_mirror_range *range = invalid_range(f, &update);
+	struct hmm_mirror_range *other = test_range(f, 1, 0, P(19), P(21));
+	struct test_thread *waiter[3];
+	unsigned int i;
+
+	for (i = 0; i < 3; i++)
+		waiter[i] = test_waiter(f, i, i < 2 ? range : other, FOREVER);
+	for (i = 0; i < 3; i++)
+		test_until_it_sleeps(waiter[i]);
+	test_end(f, &update);
+	for (i = 0; i < 3; i++)
+		KUNIT_EXPECT_EQ(test, test_join(waiter[i]), 0);
+	KUNIT_EXPECT_EQ(test, waiter[0]->seq, waiter[1]->seq);
+}
+
+/*
+ *	waiter, more urgent		mm, on the same CPU
+ *
+ *	begin: sleeps
+ *					end: wakes
+ *	looks
+ *					goes on
+ *
+ * Where the kernel is preemptible the waiter looks as early as it possibly can. It must
+ * not find that the invalidation is still in flight.
+ */
+static void woken_after_the_end(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update;
+	struct hmm_mirror_range *range = invalid_range(f, &update);
+	const struct cpumask *here = cpumask_of(raw_smp_processor_id());
+	struct test_thread *waiter;
+
+	KUNIT_ASSERT_EQ(test, set_cpus_allowed_ptr(current, here), 0);
+	waiter = test_waiter(f, 0, range, FOREVER);
+	KUNIT_EXPECT_EQ(test, set_cpus_allowed_ptr(waiter->task, here), 0);
+	sched_set_fifo(waiter->task);
+	test_until_it_sleeps(waiter);
+	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+}
+
+/* No thundering herd. Also one that comes and goes at the same address of a stack. */
+static void not_woken_by_others(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update;
+	struct hmm_mirror_range *range = invalid_range(f, &update);
+	struct test_thread *waiter = test_waiter(f, 0, range, FOREVER);
+	unsigned long nvcsw = nvcsw_asleep(waiter);
+	unsigned int i;
+
+	for (i = 0; i < 100; i++) {
+		test_start_end(f, P(20 + i), P(21 + i));
+		test_start_end(f, P(0), P(10));
+		KUNIT_EXPECT_TRUE(test, was_not_woken(waiter, nvcsw));
+	}
+	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+}
+
+/* Nor by ranges that come and go, or mirrors without ranges. */
+static void not_woken_by_registration(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update;
+	struct hmm_mirror_range *range = invalid_range(f, &update);
+	struct test_thread *waiter = test_waiter(f, 0, range, FOREVER);
+	unsigned long nvcsw = nvcsw_asleep(waiter);
+	struct hmm_mirror_range *other;
+
+	other = test_range(f, 1, 0, P(10), P(20));
+	hmm_mirror_range_unregister(other);
+	test_mirror(f, 1);
+	hmm_mirror_unregister(&f->tm[1].mirror);
+	KUNIT_EXPECT_TRUE(test, was_not_woken(waiter, nvcsw));
+	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+}
+
+/* Two that intersect: the first end, whichever that is, is not enough. */
+static void woken_by_the_last(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update;
+	struct hmm_mirror_range *range = invalid_range(f, &update);
+	struct mmu_notifier_range second = test_update(f, P(0), P(11));
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		struct test_thread *waiter;
+
+		test_start(f, &second);
+		waiter = test_waiter(f, 0, range, FOREVER);
+		test_until_it_sleeps(waiter);
+		test_end(f, i ? &second : &update);
+		test_until_it_sleeps(waiter);
+		KUNIT_EXPECT_FALSE(test, completion_done(&waiter->done));
+		test_end(f, i ? &update : &second);
+		KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+		if (!i)
+			test_start(f, &update);
+	}
+}
+
+/*
+ *	waiter		mm
+ *
+ *			start(u)	[10, 20)
+ *	begin: sleeps
+ *			end(u)
+ *			start(u)	[30, 40), the same structure at the same address
+ *	returns
+ */
+static void woken_though_key_is_used_again(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update;
+	struct hmm_mirror_range *range = invalid_range(f, &update);
+	struct test_thread *waiter = test_waiter(f, 0, range, FOREVER);
+
+	test_until_it_sleeps(waiter);
+	test_end(f, &update);
+	update.start = P(30);
+	update.end = P(40);
+	test_start(f, &update);
+	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+	test_end(f, &update);
+}
+
+/*
+ * As above, but the end was lost; see i1_start_without_end(). A second waiter, for what
+ * is invalid now, must not get lost either.
+ */
+static void woken_though_end_is_lost(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update;
+	struct hmm_mirror_range *range = invalid_range(f, &update);
+	struct hmm_mirror_range *next = test_range(f, 1, 0, P(30), P(40));
+	struct test_thread *waiter = test_waiter(f, 0, range, FOREVER);
+	struct test_thread *second;
+
+	test_until_it_sleeps(waiter);
+	update.start = P(30);
+	update.end = P(40);
+	test_start(f, &update);
+	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+
+	second = test_waiter(f, 1, next, FOREVER);
+	test_until_it_sleeps(second);
+	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, test_join(second), 0);
+}
+
+/* What was found is what is true when it is woken, not what was true before. */
+static void woken_and_invalid_again(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update;
+	struct hmm_mirror_range *range = invalid_range(f, &update);
+	struct mmu_notifier_range second = test_update(f, P(15), P(16));
+	struct test_thread *waiter = test_waiter(f, 0, range, FOREVER);
+	unsigned int i;
+
+	test_until_it_sleeps(waiter);
+	for (i = 0; i < 50; i++) {
+		test_start(f, i & 1 ? &update : &second);
+		test_end(f, i & 1 ? &second : &update);
+		test_until_it_sleeps(waiter);
+	}
+	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, waiter->seq));
+}
+
+static void killed_asleep(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update;
+	struct hmm_mirror_range *range = invalid_range(f, &update);
+	struct test_thread *waiter = test_waiter(f, 0, range, FOREVER);
+	int ret;
+
+	test_until_it_sleeps(waiter);
+	send_sig(SIGKILL, waiter->task, 1);
+	KUNIT_EXPECT_TRUE(test, test_poll(completion_done(&waiter->done)));
+	test_end(f, &update);
+	ret = test_join(waiter);
+	KUNIT_EXPECT_EQ(test, ret, -EINTR);
+	KUNIT_EXPECT_EQ(test, test_users(f), 1U);
+	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+}
+
+static int killed_and_waits(struct test_thread *thread)
+{
+	send_sig(SIGKILL, current, 1);
+	return hmm_mirror_range_begin(&thread->f->range[0], &thread->seq, FOREVER);
+}
+
+static void killed_before(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update;
+	struct test_thread *thread;
+
+	invalid_range(f, &update);
+	thread = test_thread(f, 0, killed_and_waits, NULL);
+	KUNIT_EXPECT_EQ(test, test_join(thread), -EINTR);
+	test_end(f, &update);
+}
+
+static void time_out(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update;
+	struct hmm_mirror_range *range = invalid_range(f, &update);
+	unsigned long since = jiffies, seq = 4711;
+
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 30), -ETIME);
+	KUNIT_EXPECT_TRUE(test, jiffies - since >= msecs_to_jiffies(30));
+	KUNIT_EXPECT_TRUE(test, jiffies - since < 10 * HZ);
+	KUNIT_EXPECT_EQ(test, seq, 4711UL);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), -ETIME);
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_wait_until_valid(range, 1));
+	KUNIT_EXPECT_EQ(test, test_users(f), 1U);
+	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), 0);
+}
+
+/* One time-out for all of it, though it is woken on the way. */
+static void time_out_is_for_all(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update;
+	struct hmm_mirror_range *range = invalid_range(f, &update);
+	struct mmu_notifier_range second = test_update(f, P(15), P(16));
+	struct test_thread *waiter = test_waiter(f, 0, range, 100);
+	unsigned long since = jiffies;
+	unsigned int i = 0;
+
+	while (!completion_done(&waiter->done) && jiffies - since < 10 * HZ) {
+		test_start(f, i & 1 ? &update : &second);
+		test_end(f, i & 1 ? &second : &update);
+		i++;
+		usleep_range(100, 200);
+	}
+	KUNIT_EXPECT_EQ(test, test_join(waiter), -ETIME);
+	test_end(f, i & 1 ? &second : &update);
+}
+
+/* A range that is valid costs no lock and no wait, and not the rest of the mm. */
+static void valid_does_not_wait(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update, other = test_update(f, P(20), P(30));
+	struct hmm_mirror_range *range = invalid_range(f, &update);
+	unsigned long seq;
+
+	test_start(f, &other);
+	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, FOREVER), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, FOREVER), 0);
+	test_end(f, &other);
+}
+
+static void mirror_goes(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update;
+	struct hmm_mirror_range *range = invalid_range(f, &update);
+	struct test_thread *waiter = test_waiter(f, 0, range, FOREVER);
+
+	test_mirror(f, 1);
+	test_until_it_sleeps(waiter);
+	hmm_mirror_unregister(&f->tm[0].mirror);
+	KUNIT_EXPECT_EQ(test, test_join(waiter), -ESRCH);
+	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &update.start, 0), -ESRCH);
+}
+
+/* It waits for what its range is now. */
+static void range_is_resized(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update;
+	struct hmm_mirror_range *range = invalid_range(f, &update);
+	struct mmu_notifier_range second = test_update(f, P(20), P(30));
+	struct test_thread *waiter = test_waiter(f, 0, range, FOREVER);
+
+	test_start(f, &second);
+	test_until_it_sleeps(waiter);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(15), P(30)), 0);
+	test_end(f, &update);
+	test_until_it_sleeps(waiter);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(15), P(20)), 0);
+	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, waiter->seq));
+	test_end(f, &second);
+}
+
+static void range_is_split(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = test_update(f, P(19), P(30));
+	struct hmm_mirror_range *range;
+	struct test_thread *waiter;
+
+	test_mirror(f, 0);
+	range = test_range(f, 0, 0, P(10), P(20));
+	test_start(f, &update);
+	waiter = test_waiter(f, 0, range, FOREVER);
+	test_until_it_sleeps(waiter);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_split(range, P(15), &f->range[1]), 0);
+	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+	test_end(f, &update);
+}
+
+/*
+ *	waiter				mm
+ *
+ *					lock(mmap, for writing)
+ *					start, of mprotect at 0: no end will come
+ *	begin: waits for the lock
+ *					unlock(mmap)
+ *	ends it, and returns
+ */
+static void endless_while_under_way(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = test_update(f, 0, P(20));
+	struct hmm_mirror_range *range;
+	struct test_thread *waiter, *killed;
+
+	test_mirror(f, 0);
+	range = test_range(f, 0, 0, P(10), P(20));
+	update.event = MMU_NOTIFY_PROTECTION_VMA;
+	mmap_write_lock(f->mm);
+	test_start(f, &update);
+	waiter = test_waiter(f, 0, range, FOREVER);
+	killed = test_waiter(f, 1, range, FOREVER);
+	KUNIT_EXPECT_TRUE(test, test_poll(task_state_to_char(waiter->task) == 'D' &&
+					  task_state_to_char(killed->task) == 'D'));
+	KUNIT_EXPECT_FALSE(test, completion_done(&waiter->done));
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 1U);
+	send_sig(SIGKILL, killed->task, 1);
+	KUNIT_EXPECT_EQ(test, test_join(killed), -EINTR);
+	mmap_write_unlock(f->mm);
+	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+}
+
+static struct kunit_case hmm_mirror_wait_cases[] = {
+	KUNIT_CASE(woken_by_own),
+	KUNIT_CASE(all_are_woken),
+	KUNIT_CASE(woken_after_the_end),
+	KUNIT_CASE(not_woken_by_others),
+	KUNIT_CASE(not_woken_by_registration),
+	KUNIT_CASE(woken_by_the_last),
+	KUNIT_CASE(woken_though_key_is_used_again),
+	KUNIT_CASE(woken_though_end_is_lost),
+	KUNIT_CASE(woken_and_invalid_again),
+	KUNIT_CASE(killed_asleep),
+	KUNIT_CASE(killed_before),
+	KUNIT_CASE(time_out),
+	KUNIT_CASE(time_out_is_for_all),
+	KUNIT_CASE(valid_does_not_wait),
+	KUNIT_CASE(mirror_goes),
+	KUNIT_CASE(range_is_resized),
+	KUNIT_CASE(range_is_split),
+	KUNIT_CASE(endless_while_under_way),
+	{}
+};
+
+struct kunit_suite hmm_mirror_wait_suite = {
+	.name = "hmm_mirror_wait",
+	.init = test_init,
+	.exit = test_exit,
+	.test_cases = hmm_mirror_wait_cases,
+};

@@ -1,0 +1,42 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# build.sh STOCK: build the modules and the demo program for a stock kernel from
+# kernels.sh, in the cache and not in the repository. Prints the directory; it
+# also has build.log, with the warnings of W=1.
+
+. "$(dirname "$0")/lib.sh"
+. "$rig/packages.sh"
+
+main()
+{
+	local stock=${1:?usage: build.sh STOCK} dir
+
+	need "${packages_module[@]}"
+	dir=$cache/modules/${stock##*/}-$(sources_digest "$repo")-$(gcc-12 --version | digest)
+	lock modules
+	cached "$dir" build "$stock"
+	# Every change of the sources leaves one behind.
+	find "$cache/modules" -mindepth 1 -maxdepth 1 -mtime +7 -exec rm -rf {} +
+	echo "$dir"
+}
+
+build()
+{
+	local to=$1 stock=$2
+	sync_sources "$repo" "$to"
+	step "building the modules for $(<"$stock/release")" build_modules "$to" "$stock"
+	step "building the demo program" build_demo "$to"
+}
+
+build_modules()
+{
+	make -C "$2/headers" M="$1" W=1 -j"$(nproc)" modules 2>&1 | tee "$1/build.log"
+}
+
+build_demo()
+{
+	make -C "$1" -f "$repo/Makefile" samples/hmm_gpu_demo
+}
+
+main "$@"

@@ -1,0 +1,104 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# graft.sh LINUX_TREE [PART...]: put hmm_mirror into a kernel tree. Parts: core,
+# kunit, sample, docs; all of them if none is named. Again after a change: only
+# changed files are written, so the kernel's next build is short.
+#
+#   SOURCES=DIR		graft the sources in DIR instead of this repository's
+
+. "$(dirname "$0")/lib.sh"
+
+stage=$work/graft
+dir=mm/hmm_mirror
+
+main()
+{
+	local tree=${1:?usage: graft.sh LINUX_TREE [PART...]}
+	shift
+	(($#)) || set -- core kunit sample docs
+
+	[[ -f $tree/mm/Kconfig && -f $tree/mm/Makefile ]] || die "$tree is not a kernel tree"
+	in_tree_form "${SOURCES:-$repo}"
+	keep " $* "
+	tidy "$stage/$dir/Kbuild"
+	tidy "$stage/$dir/Kconfig"
+	mkdir -p "$tree/$dir"
+	rsync -rc --delete "$stage/$dir/" "$tree/$dir/" --include='*/' \
+		--include='*.[chS]' --include='Kbuild*' --include=Kconfig --exclude='*'
+	rsync -rc "$stage/include" "$tree/"
+	mention
+	[[ " $* " != *" docs "* ]] || document
+}
+
+# The public header moves to where drivers look for it, and what serves only an
+# out-of-tree build goes.
+in_tree_form()
+{
+	mkdir -p "$stage/$dir" "$stage/include/linux"
+	sync_sources "$1" "$stage/$dir"
+	mv "$stage/$dir/hmm_mirror.h" "$stage/include/linux/"
+	find "$stage/$dir" -name '*.[ch]' -exec \
+		sed -i 's,^#include "hmm_mirror.h",#include <linux/hmm_mirror.h>,' {} +
+	sed -i '/^ifneq ($(KBUILD_EXTMOD),)/,/^endif/d' "$stage/$dir/Kbuild"
+}
+
+# keep PARTS: remove the others.
+keep()
+{
+	[[ $1 == *" kunit "* ]] || drop tests HMM_MIRROR_KUNIT_TEST
+	[[ $1 == *" sample "* ]] || drop samples SAMPLE_HMM_GPU
+}
+
+# drop FOLDER SYMBOL
+drop()
+{
+	rm -rf "${stage:?}/$dir/$1"
+	sed -i "/CONFIG_$2/d; /^hmm_mirror_test-y/d" "$stage/$dir/Kbuild"
+	awk -v symbol="$2" '
+		/^config / { off = ($2 == symbol) }
+		!off
+	' "$stage/$dir/Kconfig" >"$work/Kconfig"
+	cp "$work/Kconfig" "$stage/$dir/Kconfig"
+}
+
+# The gaps that were left behind.
+tidy()
+{
+	local text
+	text=$(cat -s "$1")
+	echo "$text" >"$1"
+}
+
+# In the files of mm/ that everything else hangs on.
+mention()
+{
+	grep -q hmm_mirror/ "$tree/mm/Makefile" ||
+		echo 'obj-$(CONFIG_HMM_MIRROR_CORE) += hmm_mirror/' >>"$tree/mm/Makefile"
+	grep -q hmm_mirror/ "$tree/mm/Kconfig" || add_kconfig "$tree/mm/Kconfig"
+}
+
+# Before the last endmenu, as the last entry of the memory management menu.
+add_kconfig()
+{
+	tac "$1" | awk '
+		{ print }
+		!done && /^endmenu/ { print "\nsource \"mm/hmm_mirror/Kconfig\""; done = 1 }
+	' | tac >"$work/mm-Kconfig"
+	cp "$work/mm-Kconfig" "$1"
+}
+
+# Documentation/vm became Documentation/mm in 5.19.
+document()
+{
+	local docs=$tree/Documentation/mm
+	[[ -d $docs ]] || docs=$tree/Documentation/vm
+	[[ -d $docs ]] || die "$tree has no documentation of mm"
+	cmp -s "$repo/docs/hmm_mirror.rst" "$docs/hmm_mirror.rst" ||
+		cp "$repo/docs/hmm_mirror.rst" "$docs/"
+	grep -qx '   hmm_mirror' "$docs/index.rst" ||
+		sed -i '0,/^   hmm$/s//   hmm\n   hmm_mirror/' "$docs/index.rst"
+	grep -qx '   hmm_mirror' "$docs/index.rst" || die "$docs/index.rst does not list hmm"
+}
+
+main "$@"

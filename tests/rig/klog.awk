@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Reads a kernel log, prints the lines that must not be there, and fails if
+# there are any. Used on the host and, with busybox, in the virtual machine.
+#
+#   -v from=TEXT	look only at what follows the line with TEXT
+#
+# A test that provokes a warning writes two markers around it. Between them
+# warnings and lockdep reports pass; a crash does not.
+
+BEGIN { on = (from == "") }
+
+!on { on = index($0, from); next }
+
+/hmm_mirror_test: expect-begin/ { expected = 1; next }
+/hmm_mirror_test: expect-end/ {
+	if (!expected)
+		complain("expect-end without expect-begin")
+	expected = 0
+	next
+}
+
+# always fatal
+/Kernel panic|Oops|[Uu]nable to handle kernel|general protection|KASAN|KCSAN|UBSAN/ ||
+/stack-protector|list_add corruption|list_del corruption|refcount_t:|ODEBUG:/ ||
+/Objects remaining|still has objects|Bad page|Bad rss-counter|non-zero pgtables/ ||
+/lockup|self-detected stall|detected stalls|blocked for more than/ {
+	complain($0)
+	next
+}
+
+/WARNING:|BUG:|INFO: possible|INFO: rcu|INFO: trying to register|possible circular/ ||
+/suspicious RCU|DEBUG_LOCKS_WARN|inconsistent lock state/ {
+	if (!expected)
+		complain($0)
+}
+
+END {
+	if (!on)
+		complain("the log does not have: " from)
+	if (expected)
+		complain("expect-begin without expect-end")
+	exit bad
+}
+
+function complain(text)
+{
+	print text
+	bad = 1
+}

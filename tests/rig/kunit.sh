@@ -1,0 +1,101 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# kunit.sh [FILTER]: run the KUnit suites (those that match FILTER) on User Mode
+# Linux, with lockdep and, where the kernel can, two CPUs. In the environment:
+#
+#   UML=6.12		the kernel version; the newest to be had otherwise
+#   SOURCES=DIR		test the sources in DIR instead of this repository's
+#   KUNIT_TIMEOUT=600	seconds, for all of it
+
+. "$(dirname "$0")/lib.sh"
+. "$rig/packages.sh"
+
+main()
+{
+	local tree build config=("$rig/configs/um.config") smp=''
+
+	need "${packages_kunit[@]}"
+	if [[ ${UML-} ]]; then
+		tree=$("$rig/kernels.sh" source "$UML")
+	else
+		tree=$("$rig/kernels.sh" newest)
+	fi
+	say "KUnit runs on Linux $(make -s -C "$tree" kernelversion)"
+
+	if grep -q '^config SMP' "$tree/arch/um/Kconfig"; then
+		smp=yes
+		config+=("$rig/configs/um-smp.config")
+	fi
+	build=$cache/uml/${tree##*/}-$(cat "${config[@]}" <(gcc --version) | digest)
+	mkdir -p "$build"
+
+	# The tree holds one graft at a time.
+	lock "uml-${tree##*/}"
+	"$rig/graft.sh" "$tree" core kunit sample
+	build
+	run "$@"
+	report
+}
+
+kunit_py()
+{
+	local command=$1
+	shift
+	"$tree/tools/testing/kunit/kunit.py" "$command" --build_dir="$build" "$@"
+}
+
+# kunit.py can build, too, but shows nothing of it for minutes.
+build()
+{
+	local options=("CC=ccache gcc") args=() file
+	for file in "${config[@]}"; do
+		args+=("--kunitconfig=$file")
+	done
+	step "configuring the KUnit kernel" \
+		kunit_py config --make_options="${options[0]}" "${args[@]}"
+	step "building the KUnit kernel" \
+		make -C "$tree" ARCH=um O="$build" "${options[@]}" -j"$(nproc)" linux
+}
+
+run()
+{
+	local args=("--kernel_args=uml_dir=$work/")
+	[[ -z $smp ]] || args+=(--kernel_args=ncpus=2 --kernel_args=seccomp=on)
+	! shm_is_small || export TMPDIR=$work
+
+	rm -f "$build/test.log" "$build/results.json" "$build/failed"
+	step "running KUnit" run_kunit --json="$build/results.json" --timeout="${KUNIT_TIMEOUT:-600}" "${args[@]}" "$@"
+}
+
+# That a test failed is a result, which report() tells.
+run_kunit()
+{
+	kunit_py exec "$@" || touch "$build/failed"
+}
+
+# The memory of User Mode Linux is a file; where it does not fit into /dev/shm
+# (64 MB in some containers) it gets a bus error.
+shm_is_small()
+{
+	(($(df --output=avail /dev/shm 2>/dev/null | tail -n 1) < 512 << 10))
+}
+
+report()
+{
+	local log=$build/test.log cases=
+
+	if [[ -s $build/results.json ]]; then
+		cases=$(python3 "$rig/kunit2tap.py" "$build/results.json" "$log")
+		echo "$cases"
+		grep -E -A 7 'EXPECTATION FAILED|ASSERTION FAILED' "$log" | head -n 100 | comment || :
+	fi
+	holds "kunit: tests were run" test -n "$cases"
+	[[ ! -e $build/failed || $cases == *"not ok"* ]] || not_ok "kunit: kunit.py is content"
+	holds "kunit: lockdep is on" grep -q 'Lock dependency validator' "$log"
+	[[ -z $smp ]] || holds "kunit: two CPUs are on" grep -q 'smp: Brought up 1 node, 2 CPUs' "$log"
+	holds "kunit: no warning in the kernel log" awk -f "$rig/klog.awk" "$log"
+	say "the kernel log is $log"
+}
+
+main "$@"

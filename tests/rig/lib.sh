@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2034 # used by those who source it
+#
+# Sourced by all scripts of the rig. Results go to stdout as TAP lines without
+# numbers ("ok - name"), which check.sh numbers and counts; everything else
+# goes to stderr, so that the output of a function can be used by its caller.
+
+set -euo pipefail
+export LC_ALL=C PYTHONDONTWRITEBYTECODE=1
+# A make that called us must not hand its flags down to kernel builds.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
+
+rig=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+repo=$(cd "$rig/../.." && pwd)
+cache=${XDG_CACHE_HOME:-~/.cache}/hmm_mirror
+export RIG_START=${RIG_START:-$(date +%s)}
+
+mkdir -p "$cache"
+work=$(mktemp -d "$cache/tmp.XXXXXX")
+trap cleanup EXIT
+trap 'exit 130' INT TERM HUP
+
+cleanup()
+{
+	local jobs
+	jobs=$(jobs -p)
+	# shellcheck disable=SC2086 # numbers
+	[[ -z $jobs ]] || kill $jobs 2>/dev/null || :
+	rm -rf "$work"
+}
+
+say()
+{
+	printf '# [%3ds] %s\n' $(($(date +%s) - RIG_START)) "$*" >&2
+}
+
+die()
+{
+	printf 'error: %s\n' "$*" >&2
+	exit 1
+}
+
+# step TEXT COMMAND...: run it in a subshell with its output in a file, a sign of
+# life every ten seconds, and the end of the output where it fails. COMMAND is a
+# program, or a function that is one pipeline or a chain of &&: errexit is off in
+# there.
+step()
+{
+	local text=$1 log beat rc=0
+	shift
+	log=$(mktemp "$work/log.XXXXXX")
+	say "$text"
+	heartbeat "$text" "$log" &
+	beat=$!
+	("$@") >"$log" 2>&1 </dev/null || rc=$?
+	kill $beat
+	wait $beat 2>/dev/null || :
+	if ((rc)); then
+		say "failed (status $rc): $text"
+		explain "$log" | comment >&2
+	fi
+	return $rc
+}
+
+# With several jobs at once the error is not at the end of a build.
+explain()
+{
+	grep -E -A 6 '(error|Error|undefined reference.*|ERROR): ' "$1" | head -n 40 || :
+	echo "the end:"
+	tail -n 20 "$1"
+}
+
+heartbeat()
+{
+	local never
+	trap - EXIT INT TERM HUP
+	# Not sleep(1), which would outlive us and keep our locks and pipes.
+	exec {never}<> <(:)
+	while ! read -rt 10 -u "$never"; do
+		say "... $1: $(tail -n 1 "$2" | tr -d '\r' | cut -c 1-70)"
+	done
+}
+
+# lock NAME: until this script ends.
+lock()
+{
+	local fd
+	mkdir -p "$cache/lock"
+	exec {fd}>"$cache/lock/$1"
+	flock -n $fd || { say "waiting for another run ($1)"; flock $fd; }
+}
+
+# cached DIR FUNCTION [ARGUMENT...]: DIR of the cache, where it is missing made
+# by FUNCTION in the directory that it gets as its first argument. DIR appears
+# when it is complete, or not at all.
+cached()
+{
+	local dir=$1 make=$2
+	shift 2
+	[[ -d $dir ]] && return
+	mkdir -p "${dir%/*}" "$work/new"
+	"$make" "$work/new" "$@"
+	mv -T "$work/new" "$dir"
+}
+
+ok()      { echo "ok - $*"; }
+not_ok()  { echo "not ok - $*"; }
+skip()    { echo "ok - $1 # SKIP $2"; }
+comment() { sed 's/^/# /'; }
+
+# holds NAME COMMAND...: one test; what COMMAND, as in step, prints is shown if it
+# fails.
+holds()
+{
+	local name=$1 log
+	shift
+	log=$(mktemp "$work/log.XXXXXX")
+	if ("$@") >"$log" 2>&1 </dev/null; then
+		ok "$name"
+	else
+		not_ok "$name"
+		tail -n 60 "$log" | comment
+	fi
+}
+
+# sources DIR: what kernel modules are made of; below tests/ are other things.
+sources()
+{
+	(cd "$1" && find . \( -name .git -o -path './tests/*/*' \) -prune -o -type f ! -name '*.mod.c' \
+		\( -name '*.[ch]' -o -name 'Kbuild*' -o -name Kconfig \) -printf '%P\n' | sort)
+}
+
+# sync_sources FROM TO: only what differs in content is written, so that make
+# rebuilds no more; what is gone goes.
+sync_sources()
+{
+	rsync -rc --delete --prune-empty-dirs \
+		--exclude=.git --exclude='*.mod.c' --exclude='/tests/*/' \
+		--include='*/' --include='*.[ch]' --include='Kbuild*' --include=Kconfig \
+		--exclude='*' "$1/" "$2/"
+}
+
+# Of stdin; long enough for names in the cache.
+digest()
+{
+	sha256sum | cut -c 1-12
+}
+
+# sources_digest DIR
+sources_digest()
+{
+	(cd "$1" && { sources . && echo Makefile; } | xargs sha256sum | digest)
+}

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2034 # used by those who source it
+#
+# Debian packages that the host must have. Kernels are not among them: they are
+# unpacked into the cache (kernels.sh).
+
+packages_fetch=(ca-certificates debian-archive-keyring xz-utils)
+# What Debian's kernel headers want, which are unpacked and not installed.
+packages_module=(gcc gcc-12 make libc6-dev libelf1 libssl3 zlib1g pahole kmod rsync)
+packages_static=(sparse perl python3)
+packages_kunit=(gcc make libc6-dev flex bison bc perl python3 ccache rsync)
+packages_vm=(qemu-system-x86 cpio)
+
+# need PACKAGE...: install those that are missing.
+need()
+{
+	local missing=() name
+	command -v dpkg-query >/dev/null && command -v apt-get >/dev/null ||
+		die "this needs Debian, or a system with apt and these packages: $*"
+	for name; do
+		installed "$name" || missing+=("$name")
+	done
+	((${#missing[@]})) || return 0
+	# In a subshell, whose end unlocks: our children may need more.
+	(lock packages && step "installing ${missing[*]}" apt_install "${missing[@]}") ||
+		die "please install them: apt-get install --no-install-recommends ${missing[*]}"
+}
+
+installed()
+{
+	dpkg-query -W -f '${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed
+}
+
+# Package lists can be missing or out of date; find out only when it matters.
+apt_install()
+{
+	local get=(env DEBIAN_FRONTEND=noninteractive apt-get -qq
+		-o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
+	((EUID == 0)) || get=(sudo -n "${get[@]}")
+	"${get[@]}" install --no-install-recommends "$@" ||
+		{ "${get[@]}" update && "${get[@]}" install --no-install-recommends "$@"; }
+}

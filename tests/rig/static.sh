@@ -1,0 +1,154 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# What can be checked without running anything. The modules are built for the
+# stock kernel KERNEL=; scripts that its headers lack come from a source tree.
+
+. "$(dirname "$0")/lib.sh"
+. "$rig/packages.sh"
+
+main()
+{
+	need "${packages_fetch[@]}" "${packages_module[@]}" "${packages_static[@]}"
+	stock=$("$rig/kernels.sh" stock "${KERNEL:-6.12}")
+	tree=$("$rig/kernels.sh" newest)
+	built=$("$rig/build.sh" "$stock")
+
+	holds "static: W=1 builds without a warning" no_match ' warning: |^WARNING: ' "$built/build.log"
+	check_exports
+	check_modinfo
+	check_sparse
+	check_style
+	check_kernel_doc
+	check_shell
+}
+
+# no_match REGEX FILE: and show what matches.
+no_match()
+{
+	! grep -E "$1" "$2"
+}
+
+# exports: every symbol that the modules export, and how.
+exports()
+{
+	awk '{ print $2, $4 }' "$built/Module.symvers"
+}
+
+check_exports()
+{
+	holds "static: something is exported" test -n "$(exports)"
+	holds "static: exports are hmm_mirror_* and GPL only" \
+		no_match '' <(exports | grep -vE '^hmm_mirror_[a-z0-9_]+ EXPORT_SYMBOL_GPL$')
+}
+
+check_modinfo()
+{
+	local module version
+	version=$(sed -n 's/^#define HMM_MIRROR_VERSION[[:space:]]*"\(.*\)"$/\1/p' "$repo/hmm_mirror.h")
+	for module in hmm-mirror.ko samples/hmm_gpu.ko; do
+		holds "static: modinfo of ${module##*/} is complete" modinfo_complete "$built/$module"
+		holds "static: ${module##*/} has the version of hmm_mirror.h" \
+			test "$(modinfo -F version "$built/$module")" = "$version"
+	done
+	holds "static: dkms.conf has the version of hmm_mirror.h" \
+		test "$(bash -c '. "$0" && echo "$PACKAGE_VERSION"' "$repo/dkms.conf")" = "$version"
+}
+
+modinfo_complete()
+{
+	local field value
+	for field in license description author version vermagic srcversion; do
+		value=$(modinfo -F $field "$1") && [[ $value ]] || { echo "no $field"; return 1; }
+	done
+	[[ $(modinfo -F license "$1") == GPL ]] || { echo "license: $(modinfo -F license "$1")"; return 1; }
+	[[ $(modinfo -F intree "$1") == "" ]] || { echo "it pretends to be in-tree"; return 1; }
+	# Every parameter says what it is for.
+	! modinfo -F parm "$1" | grep -E '^[^:]*:\((int|uint|bool|ulong|charp)\)$'
+}
+
+# With the KUnit tests, which no stock kernel could load. And sparse switches
+# itself off on kernels that it does not understand, so it must find the mistake
+# in a file that has one.
+check_sparse()
+{
+	local dir=$work/sparse log=$work/sparse/log
+	mkdir "$dir"
+	sync_sources "$repo" "$dir"
+	echo 'obj-m += canary.o' >>"$dir/Kbuild"
+	cat >"$dir/canary.c" <<-END
+		#include <linux/module.h>
+		int canary(int __user *p);
+		int canary(int __user *p) { return *p; }
+		MODULE_LICENSE("GPL");
+	END
+	step "running sparse" run_sparse "$dir" "$log" || :
+	holds "static: sparse finds a mistake made on purpose" \
+		grep 'canary.c:.*dereference of noderef expression' "$log"
+	sed -i '/canary\.c:/d' "$log"
+	holds "static: W=1 builds the tests without a warning" no_match '\[-W|objtool:|\*\*\*' "$log"
+	sed -i '/\[-W\|objtool:/d' "$log"
+	holds "static: sparse finds nothing else" no_match ' (warning|error): ' "$log"
+}
+
+run_sparse()
+{
+	make -C "$stock/headers" M="$1" -j"$(nproc)" W=1 C=2 CHECK=sparse \
+		CONFIG_HMM_MIRROR_KUNIT_TEST=m KBUILD_MODPOST_WARN=1 modules 2>&1 | tee "$2"
+}
+
+check_style()
+{
+	local file
+	while IFS= read -r file; do
+		holds "static: checkpatch $file" checkpatch "$file"
+	done < <(sources "$repo" | grep '\.[ch]$')
+}
+
+# Not to be asked of a whole file that is to build on many kernels:
+#   FILE_PATH_CHANGES	wants a MAINTAINERS entry
+#   ALLOC_WITH_SIZEOF	wants kzalloc_obj(), which Linux 7 brought
+#   LINUX_VERSION_CODE	in compat/, which is there for it
+#   MACRO_ARG_REUSE	in hmm_mirror.h: a for_each macro cannot but do it
+# and of a program:
+#   PREFER_KERNEL_TYPES, PREFER_DEFINED_ATTRIBUTE_MACRO	are not there
+checkpatch()
+{
+	local ignore=FILE_PATH_CHANGES,ALLOC_WITH_SIZEOF
+	case $1 in
+	compat/*)	ignore+=,LINUX_VERSION_CODE ;;
+	hmm_mirror.h)	ignore+=,MACRO_ARG_REUSE ;;
+	*_demo.c)	ignore+=,PREFER_KERNEL_TYPES,PREFER_DEFINED_ATTRIBUTE_MACRO ;;
+	esac
+	cd "$repo" && perl "$tree/scripts/checkpatch.pl" --no-tree --strict --quiet \
+		--show-types --ignore "$ignore" -f "$1"
+}
+
+# It also has to have written something about every function that is exported.
+check_kernel_doc()
+{
+	local name
+	holds "static: kernel-doc" kernel_doc
+	while read -r name _; do
+		holds "static: kernel-doc of $name()" \
+			grep -E "^\.\. c:function:: .*\b$name \(" "$work/rst"
+	done < <(exports | sort)
+}
+
+kernel_doc()
+{
+	cd "$repo" && "$tree/scripts/kernel-doc" -Wall -Werror -rst \
+		hmm_mirror.h hmm_mirror.c hmm_range.c >"$work/rst"
+}
+
+check_shell()
+{
+	if ! command -v shellcheck >/dev/null; then
+		skip "static: shellcheck" "it is not installed"
+		return
+	fi
+	holds "static: shellcheck" shellcheck --severity=warning --external-sources --source-path=SCRIPTDIR \
+		"$repo/.ci/run" "$rig"/*.sh "$rig/vm/init" "$rig"/vm/*.sh
+}
+
+main

@@ -1,0 +1,113 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# vm.sh --kernel STOCK [OPTION...] --run SCRIPT...: boot a stock kernel (a
+# directory from kernels.sh) in a virtual machine and run shell scripts in it,
+# one after the other.
+#
+#   --modules DIR	directory whose *.ko the machine gets in /modules
+#   --add FILE		program that the machine gets in /bin
+#   --append ARGS	for the kernel's command line
+#   --timeout SECONDS	for the whole run
+#   --log FILE		where to leave the kernel's log
+#
+# Standard output is what the scripts print, while they do. The exit status is
+# 0 if all scripts succeeded, no module was left, the kernel's log is clean, and
+# the machine lived to say so: see vm/init.
+
+. "$(dirname "$0")/lib.sh"
+. "$rig/packages.sh"
+
+kernel='' modules='' programs=() append='' timeout=300 log=$work/console scripts=()
+accelerator=''
+
+main()
+{
+	while (($#)); do
+		case $1 in
+		--kernel)	kernel=$2 ;;
+		--modules)	modules=$2 ;;
+		--add)		programs+=("$2") ;;
+		--append)	append=$2 ;;
+		--timeout)	timeout=$2 ;;
+		--log)		log=$2 ;;
+		--run)		scripts=("${@:2}"); break ;;
+		*)		die "vm.sh: what is $1?" ;;
+		esac
+		shift 2
+	done
+	[[ $kernel ]] || die "vm.sh: --kernel is missing"
+	[[ $(uname -m) == x86_64 ]] || die "the virtual machine needs an x86-64 host"
+
+	need "${packages_vm[@]}"
+	make_initramfs
+	choose_accelerator
+	say "booting Linux $(<"$kernel/release") in QEMU (${accelerator%%,*})"
+	# The status of this pipeline says nothing; the verdict does.
+	boot "$accelerator" "$timeout" "$log" "$append" |
+		tee "$work/results" | grep --line-buffered -v '^verdict: ' || :
+	verdict
+}
+
+make_initramfs()
+{
+	local root=$work/root n=10 script
+	mkdir -p "$root"/{bin,dev,modules,proc,sys,tests,tmp}
+	cp "$("$rig/kernels.sh" busybox)" "$root/bin/busybox"
+	install "$rig/vm/init" "$root/init"
+	cp "$rig/vm/lib.sh" "$rig/klog.awk" "$root/tests"
+	for script in "${programs[@]}"; do
+		install "$script" "$root/bin"
+	done
+	for script in "${scripts[@]}"; do
+		cp "$script" "$root/tests/run-$((n++))-${script##*/}"
+	done
+	[[ -z $modules ]] || find "$modules" -name '*.ko' -exec cp -t "$root/modules" {} +
+	(cd "$root" && find . | cpio -o -H newc --quiet) >"$work/initramfs"
+}
+
+# boot ACCELERATOR SECONDS LOG APPEND: the scripts' output comes to stdout.
+boot()
+{
+	timeout --foreground --kill-after=5 "$2" qemu-system-x86_64 \
+		-accel "$1" -cpu max -smp 2 -m 1024 -nodefaults -no-user-config \
+		-display none -no-reboot -serial "file:$3" -serial stdio \
+		-kernel "$kernel/vmlinuz" -initrd "$work/initramfs" \
+		-append "console=ttyS0 panic=-1 oops=panic panic_on_warn=1 $4" </dev/null
+}
+
+# A /dev/kvm can open and yet not run a guest: it aborts, or spins for ever. So
+# let it prove itself.
+choose_accelerator()
+{
+	accelerator=kvm
+	[[ -w /dev/kvm ]] && grep -qwE 'vmx|svm' /proc/cpuinfo &&
+		[[ $(boot kvm 20 "$work/probe" hmm_mirror_probe 2>&1) == "verdict: pass" ]] ||
+		accelerator=tcg,thread=multi
+}
+
+verdict()
+{
+	local last
+	last=$(tail -n 1 "$work/results")
+	case $last in
+	"verdict: pass")
+		# The machine cannot see what comes after its own look.
+		awk -v from='hmm_mirror_vm: begin' -f "$rig/klog.awk" "$log" >"$work/late" || {
+			not_ok "vm: no warning in the kernel log to the very end"
+			comment <"$work/late"
+			exit 1
+		}
+		;;
+	"verdict: fail")
+		exit 1
+		;;
+	*)
+		not_ok "vm: the machine gave no verdict (it had $timeout s); the end of its kernel log:"
+		tail -n 40 "$log" | tr -d '\r' | comment
+		exit 1
+		;;
+	esac
+}
+
+main "$@"

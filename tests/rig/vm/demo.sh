@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+# What "make demo" shows.
+
+. /tests/lib.sh
+
+set -e
+echo '$ insmod hmm-mirror.ko; insmod hmm_gpu.ko gpus=2; hmm_gpu_demo'
+load
+hmm_gpu_demo
+echo '$ rmmod hmm_gpu hmm_mirror'
+unload

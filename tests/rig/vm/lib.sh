@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+#
+# For scripts in the virtual machine (busybox sh): . /tests/lib.sh
+
+ok()
+{
+	echo "ok - $*"
+}
+
+not_ok()
+{
+	echo "not ok - $*"
+	: >/tmp/failed
+}
+
+# holds NAME COMMAND...: one test; what COMMAND prints is shown if it fails.
+holds()
+{
+	name=$1
+	shift
+	if "$@" >/tmp/output 2>&1; then
+		ok "$name"
+	else
+		not_ok "$name"
+		tail -n 60 /tmp/output | sed 's/^/# /'
+	fi
+}
+
+load()
+{
+	insmod /modules/hmm-mirror.ko && insmod /modules/hmm_gpu.ko gpus=2
+}
+
+unload()
+{
+	rmmod hmm_gpu && rmmod hmm_mirror
+}
+
+# unused MODULE: nobody but its dependents uses it, at once or very soon, as
+# what was killed a moment ago may still be on its way out.
+unused()
+{
+	for _ in $(seq 50); do
+		[ "$(cat "/sys/module/$1/refcnt")" -eq 0 ] && return
+		sleep 0.1
+	done
+	echo "$1 is used $(cat "/sys/module/$1/refcnt") times"
+	return 1
+}
