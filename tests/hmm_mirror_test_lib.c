@@ -36,16 +36,6 @@ void test_expect_end(void)
 	pr_info("hmm_mirror_test: expect-end\n");
 }
 
-/* kunit_skip() does not return, and came with 5.14. */
-void test_skip(struct kunit *test, const char *why)
-{
-#ifdef kunit_skip
-	kunit_skip(test, "%s", why);
-#else
-	kunit_info(test, "skipped: %s", why);
-#endif
-}
-
 /* ------------------------------------------------------- where an mm comes from */
 
 #if defined(HMM_MIRROR_TEST_HAVE_KUNIT_VM_MMAP)

@@ -18,7 +18,7 @@
 /* For those who have a lot to do. */
 #define LONG		(12 * test_patience())
 
-#define NR_CHANGES	1000
+#define NR_CHANGES	250
 #define NR_CHANGERS	2
 #define NR_FAULTERS	2
 #define FIRST_FAULTER	NR_CHANGERS
@@ -33,8 +33,11 @@ struct storm {
 	bool over;
 	atomic_t commits[NR_MIRRORS];
 	atomic_t collisions;
+	/* what has happened, and who waits for it */
+	atomic_t changes;
 	atomic_t copies[NR_MIRRORS];
-	wait_queue_head_t copied;
+	atomic_t wanted[NR_MIRRORS];
+	wait_queue_head_t wq;
 };
 
 static void random_pages(struct rnd_state *rnd, unsigned int *first, unsigned int *nr)
@@ -87,7 +90,29 @@ static void seed_by_thread(struct test_thread *thread, struct rnd_state *rnd)
 	prandom_seed_state(rnd, 4711 + (thread - thread->f->thread));
 }
 
-/* Each waits until a mirror has done something, so that no side runs alone. */
+/* Neither side runs alone: between two changes, one of the mirrors has copied. */
+static bool until_copied(struct storm *storm, unsigned int mirror)
+{
+	int before = atomic_read(&storm->copies[mirror]);
+
+	atomic_inc(&storm->changes);
+	atomic_set(&storm->wanted[mirror], true);
+	wake_up_all(&storm->wq);
+	return wait_event_timeout(storm->wq,
+				  atomic_read(&storm->copies[mirror]) != before,
+				  test_patience());
+}
+
+/* And between two copies, something has changed, or a change waits for one. */
+static void until_changed(struct storm *storm, unsigned int mirror, int before)
+{
+	atomic_inc(&storm->copies[mirror]);
+	atomic_set(&storm->wanted[mirror], false);
+	wake_up_all(&storm->wq);
+	wait_event(storm->wq, atomic_read(&storm->changes) != before ||
+		   atomic_read(&storm->wanted[mirror]) || READ_ONCE(storm->over));
+}
+
 static int changes(struct test_thread *thread)
 {
 	struct storm *storm = thread->arg;
@@ -96,12 +121,8 @@ static int changes(struct test_thread *thread)
 
 	seed_by_thread(thread, &rnd);
 	for (i = 0; i < NR_CHANGES; i++) {
-		atomic_t *copies = &storm->copies[i % NR_MIRRORS];
-		int before = atomic_read(copies);
-
 		change(storm, &rnd, 2);
-		if (!wait_event_timeout(storm->copied, atomic_read(copies) != before,
-					test_patience()))
+		if (!until_copied(storm, i % NR_MIRRORS))
 			return -ETIME;
 	}
 	return 0;
@@ -113,7 +134,9 @@ static int copy(struct storm *storm, struct test_mirror *tm,
 {
 	unsigned int first = range->start >> PAGE_SHIFT, i;
 	unsigned int nr = (range->end - range->start) >> PAGE_SHIFT;
+	unsigned int mirror = tm - storm->f->tm;
 	unsigned long seq, read[TEST_PAGES];
+	int before = atomic_read(&storm->changes);
 	bool stale = false;
 	int ret;
 
@@ -122,9 +145,7 @@ static int copy(struct storm *storm, struct test_mirror *tm,
 		return ret;
 	for (i = 0; i < nr; i++)
 		read[i] = atomic_long_read(&storm->cpu_pte[first + i]);
-	atomic_inc(&storm->copies[tm - storm->f->tm]);
-	wake_up_all(&storm->copied);
-	cond_resched();
+	until_changed(storm, mirror, before);
 
 	mutex_lock(&tm->lock);
 	if (hmm_mirror_range_retry(range, seq)) {
@@ -138,7 +159,7 @@ static int copy(struct storm *storm, struct test_mirror *tm,
 	}
 	mutex_unlock(&tm->lock);
 	KUNIT_EXPECT_FALSE(storm->f->test, stale);
-	atomic_inc(&storm->commits[tm - storm->f->tm]);
+	atomic_inc(&storm->commits[mirror]);
 	return 0;
 }
 
@@ -197,7 +218,7 @@ static void storm(struct kunit *test)
 
 	KUNIT_ASSERT_TRUE(test, storm);
 	storm->f = f;
-	init_waitqueue_head(&storm->copied);
+	init_waitqueue_head(&storm->wq);
 	for (i = 0; i < TEST_PAGES; i++)
 		atomic_long_set(&storm->cpu_pte[i], 1);
 	f->tm[1].ops.flags = HMM_MIRROR_TRACKED_ONLY;
@@ -223,6 +244,7 @@ static void storm(struct kunit *test)
 	for (i = 0; i < NR_CHANGERS; i++)
 		KUNIT_EXPECT_EQ(test, test_join_after(thread[i], LONG), 0);
 	WRITE_ONCE(storm->over, true);
+	wake_up_all(&storm->wq);
 	for (; i <= CHURNER; i++)
 		KUNIT_EXPECT_EQ(test, test_join(thread[i]), 0);
 

@@ -26,6 +26,8 @@ main()
 	if grep -q '^config SMP' "$tree/arch/um/Kconfig"; then
 		smp=yes
 		config+=("$rig/configs/um-smp.config")
+	else
+		config+=("$rig/configs/um-up.config")
 	fi
 	build=$cache/uml/${tree##*/}-$(cat "${config[@]}" <(gcc --version) | digest)
 	mkdir -p "$build"
