@@ -53,9 +53,9 @@ demo:
 	@$(rig)/demo.sh
 
 check:
-	@$(rig)/check.sh static series kunit kunit-6.12 vm
+	@$(rig)/check.sh static series prove kunit kunit-6.12 vm
 
-static series kunit vm mutants:
+static series prove kunit vm mutants coverage:
 	@$(rig)/check.sh $@
 
 # make patches LINUX=tree
@@ -73,12 +73,14 @@ help:
 	@echo 'make static     compiler warnings, sparse, checkpatch, kernel-doc'
 	@echo 'make kunit      KUnit on User Mode Linux with lockdep (UML=7.3, 7.2 or 6.12)'
 	@echo 'make series     the patches of "make patches", on the trees in the cache'
+	@echo 'make prove      the protocol, model-checked: Spin, and litmus tests with herd7'
 	@echo 'make vm         tests in a virtual machine (KERNEL=6.12, 6.1 or 5.10)'
 	@echo
 	@echo 'make mutants    break the core on purpose, and see that a test notices'
+	@echo 'make coverage   how much of the core the KUnit suites execute'
 	@echo 'make patches    a series for "git am", for the kernel tree LINUX=, to PATCHES='
 	@echo
 	@echo 'Demo and tests get Debian packages that they lack, and keep kernels in'
 	@echo '$${XDG_CACHE_HOME:-~/.cache}/hmm_mirror, which can be deleted at any time.'
 
-.PHONY: modules kernel install clean demo check static series kunit vm mutants patches help
+.PHONY: modules kernel install clean demo check static series prove kunit vm mutants coverage patches help

@@ -96,7 +96,10 @@ static int call_start(struct mmu_notifier *mn,
 
 	lock_map_acquire_read(&hmm_mirror_invalidate_map);
 
-	/* The SRCU that protects us is private to mm/mmu_notifier.c. */
+	/*
+	 * The SRCU that protects us is private to mm/mmu_notifier.c. Pairs with
+	 * list_add_tail_rcu() in hmm_mirror_register(): mirror_publish.litmus.
+	 */
 	list_for_each_entry_srcu(mirror, &hmm->mirrors, list, true) {
 		const struct hmm_mirror_ops *ops = mirror->ops;
 		struct hmm_mirror_pass *p = &pass[nr];
@@ -149,6 +152,7 @@ static void subscription_freed(struct hmm_mirror_mm *hmm)
 	spin_unlock(&hmm->lock);
 	if (last)
 		hmm_mirror_mm_free(hmm);
+	/* Fully ordered, which wake_up_var() wants: unload.litmus. */
 	if (atomic_long_dec_and_test(&nr_subscriptions))
 		wake_up_var(&nr_subscriptions);
 }
@@ -288,6 +292,7 @@ int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm)
 		mirror->mm = mm;
 		mirror->hmm = hmm;
 		mirror->nr_ranges = 0;
+		/* Pairs with the walk in call_start(): mirror_publish.litmus. */
 		list_add_tail_rcu(&mirror->list, &hmm->mirrors);
 	}
 	spin_unlock(&hmm->lock);
@@ -351,7 +356,7 @@ void hmm_mirror_unregister(struct hmm_mirror *mirror)
 	hmm_mirror_track_detach(mirror);
 	spin_unlock(&hmm->lock);
 
-	/* callbacks and ->release run inside that SRCU section */
+	/* Callbacks and ->release run inside that SRCU section: unregister.litmus. */
 	mmu_notifier_synchronize();
 
 	mirror->hmm = NULL;
@@ -399,9 +404,10 @@ static void __exit hmm_mirror_exit(void)
 {
 	/*
 	 * mmu_notifier_put() frees behind our back, and mmu_notifier_synchronize()
-	 * waits for readers only. When the count is 0 the last free function may
-	 * still be about to return; it runs with bottom halves disabled
-	 * (srcu_invoke_callbacks()), which a grace period waits for.
+	 * waits for readers only. When the count is 0 (unload.litmus) the last free
+	 * function may still be about to return; it runs with bottom halves disabled
+	 * (srcu_invoke_callbacks()), which a grace period waits for
+	 * (unload_code.litmus).
 	 */
 	wait_var_event(&nr_subscriptions, !atomic_long_read(&nr_subscriptions));
 	synchronize_rcu();

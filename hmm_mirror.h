@@ -234,7 +234,7 @@ int hmm_mirror_range_begin(struct hmm_mirror_range *range, unsigned long *seq,
 static inline bool hmm_mirror_range_retry(const struct hmm_mirror_range *range,
 					  unsigned long seq)
 {
-	/* Pairs with WRITE_ONCE() in range_raise(); ordered by the driver's lock. */
+	/* Pairs with WRITE_ONCE() in range_raise(), by the driver's lock: retry.litmus. */
 	return READ_ONCE(range->state) != seq;
 }
 

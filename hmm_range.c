@@ -170,7 +170,7 @@ static struct hmm_mirror_slot *slot_intersecting(struct hmm_mirror_mm *hmm,
 
 static void slot_wake(struct hmm_mirror_slot *slot)
 {
-	/* Waiters queue up under hmm->lock, which we hold: none is missed. */
+	/* Waiters queue up under hmm->lock, which we hold: sleep.litmus. */
 	if (waitqueue_active(&slot->waiters))
 		wake_up_all(&slot->waiters);
 }
@@ -237,7 +237,8 @@ static void slot_free(struct hmm_mirror_mm *hmm,
 
 /*
  * The end of an endless one: whoever changes protections holds the mmap lock meanwhile,
- * so while we hold it for writing, all that are in flight have in fact ended.
+ * so while we hold it for writing, all that are in flight have in fact ended. What it
+ * has changed is seen by whoever finds a range clean (clean_endless.litmus).
  */
 static int slots_free_endless(struct hmm_mirror_mm *hmm)
 {
@@ -276,14 +277,14 @@ void hmm_mirror_track_init(struct hmm_mirror_mm *hmm)
 /* From here on, what was read under the old sequence is not committed any more. */
 static void range_raise(struct hmm_mirror_range *range, unsigned long seq)
 {
-	/* Pairs with READ_ONCE() in hmm_mirror_range_retry(). */
+	/* Pairs with READ_ONCE() in hmm_mirror_range_retry(): retry.litmus. */
 	WRITE_ONCE(range->state, seq | DIRTY);
 }
 
 /*
  * Slot and sequences change in one critical section, and with them a begin() that
  * takes the lock: it comes before both, and its sequence is raised, or after both,
- * and sees the slot.
+ * and sees the slot. A registration, too (register.litmus).
  */
 void hmm_mirror_track_start(struct hmm_mirror_mm *hmm,
 			    const struct mmu_notifier_range *update)
@@ -413,7 +414,7 @@ static void range_attach(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *ran
  * Ranges may overlap, those of one mirror too.
  *
  * Context: any but a callback; does not sleep. Allowed under the driver's lock, and
- * whatever the state of the mmap lock.
+ * whatever the state of the mmap lock. Not while the mirror is being unregistered.
  * Return: 0; -EINVAL if a pointer is missing, or if the bounds are not page aligned
  * or enclose nothing; -ESRCH if the mm is dead or the mirror not registered.
  */
@@ -511,8 +512,9 @@ static void range_rebound(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *ra
  * @end: first address behind, as in &struct hmm_mirror_range
  *
  * Addresses that stay inside are tracked all the time. The sequence moves: a fault that
- * is under way collides and is done again with the new bounds. The driver has removed
- * the device PTEs that are not inside any more.
+ * is under way collides and is done again with the new bounds. The driver removes the
+ * device PTEs that are not inside any more, and calls this, under one hold of the lock
+ * under which it commits.
  *
  * Context: any but a callback; does not sleep. Nobody else changes the range.
  * Return: 0; -EINVAL if the bounds are not page aligned or enclose nothing; -ESRCH if
@@ -614,10 +616,15 @@ struct hmm_mirror_range *hmm_mirror_range_next(struct hmm_mirror_range *range,
 					       unsigned long end)
 {
 	struct hmm_mirror_mm *hmm = range->hmm;
-	const struct hmm_mirror *mirror = range->mirror;
+	const struct hmm_mirror *mirror;
 
 	spin_lock(&hmm->lock);
-	range = mirrors_own(tree_next(range, start, end), mirror, start, end);
+	/* NULL: the mirror was unregistered meanwhile, and the range is in no tree */
+	mirror = range->mirror;
+	if (mirror)
+		range = mirrors_own(tree_next(range, start, end), mirror, start, end);
+	else
+		range = NULL;
 	spin_unlock(&hmm->lock);
 	return range;
 }
@@ -690,7 +697,7 @@ static int range_wait(struct hmm_mirror_range *range, unsigned long *seq,
 		slot = slot_intersecting(hmm, range);
 		if (!slot) {
 			*seq = range->state & ~DIRTY;
-			/* Pairs with smp_load_acquire() in range_begin(). */
+			/* Pairs with smp_load_acquire() in range_begin(): clean.litmus. */
 			smp_store_release(&range->state, *seq);
 			break;
 		}
@@ -708,6 +715,7 @@ static int range_wait(struct hmm_mirror_range *range, unsigned long *seq,
 			spin_lock(&hmm->lock);
 			continue;
 		}
+		/* Under the lock under which slot_wake() looks: sleep.litmus. */
 		prepare_to_wait(&slot->waiters, &entry, TASK_KILLABLE);
 		spin_unlock(&hmm->lock);
 		*timeout = schedule_timeout(*timeout);
@@ -727,7 +735,8 @@ static int range_begin(struct hmm_mirror_range *range, unsigned long *seq,
 {
 	/*
 	 * Pairs with smp_store_release() in range_wait(): what the mm changed before
-	 * the range became clean is seen by whoever reads the page table after this.
+	 * the range became clean is seen by whoever reads the page table after this
+	 * (clean.litmus).
 	 */
 	unsigned long state = smp_load_acquire(&range->state);
 
@@ -788,10 +797,16 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_wait_until_valid);
 static bool fault_is_valid(const struct hmm_mirror_range *range,
 			   const struct hmm_mirror_fault *fault)
 {
-	return fault->pfns && fault->start < fault->end &&
-	       PAGE_ALIGNED(fault->start) && PAGE_ALIGNED(fault->end) &&
-	       fault->start >= range->start &&
-	       last_of(fault->end) <= last_of(range->end);
+	struct hmm_mirror_mm *hmm = range->hmm;
+	bool inside;
+
+	/* the bounds may be about to change */
+	spin_lock(&hmm->lock);
+	inside = fault->start >= range->start && last_of(fault->end) <= last_of(range->end);
+	spin_unlock(&hmm->lock);
+
+	return inside && fault->pfns && fault->start < fault->end &&
+	       PAGE_ALIGNED(fault->start) && PAGE_ALIGNED(fault->end);
 }
 
 /*
@@ -863,12 +878,12 @@ static int range_read(struct hmm_mirror_range *range, unsigned long seq,
 	struct mm_struct *mm;
 	int ret = 0;
 
-	if (!fault_is_valid(range, fault))
-		return -EINVAL;
+	might_sleep();
 	if (!is_registered(range))
 		return -ESRCH;
+	if (!fault_is_valid(range, fault))
+		return hmm_mirror_range_retry(range, seq) ? -EBUSY : -EINVAL;
 
-	might_sleep();
 	mm = range->hmm->mm;
 	if (!mmget_not_zero(mm))
 		return -ESRCH;
@@ -887,7 +902,7 @@ static int range_read(struct hmm_mirror_range *range, unsigned long seq,
 		ret = read_chunk(mm, &args);
 		/*
 		 * An error that was found while the page table changed is no more
-		 * true than a page.
+		 * true than a page. No lock: "true" stays true (retry_early.litmus).
 		 */
 		if (ret != -EINTR && ret != -ESRCH && hmm_mirror_range_retry(range, seq))
 			ret = -EBUSY;

@@ -414,11 +414,11 @@ static void i3_sequence_only_grows(struct kunit *test)
 		tm->hook = NULL;
 		switch (i % 3) {
 		case 0:
-			test_start_end(f, P(10), P(20));
-			break;
-		case 1:
 			tm->hook = test_hook_eagain;
 			KUNIT_EXPECT_EQ(test, test_start(f, &update), -EAGAIN);
+			break;
+		case 1:
+			test_start_end(f, P(10), P(20));
 			break;
 		case 2:
 			hmm_mirror_range_unregister(range);

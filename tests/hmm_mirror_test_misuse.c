@@ -213,6 +213,13 @@ static void fault_arguments(struct kunit *test)
 	}
 	fault->start = P(10);
 	fault->end = P(20);
+
+	/* what has become wrong since begin has collided */
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(10), P(15)), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), -EBUSY);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(10), P(20)), 0);
+	seq = test_begin(f, range);
+
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_populate(range, fault, 0, NULL, test),
 			-EINVAL);
 	fault->pfn_flags_mask = HMM_PFN_REQ_FAULT;

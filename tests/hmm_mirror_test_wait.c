@@ -3,6 +3,7 @@
  * hmm_mirror: KUnit tests. Invariant I6: who is woken, when, and by what.
  */
 #include <linux/cpumask.h>
+#include <linux/delay.h>
 #include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
@@ -99,6 +100,80 @@ static void woken_after_the_end(struct kunit *test)
 	test_until_it_sleeps(waiter);
 	test_end(f, &update);
 	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+}
+
+static int waits_when_told(struct test_thread *thread)
+{
+	struct test_fixture *f = thread->f;
+
+	wait_for_completion(&f->at);
+	return hmm_mirror_range_begin(&f->range[0], &thread->seq, FOREVER);
+}
+
+static int ends_when_told(struct test_thread *thread)
+{
+	struct test_fixture *f = thread->f;
+
+	wait_for_completion(&f->go);
+	test_end(f, thread->arg);
+	return 0;
+}
+
+/*
+ *	waiter			mm, on the same CPU,	the test
+ *				and more urgent
+ *
+ *							lock
+ *	spins on the lock
+ *							tells the mm to end
+ *							unlock
+ *	lock
+ *	looks, queues up
+ *	unlock
+ *				end: wakes
+ *	sleeps
+ *
+ * Where the kernel is preemptible, end runs the very moment that the waiter unlocks. It
+ * must find the waiter in the queue.
+ */
+static void queued_under_the_lock(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned int here, there, round, i;
+	struct mmu_notifier_range update;
+	struct hmm_mirror_range *range;
+
+	if (num_online_cpus() < 2) {
+		test_skip(test, "takes two CPUs");
+		return;
+	}
+	here = cpumask_first(cpu_online_mask);
+	there = cpumask_next(here, cpu_online_mask);
+	KUNIT_ASSERT_EQ(test, set_cpus_allowed_ptr(current, cpumask_of(here)), 0);
+	range = invalid_range(f, &update);
+	for (round = 0; round < 20; round++) {
+		struct test_thread *waiter, *mm;
+
+		waiter = test_thread(f, 0, waits_when_told, NULL);
+		mm = test_thread(f, 1, ends_when_told, &update);
+		set_cpus_allowed_ptr(waiter->task, cpumask_of(there));
+		set_cpus_allowed_ptr(mm->task, cpumask_of(there));
+		sched_set_fifo(mm->task);
+
+		spin_lock(&f->hmm->lock);
+		complete(&f->at);
+		for (i = 0; i < 10000 && !spin_is_contended(&f->hmm->lock); i++)
+			udelay(1);
+		complete(&f->go);
+		udelay(100);
+		spin_unlock(&f->hmm->lock);
+
+		KUNIT_EXPECT_EQ(test, test_join(mm), 0);
+		KUNIT_ASSERT_EQ(test, test_join(waiter), 0);
+		KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, waiter->seq));
+		test_start(f, &update);
+	}
+	test_end(f, &update);
 }
 
 /* No thundering herd. Also one that comes and goes at the same address of a stack. */
@@ -416,6 +491,7 @@ static struct kunit_case hmm_mirror_wait_cases[] = {
 	KUNIT_CASE(woken_by_own),
 	KUNIT_CASE(all_are_woken),
 	KUNIT_CASE(woken_after_the_end),
+	KUNIT_CASE(queued_under_the_lock),
 	KUNIT_CASE(not_woken_by_others),
 	KUNIT_CASE(not_woken_by_registration),
 	KUNIT_CASE(woken_by_the_last),

@@ -7,6 +7,7 @@
 #   UML=6.12		the kernel version; the newest to be had otherwise
 #   SOURCES=DIR		test the sources in DIR instead of this repository's
 #   KUNIT_TIMEOUT=600	seconds, for all of it
+#   COVERAGE=yes		count the lines that were executed, see coverage.sh
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
@@ -28,6 +29,11 @@ main()
 		config+=("$rig/configs/um-smp.config")
 	else
 		config+=("$rig/configs/um-up.config")
+	fi
+	if [[ ${COVERAGE-} ]]; then
+		sed '/DEBUG_INFO_NONE/d' "${config[0]}" >"$work/um.config"
+		config[0]=$work/um.config
+		config+=("$rig/configs/um-gcov.config")
 	fi
 	build=$cache/uml/${tree##*/}-$(cat "${config[@]}" <(gcc --version) | digest)
 	mkdir -p "$build"
@@ -97,6 +103,7 @@ report()
 	holds "kunit: lockdep is on" grep -q 'Lock dependency validator' "$log"
 	[[ -z $smp ]] || holds "kunit: two CPUs are on" grep -q 'smp: Brought up 1 node, 2 CPUs' "$log"
 	holds "kunit: no warning in the kernel log" awk -f "$rig/klog.awk" "$log"
+	[[ ! ${COVERAGE-} ]] || echo "# coverage: $build"
 	say "the kernel log is $log"
 }
 
