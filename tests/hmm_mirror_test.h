@@ -5,6 +5,8 @@
  * A test of logic plays the mm: it has an address space of its own in which nothing
  * happens, and calls the mmu notifier operations of the core itself. So it decides
  * what comes when. A test of the mm maps memory there, and lets the kernel call.
+ *
+ * What the files share is hmmt_*, since it can be built into a kernel.
  */
 #ifndef HMM_MIRROR_TEST_H
 #define HMM_MIRROR_TEST_H
@@ -99,105 +101,105 @@ struct test_fixture {
 };
 
 /* The kernel taints itself when it warns, or finds a sleep where none may be. */
-static inline bool test_tainted(void)
+static inline bool hmmt_tainted(void)
 {
 	return test_taint(TAINT_WARN);
 }
 
 /* Before and after what makes the kernel warn, as intended. */
-void test_expect_begin(void);
-void test_expect_end(void);
+void hmmt_expect_begin(void);
+void hmmt_expect_end(void);
 
 /* How long to wait for what must happen, in jiffies. */
-unsigned long test_patience(void);
+unsigned long hmmt_patience(void);
 
 /*
  * Before a return from a test that this kernel cannot run. kunit_skip(), which came with
  * 5.14, does not come back.
  */
 #ifdef kunit_skip
-#define test_skip(test, why)	kunit_skip(test, "%s", why)
+#define hmmt_skip(test, why)	kunit_skip(test, "%s", why)
 #else
-#define test_skip(test, why)	kunit_info(test, "skipped: %s", why)
+#define hmmt_skip(test, why)	kunit_info(test, "skipped: %s", why)
 #endif
 
-int test_init(struct kunit *test);
-void test_exit(struct kunit *test);
+int hmmt_init(struct kunit *test);
+void hmmt_exit(struct kunit *test);
 
-bool test_mm_is_own(void);
-void test_mm_attach(struct test_fixture *f);
-void test_mm_detach(struct test_fixture *f);
-void test_mm_die(struct test_fixture *f);
+bool hmmt_mm_is_own(void);
+void hmmt_mm_attach(struct test_fixture *f);
+void hmmt_mm_detach(struct test_fixture *f);
+void hmmt_mm_die(struct test_fixture *f);
 
 /* ------------------------------------------------------------------- mirrors */
 
-struct test_mirror *test_mirror(struct test_fixture *f, unsigned int i);
-void test_two_pass(struct test_fixture *f, unsigned int i);
-struct hmm_mirror_range *test_range(struct test_fixture *f, unsigned int i,
+struct test_mirror *hmmt_mirror(struct test_fixture *f, unsigned int i);
+void hmmt_two_pass(struct test_fixture *f, unsigned int i);
+struct hmm_mirror_range *hmmt_range(struct test_fixture *f, unsigned int i,
 				    unsigned int mirror, unsigned long start,
 				    unsigned long end);
-int test_hook_pause(struct test_mirror *tm, const struct mmu_notifier_range *update);
-int test_hook_eagain(struct test_mirror *tm, const struct mmu_notifier_range *update);
-void test_arrives(struct test_fixture *f);
+int hmmt_hook_pause(struct test_mirror *tm, const struct mmu_notifier_range *update);
+int hmmt_hook_eagain(struct test_mirror *tm, const struct mmu_notifier_range *update);
+void hmmt_arrives(struct test_fixture *f);
 
 /* -------------------------------------------------------------- what the mm does */
 
-#define test_update(f, s, e) ((struct mmu_notifier_range) {		\
+#define hmmt_update(f, s, e) ((struct mmu_notifier_range) {		\
 	.mm = (f)->mm, .start = (s), .end = (e),			\
 	.event = MMU_NOTIFY_UNMAP, .flags = MMU_NOTIFIER_RANGE_BLOCKABLE })
 
-#define test_update_nonblock(f, s, e) ((struct mmu_notifier_range) {	\
+#define hmmt_update_nonblock(f, s, e) ((struct mmu_notifier_range) {	\
 	.mm = (f)->mm, .start = (s), .end = (e), .event = MMU_NOTIFY_UNMAP })
 
-int test_count_start(struct test_fixture *f, const struct mmu_notifier_range *update);
-int test_call_start(struct test_fixture *f, const struct mmu_notifier_range *update);
-int test_start(struct test_fixture *f, const struct mmu_notifier_range *update);
-void test_end(struct test_fixture *f, const struct mmu_notifier_range *update);
-void test_start_end(struct test_fixture *f, unsigned long start, unsigned long end);
-void test_release(struct test_fixture *f);
-unsigned int test_in_flight(struct test_fixture *f);
-unsigned int test_users(struct test_fixture *f);
+int hmmt_count_start(struct test_fixture *f, const struct mmu_notifier_range *update);
+int hmmt_call_start(struct test_fixture *f, const struct mmu_notifier_range *update);
+int hmmt_start(struct test_fixture *f, const struct mmu_notifier_range *update);
+void hmmt_end(struct test_fixture *f, const struct mmu_notifier_range *update);
+void hmmt_start_end(struct test_fixture *f, unsigned long start, unsigned long end);
+void hmmt_release(struct test_fixture *f);
+unsigned int hmmt_in_flight(struct test_fixture *f);
+unsigned int hmmt_users(struct test_fixture *f);
 
 /* --------------------------------------------------------------- what drivers do */
 
-bool test_is_valid(struct hmm_mirror_range *range);
-unsigned long test_begin(struct test_fixture *f, struct hmm_mirror_range *range);
-int test_commit_fake(struct test_mirror *tm, struct hmm_mirror_range *range,
+bool hmmt_is_valid(struct hmm_mirror_range *range);
+unsigned long hmmt_begin(struct test_fixture *f, struct hmm_mirror_range *range);
+int hmmt_commit_fake(struct test_mirror *tm, struct hmm_mirror_range *range,
 		     unsigned long seq);
-bool test_has_ptes(struct test_mirror *tm, unsigned long start, unsigned long end);
-int test_commit(struct hmm_mirror_range *range, unsigned long seq,
+bool hmmt_has_ptes(struct test_mirror *tm, unsigned long start, unsigned long end);
+int hmmt_commit(struct hmm_mirror_range *range, unsigned long seq,
 		const struct hmm_mirror_fault *fault, void *arg);
 
 /* -------------------------------------------------------------------- memory */
 
 #define TEST_MAPPED	8
 
-unsigned long test_map(unsigned long addr, unsigned long pages, unsigned long prot);
-unsigned long test_mapped(struct test_fixture *f, unsigned long prot);
-void test_unmapped(struct test_fixture *f);
-struct hmm_mirror_fault *test_read(struct test_fixture *f, unsigned int first,
+unsigned long hmmt_map(unsigned long addr, unsigned long pages, unsigned long prot);
+unsigned long hmmt_mapped(struct test_fixture *f, unsigned long prot);
+void hmmt_unmapped(struct test_fixture *f);
+struct hmm_mirror_fault *hmmt_read(struct test_fixture *f, unsigned int first,
 				   unsigned int nr, unsigned long flags);
-int test_populate(struct test_fixture *f);
-void test_poke(struct test_fixture *f, unsigned long addr, u8 byte);
-int test_peek(unsigned long addr);
-u8 *test_device(struct test_mirror *tm, unsigned long addr);
-int test_device_peek(struct test_mirror *tm, unsigned long addr);
+int hmmt_populate(struct test_fixture *f);
+void hmmt_poke(struct test_fixture *f, unsigned long addr, u8 byte);
+int hmmt_peek(unsigned long addr);
+u8 *hmmt_device(struct test_mirror *tm, unsigned long addr);
+int hmmt_device_peek(struct test_mirror *tm, unsigned long addr);
 
 /* ------------------------------------------------------------------- threads */
 
-struct test_thread *test_thread(struct test_fixture *f, unsigned int i,
+struct test_thread *hmmt_thread(struct test_fixture *f, unsigned int i,
 				int (*fn)(struct test_thread *thread), void *arg);
-struct test_thread *test_waiter(struct test_fixture *f, unsigned int i,
+struct test_thread *hmmt_waiter(struct test_fixture *f, unsigned int i,
 				struct hmm_mirror_range *range,
 				unsigned int timeout_ms);
-int test_join(struct test_thread *thread);
-int test_join_after(struct test_thread *thread, unsigned long timeout);
-bool test_sleeps(struct test_thread *thread);
-void test_until_it_sleeps(struct test_thread *thread);
+int hmmt_join(struct test_thread *thread);
+int hmmt_join_after(struct test_thread *thread, unsigned long timeout);
+bool hmmt_sleeps(struct test_thread *thread);
+void hmmt_until_it_sleeps(struct test_thread *thread);
 
 /* Waits until it is true, or too much time has passed, and says which. */
-#define test_poll(condition) ({						\
-	unsigned long until__ = jiffies + test_patience();		\
+#define hmmt_poll(condition) ({						\
+	unsigned long until__ = jiffies + hmmt_patience();		\
 	bool is_true__;							\
 									\
 	while (!(is_true__ = (condition)) && time_before(jiffies, until__)) \

@@ -110,20 +110,20 @@ static void geometry_retry(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	const struct geometry *g;
 
-	test_mirror(f, 0);
+	hmmt_mirror(f, 0);
 	for (g = geometry; g < geometry + ARRAY_SIZE(geometry); g++) {
 		struct hmm_mirror_range *range =
-			test_range(f, 0, 0, g->range_start, g->range_end);
-		struct mmu_notifier_range update = test_update(f, g->start, g->end);
-		unsigned long seq = test_begin(f, range);
+			hmmt_range(f, 0, 0, g->range_start, g->range_end);
+		struct mmu_notifier_range update = hmmt_update(f, g->start, g->end);
+		unsigned long seq = hmmt_begin(f, range);
 
-		test_start(f, &update);
+		hmmt_start(f, &update);
 		expect_hit(f, g, "retry", hmm_mirror_range_retry(range, seq));
-		expect_hit(f, g, "invalid", !test_is_valid(range));
-		test_end(f, &update);
+		expect_hit(f, g, "invalid", !hmmt_is_valid(range));
+		hmmt_end(f, &update);
 		expect_hit(f, g, "retry after the end",
 			   hmm_mirror_range_retry(range, seq));
-		KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+		KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
 		hmm_mirror_range_unregister(range);
 	}
 }
@@ -133,16 +133,16 @@ static void geometry_late(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	const struct geometry *g;
 
-	test_mirror(f, 0);
+	hmmt_mirror(f, 0);
 	for (g = geometry; g < geometry + ARRAY_SIZE(geometry); g++) {
-		struct mmu_notifier_range update = test_update(f, g->start, g->end);
+		struct mmu_notifier_range update = hmmt_update(f, g->start, g->end);
 		struct hmm_mirror_range *range;
 
-		test_start(f, &update);
-		range = test_range(f, 0, 0, g->range_start, g->range_end);
-		expect_hit(f, g, "invalid", !test_is_valid(range));
-		test_end(f, &update);
-		KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+		hmmt_start(f, &update);
+		range = hmmt_range(f, 0, 0, g->range_start, g->range_end);
+		expect_hit(f, g, "invalid", !hmmt_is_valid(range));
+		hmmt_end(f, &update);
+		KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
 		hmm_mirror_range_unregister(range);
 	}
 }
@@ -154,13 +154,13 @@ static void geometry_tracked_only(struct kunit *test)
 	const struct geometry *g;
 
 	tm->ops.flags = HMM_MIRROR_TRACKED_ONLY;
-	test_mirror(f, 0);
+	hmmt_mirror(f, 0);
 	for (g = geometry; g < geometry + ARRAY_SIZE(geometry); g++) {
 		struct hmm_mirror_range *range =
-			test_range(f, 0, 0, g->range_start, g->range_end);
+			hmmt_range(f, 0, 0, g->range_start, g->range_end);
 
 		atomic_set(&tm->calls, 0);
-		test_start_end(f, g->start, g->end);
+		hmmt_start_end(f, g->start, g->end);
 		expect_hit(f, g, "called", atomic_read(&tm->calls));
 		hmm_mirror_range_unregister(range);
 	}
@@ -169,12 +169,12 @@ static void geometry_tracked_only(struct kunit *test)
 static void geometry_walk(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct test_mirror *tm = test_mirror(f, 0);
+	struct test_mirror *tm = hmmt_mirror(f, 0);
 	const struct geometry *g;
 
 	for (g = geometry; g < geometry + ARRAY_SIZE(geometry); g++) {
 		struct hmm_mirror_range *range =
-			test_range(f, 0, 0, g->range_start, g->range_end);
+			hmmt_range(f, 0, 0, g->range_start, g->range_end);
 		struct hmm_mirror_range *found;
 		unsigned int nr = 0;
 
@@ -206,21 +206,21 @@ static void i1_balance(struct kunit *test)
 	};
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range update[] = {
-		test_update(f, P(10), P(12)),
-		test_update(f, P(5), P(20)),
-		test_update(f, P(30), P(31)),
+		hmmt_update(f, P(10), P(12)),
+		hmmt_update(f, P(5), P(20)),
+		hmmt_update(f, P(30), P(31)),
 	};
 	unsigned int i, j;
 
-	test_mirror(f, 0);
+	hmmt_mirror(f, 0);
 	for (i = 0; i < ARRAY_SIZE(order); i++) {
 		for (j = 0; j < 3; j++) {
-			test_start(f, &update[j]);
-			KUNIT_EXPECT_EQ(test, test_in_flight(f), j + 1);
+			hmmt_start(f, &update[j]);
+			KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), j + 1);
 		}
 		for (j = 0; j < 3; j++) {
-			test_end(f, &update[order[i][j]]);
-			KUNIT_EXPECT_EQ(test, test_in_flight(f), 2 - j);
+			hmmt_end(f, &update[order[i][j]]);
+			KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 2 - j);
 		}
 	}
 }
@@ -229,26 +229,26 @@ static void i1_balance(struct kunit *test)
 static void i1_end_without_start(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range other = test_update(f, P(10), P(20));
-	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct mmu_notifier_range other = hmmt_update(f, P(10), P(20));
+	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
 	struct hmm_mirror_range *range;
 
-	test_mirror(f, 0);
-	range = test_range(f, 0, 0, P(10), P(20));
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
 
-	test_end(f, &other);
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
-	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+	hmmt_end(f, &other);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
 
-	test_start(f, &update);
-	test_end(f, &other);
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 1U);
-	KUNIT_EXPECT_FALSE(test, test_is_valid(range));
+	hmmt_start(f, &update);
+	hmmt_end(f, &other);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 1U);
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(range));
 
-	test_end(f, &update);
-	test_end(f, &update);
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
-	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+	hmmt_end(f, &update);
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
 }
 
 /*
@@ -258,27 +258,27 @@ static void i1_end_without_start(struct kunit *test)
 static void i1_start_without_end(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
 	struct hmm_mirror_range *range, *next;
 	unsigned long seq;
 
-	test_mirror(f, 0);
-	range = test_range(f, 0, 0, P(10), P(20));
-	next = test_range(f, 1, 0, P(20), P(30));
-	seq = test_begin(f, range);
-	test_start(f, &update);
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
+	next = hmmt_range(f, 1, 0, P(20), P(30));
+	seq = hmmt_begin(f, range);
+	hmmt_start(f, &update);
 
 	update.start = P(20);
 	update.end = P(30);
-	test_start(f, &update);
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 1U);
+	hmmt_start(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 1U);
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
-	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
-	KUNIT_EXPECT_FALSE(test, test_is_valid(next));
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(next));
 
-	test_end(f, &update);
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
-	KUNIT_EXPECT_TRUE(test, test_is_valid(next));
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(next));
 }
 
 /*
@@ -288,40 +288,40 @@ static void i1_start_without_end(struct kunit *test)
 static void i1_endless(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update = test_update(f, 0, P(20));
-	struct mmu_notifier_range other = test_update(f, P(30), P(40));
+	struct mmu_notifier_range update = hmmt_update(f, 0, P(20));
+	struct mmu_notifier_range other = hmmt_update(f, P(30), P(40));
 	struct hmm_mirror_range *range, *other_range;
 	unsigned long seq = 0;
 
-	test_mirror(f, 0);
-	range = test_range(f, 0, 0, P(10), P(20));
-	other_range = test_range(f, 1, 0, P(30), P(40));
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
+	other_range = hmmt_range(f, 1, 0, P(30), P(40));
 	update.event = MMU_NOTIFY_PROTECTION_VMA;
-	test_start(f, &update);
-	test_start(f, &other);
+	hmmt_start(f, &update);
+	hmmt_start(f, &other);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), -ETIME);
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 2U);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 2U);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 1000), 0);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, seq));
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 1U);
-	KUNIT_EXPECT_FALSE(test, test_is_valid(other_range));
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 1U);
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(other_range));
 
 	/* an end is not endless */
-	test_start(f, &update);
-	test_end(f, &update);
+	hmmt_start(f, &update);
+	hmmt_end(f, &update);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), 0);
 	/* nor is all that changes protections, or all that is at 0 */
 	update.start = P(1);
-	test_start(f, &update);
+	hmmt_start(f, &update);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 1), -ETIME);
-	test_end(f, &update);
+	hmmt_end(f, &update);
 	update.start = 0;
 	update.event = MMU_NOTIFY_UNMAP;
-	test_start(f, &update);
+	hmmt_start(f, &update);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 1), -ETIME);
-	test_end(f, &update);
-	test_end(f, &other);
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+	hmmt_end(f, &update);
+	hmmt_end(f, &other);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
 }
 
 /* -------------------------------------------------------------- I2: validity */
@@ -330,51 +330,51 @@ static void i1_endless(struct kunit *test)
 static void i2_validity_is_exact(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range below = test_update(f, P(5), P(11));
-	struct mmu_notifier_range above = test_update(f, P(19), P(25));
-	struct mmu_notifier_range other = test_update(f, P(20), P(30));
+	struct mmu_notifier_range below = hmmt_update(f, P(5), P(11));
+	struct mmu_notifier_range above = hmmt_update(f, P(19), P(25));
+	struct mmu_notifier_range other = hmmt_update(f, P(20), P(30));
 	struct hmm_mirror_range *range;
 	unsigned int i;
 
-	test_mirror(f, 0);
-	range = test_range(f, 0, 0, P(10), P(20));
-	test_start(f, &other);
-	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
+	hmmt_start(f, &other);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
 	for (i = 0; i < 2; i++) {
-		test_start(f, &below);
-		test_start(f, &above);
-		KUNIT_EXPECT_FALSE(test, test_is_valid(range));
-		test_end(f, i ? &above : &below);
-		KUNIT_EXPECT_FALSE(test, test_is_valid(range));
-		test_end(f, i ? &below : &above);
-		KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+		hmmt_start(f, &below);
+		hmmt_start(f, &above);
+		KUNIT_EXPECT_FALSE(test, hmmt_is_valid(range));
+		hmmt_end(f, i ? &above : &below);
+		KUNIT_EXPECT_FALSE(test, hmmt_is_valid(range));
+		hmmt_end(f, i ? &below : &above);
+		KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
 	}
-	test_end(f, &other);
-	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+	hmmt_end(f, &other);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
 }
 
 /* The end of one invalidation says nothing about ranges that another one hits. */
 static void i2_validity_is_per_range(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range u = test_update(f, P(10), P(20));
-	struct mmu_notifier_range v = test_update(f, P(30), P(40));
+	struct mmu_notifier_range u = hmmt_update(f, P(10), P(20));
+	struct mmu_notifier_range v = hmmt_update(f, P(30), P(40));
 	struct hmm_mirror_range *a, *b, *both;
 
-	test_mirror(f, 0);
-	a = test_range(f, 0, 0, P(10), P(20));
-	b = test_range(f, 1, 0, P(30), P(40));
-	both = test_range(f, 2, 0, P(0), P(50));
+	hmmt_mirror(f, 0);
+	a = hmmt_range(f, 0, 0, P(10), P(20));
+	b = hmmt_range(f, 1, 0, P(30), P(40));
+	both = hmmt_range(f, 2, 0, P(0), P(50));
 
-	test_start(f, &u);
-	test_start(f, &v);
-	test_end(f, &u);
-	KUNIT_EXPECT_TRUE(test, test_is_valid(a));
-	KUNIT_EXPECT_FALSE(test, test_is_valid(b));
-	KUNIT_EXPECT_FALSE(test, test_is_valid(both));
-	test_end(f, &v);
-	KUNIT_EXPECT_TRUE(test, test_is_valid(b));
-	KUNIT_EXPECT_TRUE(test, test_is_valid(both));
+	hmmt_start(f, &u);
+	hmmt_start(f, &v);
+	hmmt_end(f, &u);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(a));
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(b));
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(both));
+	hmmt_end(f, &v);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(b));
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(both));
 }
 
 /* -------------------------------------------------------------- I3: sequence */
@@ -386,15 +386,15 @@ static void i3_stale_iff_hit(struct kunit *test)
 	struct hmm_mirror_range *range;
 	unsigned long seq;
 
-	test_mirror(f, 0);
-	range = test_range(f, 0, 0, P(10), P(20));
-	seq = test_begin(f, range);
-	test_start_end(f, P(0), P(10));
-	test_start_end(f, P(20), P(30));
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
+	seq = hmmt_begin(f, range);
+	hmmt_start_end(f, P(0), P(10));
+	hmmt_start_end(f, P(20), P(30));
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, seq));
-	KUNIT_EXPECT_EQ(test, test_begin(f, range), seq);
+	KUNIT_EXPECT_EQ(test, hmmt_begin(f, range), seq);
 
-	test_start_end(f, P(19), P(20));
+	hmmt_start_end(f, P(19), P(20));
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
 }
 
@@ -402,10 +402,10 @@ static void i3_stale_iff_hit(struct kunit *test)
 static void i3_sequence_only_grows(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct test_mirror *tm = test_mirror(f, 0);
-	struct mmu_notifier_range update = test_update_nonblock(f, P(10), P(20));
-	struct hmm_mirror_range *range = test_range(f, 0, 0, P(10), P(20));
-	unsigned long seq = test_begin(f, range), first = seq;
+	struct test_mirror *tm = hmmt_mirror(f, 0);
+	struct mmu_notifier_range update = hmmt_update_nonblock(f, P(10), P(20));
+	struct hmm_mirror_range *range = hmmt_range(f, 0, 0, P(10), P(20));
+	unsigned long seq = hmmt_begin(f, range), first = seq;
 	unsigned int i;
 
 	for (i = 0; i < 30; i++) {
@@ -414,20 +414,20 @@ static void i3_sequence_only_grows(struct kunit *test)
 		tm->hook = NULL;
 		switch (i % 3) {
 		case 0:
-			tm->hook = test_hook_eagain;
-			KUNIT_EXPECT_EQ(test, test_start(f, &update), -EAGAIN);
+			tm->hook = hmmt_hook_eagain;
+			KUNIT_EXPECT_EQ(test, hmmt_start(f, &update), -EAGAIN);
 			break;
 		case 1:
-			test_start_end(f, P(10), P(20));
+			hmmt_start_end(f, P(10), P(20));
 			break;
 		case 2:
 			hmm_mirror_range_unregister(range);
-			range = test_range(f, 0, 0, P(10), P(20));
+			range = hmmt_range(f, 0, 0, P(10), P(20));
 			break;
 		}
 		KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, last));
 		KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, first));
-		seq = test_begin(f, range);
+		seq = hmmt_begin(f, range);
 		KUNIT_EXPECT_GT(test, seq, last);
 	}
 }
@@ -436,23 +436,23 @@ static void i3_sequence_only_grows(struct kunit *test)
 static void i3_valid_has_no_aba(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update = test_update(f, P(15), P(16));
+	struct mmu_notifier_range update = hmmt_update(f, P(15), P(16));
 	struct hmm_mirror_range *range;
 
-	test_mirror(f, 0);
-	range = test_range(f, 0, 0, P(10), P(20));
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(range));
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_wait_until_valid(range, 0));
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_valid(range));
 
-	test_start(f, &update);
+	hmmt_start(f, &update);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(range));
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_wait_until_valid(range, 0));
-	test_end(f, &update);
+	hmmt_end(f, &update);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(range));
 
 	/* somebody else finds that it is valid again: not with our pages */
-	test_begin(f, range);
+	hmmt_begin(f, range);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(range));
 
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_wait_until_valid(range, 0));
@@ -468,12 +468,12 @@ static int hook_all_have_moved(struct test_mirror *tm,
 	struct test_fixture *f = tm->f;
 	unsigned int i;
 
-	KUNIT_EXPECT_EQ(f->test, test_in_flight(f), 1U);
+	KUNIT_EXPECT_EQ(f->test, hmmt_in_flight(f), 1U);
 	for (i = 0; i < 4; i++) {
 		KUNIT_EXPECT_TRUE(f->test,
 				  hmm_mirror_range_retry(&f->range[i],
 							 f->range[i].snapshot));
-		KUNIT_EXPECT_FALSE(f->test, test_is_valid(&f->range[i]));
+		KUNIT_EXPECT_FALSE(f->test, hmmt_is_valid(&f->range[i]));
 	}
 	return 0;
 }
@@ -483,15 +483,15 @@ static void i4_sequence_before_callback(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	unsigned int i;
 
-	test_two_pass(f, 1);
+	hmmt_two_pass(f, 1);
 	f->tm[2].ops.flags = HMM_MIRROR_TRACKED_ONLY;
 	for (i = 0; i < 4; i++) {
-		test_mirror(f, i);
+		hmmt_mirror(f, i);
 		f->tm[i].hook = hook_all_have_moved;
-		test_range(f, i, i, P(10 * i), P(40));
+		hmmt_range(f, i, i, P(10 * i), P(40));
 		KUNIT_EXPECT_TRUE(test, hmm_mirror_range_wait_until_valid(&f->range[i], 0));
 	}
-	test_start_end(f, P(39), P(50));
+	hmmt_start_end(f, P(39), P(50));
 	for (i = 0; i < 4; i++)
 		KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[i].calls), 1);
 }
@@ -509,12 +509,12 @@ static void hook_dead(struct test_mirror *tm)
 static void i4_invalid_before_release(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct test_mirror *tm = test_mirror(f, 0);
-	struct hmm_mirror_range *range = test_range(f, 0, 0, P(10), P(20));
+	struct test_mirror *tm = hmmt_mirror(f, 0);
+	struct hmm_mirror_range *range = hmmt_range(f, 0, 0, P(10), P(20));
 
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_wait_until_valid(range, 0));
 	tm->release_hook = hook_dead;
-	test_release(f);
+	hmmt_release(f);
 	KUNIT_EXPECT_EQ(test, atomic_read(&tm->releases), 1);
 }
 
@@ -530,38 +530,38 @@ static void i4_invalid_before_release(struct kunit *test)
 static void i5_late_registration(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range u = test_update(f, P(5), P(11));
-	struct mmu_notifier_range v = test_update(f, P(19), P(25));
+	struct mmu_notifier_range u = hmmt_update(f, P(5), P(11));
+	struct mmu_notifier_range v = hmmt_update(f, P(19), P(25));
 	struct hmm_mirror_range *range;
 
-	test_mirror(f, 0);
-	test_start(f, &u);
-	range = test_range(f, 0, 0, P(10), P(20));
+	hmmt_mirror(f, 0);
+	hmmt_start(f, &u);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(range));
-	test_start(f, &v);
-	KUNIT_EXPECT_FALSE(test, test_is_valid(range));
-	test_end(f, &u);
-	KUNIT_EXPECT_FALSE(test, test_is_valid(range));
-	test_end(f, &v);
-	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+	hmmt_start(f, &v);
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(range));
+	hmmt_end(f, &u);
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(range));
+	hmmt_end(f, &v);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
 }
 
 /* Unregistered in between; the end must not touch what is gone. */
 static void i5_unregister_in_flight(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
 	struct hmm_mirror_range *range;
 
-	test_mirror(f, 0);
-	range = test_range(f, 0, 0, P(10), P(20));
-	test_start(f, &update);
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
+	hmmt_start(f, &update);
 	hmm_mirror_range_unregister(range);
 	memset(range, 0x5a, sizeof(*range));
-	test_end(f, &update);
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
-	KUNIT_EXPECT_EQ(test, test_users(f), 0U);
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
+	KUNIT_EXPECT_EQ(test, hmmt_users(f), 0U);
 	memset(range, 0, sizeof(*range));
 }
 
@@ -573,10 +573,10 @@ static void three_mirrors(struct test_fixture *f)
 	unsigned int i;
 
 	f->tm[1].ops.flags = HMM_MIRROR_TRACKED_ONLY;
-	test_two_pass(f, 2);
+	hmmt_two_pass(f, 2);
 	for (i = 0; i < 3; i++) {
-		test_mirror(f, i);
-		test_range(f, i, i, P(10), P(20 + i));
+		hmmt_mirror(f, i);
+		hmmt_range(f, i, i, P(10), P(20 + i));
 	}
 }
 
@@ -587,14 +587,14 @@ static void many_updates(struct test_fixture *f, struct mmu_notifier_range *upda
 	unsigned int i;
 
 	for (i = 0; i < NR_MANY; i++)
-		update[i] = test_update_nonblock(f, P(i), P(i + 1));
+		update[i] = hmmt_update_nonblock(f, P(i), P(i + 1));
 }
 
 /* Fails only when a driver says so, and then it is as if nothing had happened. */
 static void i7_only_a_driver_fails(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	bool tainted = test_tainted();
+	bool tainted = hmmt_tainted();
 	struct mmu_notifier_range *update;
 	unsigned int i;
 
@@ -603,23 +603,23 @@ static void i7_only_a_driver_fails(struct kunit *test)
 	many_updates(f, update);
 	three_mirrors(f);
 	for (i = 0; i < NR_MANY; i++)
-		KUNIT_EXPECT_EQ(test, test_start(f, &update[i]), 0);
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), (unsigned int)NR_MANY);
+		KUNIT_EXPECT_EQ(test, hmmt_start(f, &update[i]), 0);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), (unsigned int)NR_MANY);
 	for (i = 0; i < NR_MANY; i++)
-		test_end(f, &update[i]);
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+		hmmt_end(f, &update[i]);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
 
 	for (i = 0; i < 3; i++) {
-		f->tm[i].hook = test_hook_eagain;
-		update[0] = test_update_nonblock(f, P(10), P(20));
-		KUNIT_EXPECT_EQ(test, test_start(f, &update[0]), -EAGAIN);
-		KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
-		KUNIT_EXPECT_TRUE(test, test_is_valid(&f->range[i]));
+		f->tm[i].hook = hmmt_hook_eagain;
+		update[0] = hmmt_update_nonblock(f, P(10), P(20));
+		KUNIT_EXPECT_EQ(test, hmmt_start(f, &update[0]), -EAGAIN);
+		KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
+		KUNIT_EXPECT_TRUE(test, hmmt_is_valid(&f->range[i]));
 		/* where it may sleep it does not fail */
-		test_start_end(f, P(10), P(20));
+		hmmt_start_end(f, P(10), P(20));
 		f->tm[i].hook = NULL;
 	}
-	KUNIT_EXPECT_EQ(test, test_tainted(), tainted);
+	KUNIT_EXPECT_EQ(test, hmmt_tainted(), tainted);
 }
 
 /* --------------------------------------------------------- I9: no allocation */
@@ -628,7 +628,7 @@ static void i7_only_a_driver_fails(struct kunit *test)
 static void i9_atomic(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	bool tainted = test_tainted();
+	bool tainted = hmmt_tainted();
 	struct mmu_notifier_range *update;
 	unsigned int i;
 
@@ -638,12 +638,12 @@ static void i9_atomic(struct kunit *test)
 	three_mirrors(f);
 	preempt_disable();
 	for (i = 0; i < NR_MANY; i++)
-		test_start(f, &update[i]);
+		hmmt_start(f, &update[i]);
 	for (i = 0; i < NR_MANY; i++)
-		test_end(f, &update[i]);
+		hmmt_end(f, &update[i]);
 	preempt_enable();
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
-	KUNIT_EXPECT_EQ(test, test_tainted(), tainted);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
+	KUNIT_EXPECT_EQ(test, hmmt_tainted(), tainted);
 }
 
 /* Memory reclaim calls us. */
@@ -652,18 +652,18 @@ static void i9_inside_reclaim(struct kunit *test)
 #ifdef CONFIG_LOCKDEP
 	struct test_fixture *f = test->priv;
 	int on = debug_locks;
-	struct mmu_notifier_range update = test_update(f, P(15), P(16));
+	struct mmu_notifier_range update = hmmt_update(f, P(15), P(16));
 
 	three_mirrors(f);
 	fs_reclaim_acquire(GFP_KERNEL);
-	test_start(f, &update);
-	test_end(f, &update);
-	test_start_end(f, P(30), P(31));
-	test_release(f);
+	hmmt_start(f, &update);
+	hmmt_end(f, &update);
+	hmmt_start_end(f, P(30), P(31));
+	hmmt_release(f);
 	fs_reclaim_release(GFP_KERNEL);
 	KUNIT_EXPECT_EQ(test, debug_locks, on);
 #else
-	test_skip(test, "without lockdep");
+	hmmt_skip(test, "without lockdep");
 #endif
 }
 
@@ -671,14 +671,14 @@ static void i9_inside_reclaim(struct kunit *test)
 static void atomic_contexts(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct test_mirror *tm = test_mirror(f, 0);
-	bool tainted = test_tainted();
-	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct test_mirror *tm = hmmt_mirror(f, 0);
+	bool tainted = hmmt_tainted();
+	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
 	struct hmm_mirror_range *range = &f->range[0];
 	unsigned long seq;
 	int ret, late;
 
-	test_start(f, &update);
+	hmmt_start(f, &update);
 	range->start = P(10);
 	range->end = P(20);
 	mutex_lock(&tm->lock);
@@ -688,10 +688,10 @@ static void atomic_contexts(struct kunit *test)
 	hmm_mirror_range_unregister(range);
 	preempt_enable();
 	mutex_unlock(&tm->lock);
-	test_end(f, &update);
+	hmmt_end(f, &update);
 	KUNIT_EXPECT_EQ(test, ret, 0);
 	KUNIT_EXPECT_EQ(test, late, -ETIME);
-	KUNIT_EXPECT_EQ(test, test_tainted(), tainted);
+	KUNIT_EXPECT_EQ(test, hmmt_tainted(), tainted);
 }
 
 /* ------------------------------------------------------------------ I8: life */
@@ -702,10 +702,10 @@ static void i8_no_call_after_unregister(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < 3; i++)
-		test_mirror(f, i);
+		hmmt_mirror(f, i);
 	hmm_mirror_unregister(&f->tm[1].mirror);
-	test_start_end(f, P(10), P(20));
-	test_release(f);
+	hmmt_start_end(f, P(10), P(20));
+	hmmt_release(f);
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].calls), 1);
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].calls), 0);
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[2].calls), 1);
@@ -726,41 +726,41 @@ static void i8_unregister_with_ranges(struct kunit *test)
 	struct hmm_mirror_range *range, *other;
 	unsigned long seq, other_seq;
 
-	test_mirror(f, 0);
-	test_mirror(f, 1);
-	range = test_range(f, 0, 0, P(10), P(20));
-	other = test_range(f, 1, 1, P(10), P(20));
-	seq = test_begin(f, range);
-	other_seq = test_begin(f, other);
+	hmmt_mirror(f, 0);
+	hmmt_mirror(f, 1);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
+	other = hmmt_range(f, 1, 1, P(10), P(20));
+	seq = hmmt_begin(f, range);
+	other_seq = hmmt_begin(f, other);
 
 	hmm_mirror_unregister(&f->tm[0].mirror);
 	KUNIT_EXPECT_TRUE(test, !range->mirror);
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), -ESRCH);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(other, other_seq));
-	KUNIT_EXPECT_EQ(test, test_users(f), 2U);
+	KUNIT_EXPECT_EQ(test, hmmt_users(f), 2U);
 
-	test_start_end(f, P(10), P(20));
+	hmmt_start_end(f, P(10), P(20));
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 1), -ESRCH);
-	KUNIT_EXPECT_TRUE(test, test_is_valid(other));
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(other));
 
 	hmm_mirror_range_unregister(range);
-	KUNIT_EXPECT_EQ(test, test_users(f), 1U);
+	KUNIT_EXPECT_EQ(test, hmmt_users(f), 1U);
 }
 
 static void i8_dead(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
 	struct hmm_mirror_range *range;
 	unsigned long seq;
 
-	test_mirror(f, 0);
-	range = test_range(f, 0, 0, P(10), P(20));
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_wait_until_valid(range, 0));
-	seq = test_begin(f, range);
+	seq = hmmt_begin(f, range);
 
-	test_release(f);
+	hmmt_release(f);
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(range));
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), -ESRCH);
@@ -770,9 +770,9 @@ static void i8_dead(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_wait_until_valid(range, 1));
 
 	/* an invalidation that was under way, and its end */
-	test_start(f, &update);
+	hmmt_start(f, &update);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), -ESRCH);
-	test_end(f, &update);
+	hmmt_end(f, &update);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), -ESRCH);
 
 	f->range[1].start = P(30);
@@ -782,7 +782,7 @@ static void i8_dead(struct kunit *test)
 			-ESRCH);
 	/* not registered, so it is nobody's to take back */
 	f->range[1].hmm = NULL;
-	KUNIT_EXPECT_EQ(test, test_users(f), 1U);
+	KUNIT_EXPECT_EQ(test, hmmt_users(f), 1U);
 }
 
 /* Range, mirror and mm go in any order. Another mirror keeps what we look at. */
@@ -800,22 +800,22 @@ static void i8_any_order(struct kunit *test)
 		const char *step;
 		bool dead = false, released = false;
 
-		test_mirror(f, 0);
+		hmmt_mirror(f, 0);
 		atomic_set(&tm->releases, 0);
-		test_mirror(f, 1);
-		range = test_range(f, 0, 1, P(10), P(20));
+		hmmt_mirror(f, 1);
+		range = hmmt_range(f, 0, 1, P(10), P(20));
 		for (step = orders[i]; *step; step++) {
 			switch (*step) {
 			case 'r':
 				hmm_mirror_range_unregister(range);
-				KUNIT_EXPECT_EQ(test, test_users(f), 0U);
+				KUNIT_EXPECT_EQ(test, hmmt_users(f), 0U);
 				break;
 			case 'm':
 				hmm_mirror_unregister(&tm->mirror);
 				released = dead;
 				break;
 			case 'd':
-				test_release(f);
+				hmmt_release(f);
 				dead = true;
 				break;
 			}
@@ -839,12 +839,12 @@ static void i8_again(struct kunit *test)
 	for (i = 0; i < 5; i++) {
 		memset(range, 0xa5, sizeof(*range));
 		memset(&tm->mirror, 0xa5, sizeof(tm->mirror));
-		test_mirror(f, 0);
+		hmmt_mirror(f, 0);
 		KUNIT_EXPECT_PTR_EQ(test, tm->mirror.mm, f->mm);
-		test_range(f, 0, 0, P(10), P(20));
+		hmmt_range(f, 0, 0, P(10), P(20));
 		KUNIT_EXPECT_PTR_EQ(test, range->mirror, &tm->mirror);
 		KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(range));
-		seq = test_begin(f, range);
+		seq = hmmt_begin(f, range);
 		if (i & 1)
 			hmm_mirror_range_unregister(range);
 		hmm_mirror_unregister(&tm->mirror);
@@ -863,10 +863,10 @@ static void i8_mm_count(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < 20; i++) {
-		test_mirror(f, 0);
-		test_mirror(f, 1);
-		test_range(f, i, 0, P(10), P(20));
-		test_begin(f, &f->range[i]);
+		hmmt_mirror(f, 0);
+		hmmt_mirror(f, 1);
+		hmmt_range(f, i, 0, P(10), P(20));
+		hmmt_begin(f, &f->range[i]);
 		KUNIT_EXPECT_EQ(test, atomic_read(&f->mm->mm_users), users);
 		hmm_mirror_unregister(&f->tm[0].mirror);
 		hmm_mirror_unregister(&f->tm[1].mirror);
@@ -875,7 +875,7 @@ static void i8_mm_count(struct kunit *test)
 	KUNIT_EXPECT_GE(test, atomic_read(&f->mm->mm_count), before + 15);
 	for (i = 0; i < 20; i++)
 		hmm_mirror_range_unregister(&f->range[i]);
-	KUNIT_EXPECT_TRUE(test, test_poll(atomic_read(&f->mm->mm_count) < before + 5));
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(atomic_read(&f->mm->mm_count) < before + 5));
 }
 
 /* ---------------------------------------------------------------- two passes */
@@ -892,11 +892,11 @@ static void two_pass_order(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	unsigned int i;
 
-	test_two_pass(f, 0);
-	test_two_pass(f, 2);
+	hmmt_two_pass(f, 0);
+	hmmt_two_pass(f, 2);
 	for (i = 0; i < 3; i++)
-		test_mirror(f, i);
-	test_start_end(f, P(10), P(20));
+		hmmt_mirror(f, i);
+	hmmt_start_end(f, P(10), P(20));
 	expect_trace(f, "acAC");
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].calls), 1);
 }
@@ -916,10 +916,10 @@ static void two_pass_more_than_room(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < TEST_MIRRORS; i++) {
-		test_two_pass(f, i);
-		test_mirror(f, i);
+		hmmt_two_pass(f, i);
+		hmmt_mirror(f, i);
 	}
-	test_start_end(f, P(10), P(20));
+	hmmt_start_end(f, P(10), P(20));
 	KUNIT_EXPECT_EQ(test, f->traced, 2U * TEST_MIRRORS);
 	for (i = 0; i < TEST_MIRRORS; i++) {
 		KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[i].calls), 1);
@@ -935,33 +935,33 @@ static void two_pass_more_than_room(struct kunit *test)
 static void two_pass_eagain(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update = test_update_nonblock(f, P(10), P(20));
+	struct mmu_notifier_range update = hmmt_update_nonblock(f, P(10), P(20));
 	unsigned int i;
 
 	for (i = 0; i < 4; i++) {
-		test_two_pass(f, i);
-		test_mirror(f, i);
+		hmmt_two_pass(f, i);
+		hmmt_mirror(f, i);
 	}
-	f->tm[2].hook = test_hook_eagain;
-	KUNIT_EXPECT_EQ(test, test_start(f, &update), -EAGAIN);
+	f->tm[2].hook = hmmt_hook_eagain;
+	KUNIT_EXPECT_EQ(test, hmmt_start(f, &update), -EAGAIN);
 	expect_trace(f, "abcAB");
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
 }
 
 /* As above, where there is no room for all that were started. */
 static void two_pass_eagain_more_than_room(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update = test_update_nonblock(f, P(10), P(20));
+	struct mmu_notifier_range update = hmmt_update_nonblock(f, P(10), P(20));
 	const unsigned int last = TEST_MIRRORS - 1;
 	unsigned int i;
 
 	for (i = 0; i < TEST_MIRRORS; i++) {
-		test_two_pass(f, i);
-		test_mirror(f, i);
+		hmmt_two_pass(f, i);
+		hmmt_mirror(f, i);
 	}
-	f->tm[last].hook = test_hook_eagain;
-	KUNIT_EXPECT_EQ(test, test_start(f, &update), -EAGAIN);
+	f->tm[last].hook = hmmt_hook_eagain;
+	KUNIT_EXPECT_EQ(test, hmmt_start(f, &update), -EAGAIN);
 	for (i = 0; i < TEST_MIRRORS; i++)
 		KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[i].finishes), i != last);
 }
@@ -970,13 +970,13 @@ static void two_pass_eagain_more_than_room(struct kunit *test)
 static void two_pass_other_fails(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update = test_update_nonblock(f, P(10), P(20));
+	struct mmu_notifier_range update = hmmt_update_nonblock(f, P(10), P(20));
 
-	test_two_pass(f, 0);
-	test_mirror(f, 0);
-	test_mirror(f, 1);
-	f->tm[1].hook = test_hook_eagain;
-	KUNIT_EXPECT_EQ(test, test_start(f, &update), -EAGAIN);
+	hmmt_two_pass(f, 0);
+	hmmt_mirror(f, 0);
+	hmmt_mirror(f, 1);
+	f->tm[1].hook = hmmt_hook_eagain;
+	KUNIT_EXPECT_EQ(test, hmmt_start(f, &update), -EAGAIN);
 	expect_trace(f, "aA");
 }
 
@@ -1005,14 +1005,14 @@ static void tracked_only(struct kunit *test)
 	for (i = 0; i < 3; i++) {
 		if (i < 2)
 			f->tm[i].ops.flags = HMM_MIRROR_TRACKED_ONLY;
-		test_mirror(f, i);
+		hmmt_mirror(f, i);
 	}
-	test_range(f, 0, 0, P(10), P(20));
-	test_range(f, 1, 1, P(20), P(30));
+	hmmt_range(f, 0, 0, P(10), P(20));
+	hmmt_range(f, 1, 1, P(20), P(30));
 	for (i = 0; i < ARRAY_SIZE(updates); i++) {
 		for (j = 0; j < 3; j++)
 			atomic_set(&f->tm[j].calls, 0);
-		test_start_end(f, updates[i].start, updates[i].end);
+		hmmt_start_end(f, updates[i].start, updates[i].end);
 		for (j = 0; j < 3; j++)
 			KUNIT_EXPECT_EQ_MSG(test, atomic_read(&f->tm[j].calls),
 					    updates[i].calls[j],
@@ -1021,7 +1021,7 @@ static void tracked_only(struct kunit *test)
 
 	hmm_mirror_range_unregister(&f->range[0]);
 	atomic_set(&f->tm[0].calls, 0);
-	test_start_end(f, P(10), P(20));
+	hmmt_start_end(f, P(10), P(20));
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].calls), 0);
 }
 
@@ -1029,12 +1029,12 @@ static void tracked_only(struct kunit *test)
 static void update_bounds(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct test_mirror *tm = test_mirror(f, 0);
+	struct test_mirror *tm = hmmt_mirror(f, 0);
 
-	test_start_end(f, P(10) + 3, P(20) + 5);
+	hmmt_start_end(f, P(10) + 3, P(20) + 5);
 	KUNIT_EXPECT_EQ(test, tm->start, P(10) + 3);
 	KUNIT_EXPECT_EQ(test, tm->end, P(20) + 5);
-	test_start_end(f, 0, ULONG_MAX);
+	hmmt_start_end(f, 0, ULONG_MAX);
 	KUNIT_EXPECT_EQ(test, tm->start, 0UL);
 	KUNIT_EXPECT_EQ(test, tm->end, ULONG_MAX);
 }
@@ -1064,13 +1064,13 @@ static void walk(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	unsigned int i;
 
-	test_mirror(f, 0);
-	test_mirror(f, 1);
-	test_range(f, 4, 0, P(40), P(50));
-	test_range(f, 3, 1, P(20), P(30));
-	test_range(f, 2, 0, P(10), P(40));
-	test_range(f, 1, 0, P(20), P(40));
-	test_range(f, 0, 0, P(10), P(30));
+	hmmt_mirror(f, 0);
+	hmmt_mirror(f, 1);
+	hmmt_range(f, 4, 0, P(40), P(50));
+	hmmt_range(f, 3, 1, P(20), P(30));
+	hmmt_range(f, 2, 0, P(10), P(40));
+	hmmt_range(f, 1, 0, P(20), P(40));
+	hmmt_range(f, 0, 0, P(10), P(30));
 	for (i = 0; i < ARRAY_SIZE(walks); i++) {
 		struct hmm_mirror_range *range;
 		unsigned long found = 0, last = 0;
@@ -1092,67 +1092,67 @@ static void walk(struct kunit *test)
 static void range_resize(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update = test_update(f, P(5), P(8));
+	struct mmu_notifier_range update = hmmt_update(f, P(5), P(8));
 	struct hmm_mirror_range *range, *other;
 	unsigned long seq, other_seq;
 
-	test_mirror(f, 0);
-	range = test_range(f, 0, 0, P(10), P(20));
-	other = test_range(f, 1, 0, P(10), P(20));
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
+	other = hmmt_range(f, 1, 0, P(10), P(20));
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_wait_until_valid(range, 0));
-	other_seq = test_begin(f, other);
-	test_start(f, &update);
+	other_seq = hmmt_begin(f, other);
+	hmmt_start(f, &update);
 
-	seq = test_begin(f, range);
+	seq = hmmt_begin(f, range);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(7), P(15)), 0);
 	KUNIT_EXPECT_EQ(test, range->start, P(7));
 	KUNIT_EXPECT_EQ(test, range->end, P(15));
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(range));
-	KUNIT_EXPECT_FALSE(test, test_is_valid(range));
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(range));
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(8), P(15)), 0);
-	seq = test_begin(f, range);
-	test_end(f, &update);
+	seq = hmmt_begin(f, range);
+	hmmt_end(f, &update);
 
-	test_start_end(f, P(15), P(20));
+	hmmt_start_end(f, P(15), P(20));
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, seq));
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(other, other_seq));
-	test_start_end(f, P(8), P(9));
+	hmmt_start_end(f, P(8), P(9));
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
-	KUNIT_EXPECT_EQ(test, test_users(f), 2U);
+	KUNIT_EXPECT_EQ(test, hmmt_users(f), 2U);
 }
 
 static void range_split(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct test_mirror *tm = test_mirror(f, 0);
-	struct mmu_notifier_range update = test_update(f, P(12), P(14));
-	struct hmm_mirror_range *head = test_range(f, 0, 0, P(10), P(20));
+	struct test_mirror *tm = hmmt_mirror(f, 0);
+	struct mmu_notifier_range update = hmmt_update(f, P(12), P(14));
+	struct hmm_mirror_range *head = hmmt_range(f, 0, 0, P(10), P(20));
 	struct hmm_mirror_range *tail = &f->range[1];
-	unsigned long seq = test_begin(f, head), tail_seq;
+	unsigned long seq = hmmt_begin(f, head), tail_seq;
 
 	memset(tail, 0xa5, sizeof(*tail));
-	test_start(f, &update);
+	hmmt_start(f, &update);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_split(head, P(15), tail), 0);
 	KUNIT_EXPECT_EQ(test, head->start, P(10));
 	KUNIT_EXPECT_EQ(test, head->end, P(15));
 	KUNIT_EXPECT_EQ(test, tail->start, P(15));
 	KUNIT_EXPECT_EQ(test, tail->end, P(20));
 	KUNIT_EXPECT_PTR_EQ(test, tail->mirror, &tm->mirror);
-	KUNIT_EXPECT_EQ(test, test_users(f), 2U);
+	KUNIT_EXPECT_EQ(test, hmmt_users(f), 2U);
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(head, seq));
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(tail, seq));
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(tail));
-	KUNIT_EXPECT_FALSE(test, test_is_valid(head));
-	KUNIT_EXPECT_TRUE(test, test_is_valid(tail));
-	test_end(f, &update);
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(head));
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(tail));
+	hmmt_end(f, &update);
 
-	seq = test_begin(f, head);
-	tail_seq = test_begin(f, tail);
-	test_start_end(f, P(19), P(20));
+	seq = hmmt_begin(f, head);
+	tail_seq = hmmt_begin(f, tail);
+	hmmt_start_end(f, P(19), P(20));
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(head, seq));
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(tail, tail_seq));
-	test_start_end(f, P(14), P(15));
+	hmmt_start_end(f, P(14), P(15));
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(head, seq));
 }
 
@@ -1162,10 +1162,10 @@ static void bounds_are_refused(struct kunit *test)
 	struct hmm_mirror_range *range, *tail = &f->range[1];
 	unsigned long seq;
 
-	test_mirror(f, 0);
-	test_mirror(f, 1);
-	range = test_range(f, 0, 0, P(10), P(20));
-	seq = test_begin(f, range);
+	hmmt_mirror(f, 0);
+	hmmt_mirror(f, 1);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
+	seq = hmmt_begin(f, range);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(10), P(10)), -EINVAL);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(20), P(10)), -EINVAL);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(10) + 1, P(20)), -EINVAL);
@@ -1181,12 +1181,12 @@ static void bounds_are_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_split(range, P(15), tail), -ESRCH);
 	hmm_mirror_range_unregister(range);
 
-	range = test_range(f, 0, 1, P(10), P(20));
-	test_release(f);
+	range = hmmt_range(f, 0, 1, P(10), P(20));
+	hmmt_release(f);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(10), P(15)), -ESRCH);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_split(range, P(15), tail), -ESRCH);
 	KUNIT_EXPECT_EQ(test, range->end, P(20));
-	KUNIT_EXPECT_EQ(test, test_users(f), 1U);
+	KUNIT_EXPECT_EQ(test, hmmt_users(f), 1U);
 }
 
 static bool get_if_even(struct hmm_mirror_range *range)
@@ -1204,13 +1204,13 @@ static bool get_if_even(struct hmm_mirror_range *range)
 static void range_lookup(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct hmm_mirror *mirror = &test_mirror(f, 0)->mirror;
+	struct hmm_mirror *mirror = &hmmt_mirror(f, 0)->mirror;
 	struct hmm_mirror_range *r = f->range;
 
-	test_mirror(f, 1);
-	test_range(f, 0, 0, P(10), P(20));
-	test_range(f, 1, 1, P(20), P(30));
-	test_range(f, 2, 0, P(30), P(40));
+	hmmt_mirror(f, 1);
+	hmmt_range(f, 0, 0, P(10), P(20));
+	hmmt_range(f, 1, 1, P(20), P(30));
+	hmmt_range(f, 2, 0, P(30), P(40));
 	KUNIT_EXPECT_PTR_EQ(test, hmm_mirror_range_lookup(mirror, P(10), NULL), &r[0]);
 	KUNIT_EXPECT_PTR_EQ(test, hmm_mirror_range_lookup(mirror, P(20) - 1, NULL), &r[0]);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_lookup(mirror, P(10) - 1, NULL));
@@ -1219,7 +1219,7 @@ static void range_lookup(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, hmm_mirror_range_lookup(mirror, P(30), NULL), &r[2]);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_lookup(mirror, P(40), NULL));
 
-	test_range(f, 3, 0, P(11), P(35));
+	hmmt_range(f, 3, 0, P(11), P(35));
 	KUNIT_EXPECT_PTR_EQ(test, hmm_mirror_range_lookup(mirror, P(15), get_if_even), &r[0]);
 	KUNIT_EXPECT_PTR_EQ(test, hmm_mirror_range_lookup(mirror, P(34), get_if_even), &r[2]);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_lookup(mirror, P(25), get_if_even));
@@ -1231,10 +1231,10 @@ static void walk_dead(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 
-	test_mirror(f, 0);
-	test_range(f, 0, 0, P(10), P(20));
+	hmmt_mirror(f, 0);
+	hmmt_range(f, 0, 0, P(10), P(20));
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_first(&f->tm[0].mirror, 0, ULONG_MAX));
-	test_release(f);
+	hmmt_release(f);
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_first(&f->tm[0].mirror, 0, ULONG_MAX));
 }
 
@@ -1248,7 +1248,7 @@ static void walk_dead(struct kunit *test)
 static void update_is_own(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
 
 	update.update_owner = f;
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_update_is_own(&update, f));
@@ -1311,7 +1311,7 @@ static struct kunit_case hmm_mirror_cases[] = {
 
 struct kunit_suite hmm_mirror_suite = {
 	.name = "hmm_mirror",
-	.init = test_init,
-	.exit = test_exit,
+	.init = hmmt_init,
+	.exit = hmmt_exit,
 	.test_cases = hmm_mirror_cases,
 };

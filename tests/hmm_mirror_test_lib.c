@@ -21,17 +21,17 @@ static unsigned int patience = 10;
 module_param(patience, uint, 0444);
 MODULE_PARM_DESC(patience, "seconds after which a thread counts as hanging (default: 10)");
 
-unsigned long test_patience(void)
+unsigned long hmmt_patience(void)
 {
 	return patience * HZ;
 }
 
-void test_expect_begin(void)
+void hmmt_expect_begin(void)
 {
 	pr_info("hmm_mirror_test: expect-begin\n");
 }
 
-void test_expect_end(void)
+void hmmt_expect_end(void)
 {
 	pr_info("hmm_mirror_test: expect-end\n");
 }
@@ -55,7 +55,7 @@ static struct mm_struct *mm_new(struct kunit *test)
 	return mm;
 }
 
-bool test_mm_is_own(void)
+bool hmmt_mm_is_own(void)
 {
 	return true;
 }
@@ -73,7 +73,7 @@ static struct mm_struct *mm_new(struct kunit *test)
 	return mm;
 }
 
-bool test_mm_is_own(void)
+bool hmmt_mm_is_own(void)
 {
 	return true;
 }
@@ -93,7 +93,7 @@ static struct mm_struct *mm_new(struct kunit *test)
 	return inserter_mm && mmget_not_zero(inserter_mm) ? inserter_mm : NULL;
 }
 
-bool test_mm_is_own(void)
+bool hmmt_mm_is_own(void)
 {
 	return false;
 }
@@ -101,20 +101,20 @@ bool test_mm_is_own(void)
 #endif
 
 /* To be the process whose memory is mapped. */
-void test_mm_attach(struct test_fixture *f)
+void hmmt_mm_attach(struct test_fixture *f)
 {
 	kthread_use_mm(f->mm);
 	f->attached = true;
 }
 
-void test_mm_detach(struct test_fixture *f)
+void hmmt_mm_detach(struct test_fixture *f)
 {
 	kthread_unuse_mm(f->mm);
 	f->attached = false;
 }
 
 /* The process exits. The structure stays, for those who hold mm_count. */
-void test_mm_die(struct test_fixture *f)
+void hmmt_mm_die(struct test_fixture *f)
 {
 	mmgrab(f->mm);
 	mmput(f->mm);
@@ -122,7 +122,7 @@ void test_mm_die(struct test_fixture *f)
 
 /* ------------------------------------------------------------------- fixture */
 
-int test_init(struct kunit *test)
+int hmmt_init(struct kunit *test)
 {
 	struct test_fixture *f = kzalloc(sizeof(*f), GFP_KERNEL);
 	unsigned int i;
@@ -160,7 +160,7 @@ static bool threads_are_gone(struct test_fixture *f)
  * Takes back what the test left registered, so that a test can stop anywhere. If one of
  * its threads hangs, all of it stays: better a leak than a crash in another test.
  */
-void test_exit(struct kunit *test)
+void hmmt_exit(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 	unsigned int i;
@@ -267,7 +267,7 @@ static void release(struct hmm_mirror *mirror)
 }
 
 /* Registers mirror i; the operations that the test has set stay. */
-struct test_mirror *test_mirror(struct test_fixture *f, unsigned int i)
+struct test_mirror *hmmt_mirror(struct test_fixture *f, unsigned int i)
 {
 	struct test_mirror *tm = &f->tm[i];
 
@@ -281,13 +281,13 @@ struct test_mirror *test_mirror(struct test_fixture *f, unsigned int i)
 }
 
 /* Mirror i has two passes; before it is registered. */
-void test_two_pass(struct test_fixture *f, unsigned int i)
+void hmmt_two_pass(struct test_fixture *f, unsigned int i)
 {
 	f->tm[i].ops.sync_start = sync_start;
 	f->tm[i].ops.sync_finish = sync_finish;
 }
 
-struct hmm_mirror_range *test_range(struct test_fixture *f, unsigned int i,
+struct hmm_mirror_range *hmmt_range(struct test_fixture *f, unsigned int i,
 				    unsigned int mirror, unsigned long start,
 				    unsigned long end)
 {
@@ -301,20 +301,20 @@ struct hmm_mirror_range *test_range(struct test_fixture *f, unsigned int i,
 }
 
 /* The callback stops; the test goes on at f->at, and lets it go by f->go. */
-int test_hook_pause(struct test_mirror *tm, const struct mmu_notifier_range *update)
+int hmmt_hook_pause(struct test_mirror *tm, const struct mmu_notifier_range *update)
 {
 	complete(&tm->f->at);
 	wait_for_completion(&tm->f->go);
 	return 0;
 }
 
-/* Until a callback stops in test_hook_pause(). */
-void test_arrives(struct test_fixture *f)
+/* Until a callback stops in hmmt_hook_pause(). */
+void hmmt_arrives(struct test_fixture *f)
 {
-	KUNIT_ASSERT_TRUE(f->test, wait_for_completion_timeout(&f->at, test_patience()));
+	KUNIT_ASSERT_TRUE(f->test, wait_for_completion_timeout(&f->at, hmmt_patience()));
 }
 
-int test_hook_eagain(struct test_mirror *tm, const struct mmu_notifier_range *update)
+int hmmt_hook_eagain(struct test_mirror *tm, const struct mmu_notifier_range *update)
 {
 	return mmu_notifier_range_blockable(update) ? 0 : -EAGAIN;
 }
@@ -342,12 +342,12 @@ static int start_one(struct test_fixture *f, struct mmu_notifier *mn,
 	return ret;
 }
 
-int test_count_start(struct test_fixture *f, const struct mmu_notifier_range *update)
+int hmmt_count_start(struct test_fixture *f, const struct mmu_notifier_range *update)
 {
 	return start_one(f, &f->hmm->count, update);
 }
 
-int test_call_start(struct test_fixture *f, const struct mmu_notifier_range *update)
+int hmmt_call_start(struct test_fixture *f, const struct mmu_notifier_range *update)
 {
 	return start_one(f, &f->hmm->call, update);
 }
@@ -356,39 +356,39 @@ int test_call_start(struct test_fixture *f, const struct mmu_notifier_range *upd
  * As mn_hlist_invalidate_range_start(): all subscribers, the one that came last first;
  * if one of them fails, the end of all that have one.
  */
-int test_start(struct test_fixture *f, const struct mmu_notifier_range *update)
+int hmmt_start(struct test_fixture *f, const struct mmu_notifier_range *update)
 {
 	int ret;
 
-	test_count_start(f, update);
-	ret = test_call_start(f, update);
+	hmmt_count_start(f, update);
+	ret = hmmt_call_start(f, update);
 	if (ret)
-		test_end(f, update);
+		hmmt_end(f, update);
 	return ret;
 }
 
-void test_end(struct test_fixture *f, const struct mmu_notifier_range *update)
+void hmmt_end(struct test_fixture *f, const struct mmu_notifier_range *update)
 {
 	f->hmm->count.ops->invalidate_range_end(&f->hmm->count, update);
 }
 
-void test_start_end(struct test_fixture *f, unsigned long start, unsigned long end)
+void hmmt_start_end(struct test_fixture *f, unsigned long start, unsigned long end)
 {
-	struct mmu_notifier_range update = test_update(f, start, end);
+	struct mmu_notifier_range update = hmmt_update(f, start, end);
 
-	KUNIT_EXPECT_EQ(f->test, test_start(f, &update), 0);
-	test_end(f, &update);
+	KUNIT_EXPECT_EQ(f->test, hmmt_start(f, &update), 0);
+	hmmt_end(f, &update);
 }
 
 /* The mm dies; as mn_hlist_release(). */
-void test_release(struct test_fixture *f)
+void hmmt_release(struct test_fixture *f)
 {
 	f->hmm->count.ops->release(&f->hmm->count, f->mm);
 	f->hmm->call.ops->release(&f->hmm->call, f->mm);
 }
 
 /* Invalidations whose start was delivered and whose end was not. */
-unsigned int test_in_flight(struct test_fixture *f)
+unsigned int hmmt_in_flight(struct test_fixture *f)
 {
 	struct hmm_mirror_mm *hmm = f->hmm;
 	unsigned int nr;
@@ -400,7 +400,7 @@ unsigned int test_in_flight(struct test_fixture *f)
 }
 
 /* Ranges and waiters. */
-unsigned int test_users(struct test_fixture *f)
+unsigned int hmmt_users(struct test_fixture *f)
 {
 	struct hmm_mirror_mm *hmm = f->hmm;
 	unsigned int nr;
@@ -414,7 +414,7 @@ unsigned int test_users(struct test_fixture *f)
 /* --------------------------------------------------------------- what drivers do */
 
 /* Without waiting. */
-bool test_is_valid(struct hmm_mirror_range *range)
+bool hmmt_is_valid(struct hmm_mirror_range *range)
 {
 	unsigned long seq;
 
@@ -422,7 +422,7 @@ bool test_is_valid(struct hmm_mirror_range *range)
 }
 
 /* A sequence of a range that must be valid. */
-unsigned long test_begin(struct test_fixture *f, struct hmm_mirror_range *range)
+unsigned long hmmt_begin(struct test_fixture *f, struct hmm_mirror_range *range)
 {
 	unsigned long seq = 0;
 
@@ -432,7 +432,7 @@ unsigned long test_begin(struct test_fixture *f, struct hmm_mirror_range *range)
 }
 
 /* A hmm_mirror_commit_fn: device PTEs are the pfns. */
-int test_commit(struct hmm_mirror_range *range, unsigned long seq,
+int hmmt_commit(struct hmm_mirror_range *range, unsigned long seq,
 		const struct hmm_mirror_fault *fault, void *arg)
 {
 	struct test_mirror *tm = arg;
@@ -451,7 +451,7 @@ int test_commit(struct hmm_mirror_range *range, unsigned long seq,
 }
 
 /* For tests that have no pages: the pfns are the addresses. */
-int test_commit_fake(struct test_mirror *tm, struct hmm_mirror_range *range,
+int hmmt_commit_fake(struct test_mirror *tm, struct hmm_mirror_range *range,
 		     unsigned long seq)
 {
 	struct test_fixture *f = tm->f;
@@ -462,10 +462,10 @@ int test_commit_fake(struct test_mirror *tm, struct hmm_mirror_range *range,
 	f->fault.pfns = f->pfns;
 	for (i = 0; i < TEST_PAGES; i++)
 		f->pfns[i] = range->start + P(i);
-	return test_commit(range, seq, &f->fault, tm);
+	return hmmt_commit(range, seq, &f->fault, tm);
 }
 
-bool test_has_ptes(struct test_mirror *tm, unsigned long start, unsigned long end)
+bool hmmt_has_ptes(struct test_mirror *tm, unsigned long start, unsigned long end)
 {
 	unsigned long addr;
 
@@ -479,7 +479,7 @@ bool test_has_ptes(struct test_mirror *tm, unsigned long start, unsigned long en
 /* -------------------------------------------------------------------- memory */
 
 /* At addr, instead of what is there, or anywhere if that is 0. */
-unsigned long test_map(unsigned long addr, unsigned long pages, unsigned long prot)
+unsigned long hmmt_map(unsigned long addr, unsigned long pages, unsigned long prot)
 {
 	return vm_mmap(NULL, addr, P(pages), prot,
 		       MAP_PRIVATE | MAP_ANONYMOUS | (addr ? MAP_FIXED : 0), 0);
@@ -487,34 +487,34 @@ unsigned long test_map(unsigned long addr, unsigned long pages, unsigned long pr
 
 /*
  * TEST_MAPPED pages, all in range 0 of mirror 0, and all to be read. The test is the
- * process until test_unmapped().
+ * process until hmmt_unmapped().
  */
-unsigned long test_mapped(struct test_fixture *f, unsigned long prot)
+unsigned long hmmt_mapped(struct test_fixture *f, unsigned long prot)
 {
 	unsigned long addr;
 
-	test_mm_attach(f);
-	addr = test_map(0, TEST_MAPPED, prot);
+	hmmt_mm_attach(f);
+	addr = hmmt_map(0, TEST_MAPPED, prot);
 	KUNIT_ASSERT_FALSE(f->test, IS_ERR_VALUE(addr));
 	f->tm[0].base = addr;
-	test_mirror(f, 0);
-	test_range(f, 0, 0, addr, addr + P(TEST_MAPPED));
-	test_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT);
+	hmmt_mirror(f, 0);
+	hmmt_range(f, 0, 0, addr, addr + P(TEST_MAPPED));
+	hmmt_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT);
 	return addr;
 }
 
-void test_unmapped(struct test_fixture *f)
+void hmmt_unmapped(struct test_fixture *f)
 {
 	unsigned long addr = f->tm[0].base;
 
 	vm_munmap(addr, P(TEST_MAPPED));
-	KUNIT_EXPECT_EQ(f->test, test_in_flight(f), 0U);
-	KUNIT_EXPECT_FALSE(f->test, test_has_ptes(&f->tm[0], addr, addr + P(TEST_MAPPED)));
-	test_mm_detach(f);
+	KUNIT_EXPECT_EQ(f->test, hmmt_in_flight(f), 0U);
+	KUNIT_EXPECT_FALSE(f->test, hmmt_has_ptes(&f->tm[0], addr, addr + P(TEST_MAPPED)));
+	hmmt_mm_detach(f);
 }
 
 /* What to read: so many pages from the first one of range 0 on. */
-struct hmm_mirror_fault *test_read(struct test_fixture *f, unsigned int first,
+struct hmm_mirror_fault *hmmt_read(struct test_fixture *f, unsigned int first,
 				   unsigned int nr, unsigned long flags)
 {
 	unsigned long addr = f->range[0].start;
@@ -529,21 +529,21 @@ struct hmm_mirror_fault *test_read(struct test_fixture *f, unsigned int first,
 }
 
 /* From mapped memory to the device PTEs of mirror 0. */
-int test_populate(struct test_fixture *f)
+int hmmt_populate(struct test_fixture *f)
 {
 	return hmm_mirror_range_populate(&f->range[0], &f->fault, HMM_MIRROR_WAIT_FOREVER,
-					 test_commit, &f->tm[0]);
+					 hmmt_commit, &f->tm[0]);
 }
 
 /* As the process. */
-void test_poke(struct test_fixture *f, unsigned long addr, u8 byte)
+void hmmt_poke(struct test_fixture *f, unsigned long addr, u8 byte)
 {
 	int ret = put_user(byte, (u8 __user *)addr);
 
 	KUNIT_EXPECT_EQ(f->test, ret, 0);
 }
 
-int test_peek(unsigned long addr)
+int hmmt_peek(unsigned long addr)
 {
 	u8 byte;
 
@@ -551,7 +551,7 @@ int test_peek(unsigned long addr)
 }
 
 /* As the device, by its PTEs; NULL if there is none. */
-u8 *test_device(struct test_mirror *tm, unsigned long addr)
+u8 *hmmt_device(struct test_mirror *tm, unsigned long addr)
 {
 	unsigned long pte = tm->pte[(addr - tm->base) >> PAGE_SHIFT];
 
@@ -560,9 +560,9 @@ u8 *test_device(struct test_mirror *tm, unsigned long addr)
 	return (u8 *)page_address(hmm_pfn_to_page(pte)) + offset_in_page(addr);
 }
 
-int test_device_peek(struct test_mirror *tm, unsigned long addr)
+int hmmt_device_peek(struct test_mirror *tm, unsigned long addr)
 {
-	u8 *byte = test_device(tm, addr);
+	u8 *byte = hmmt_device(tm, addr);
 
 	return byte ? *byte : -EFAULT;
 }
@@ -593,7 +593,7 @@ static struct test_thread *thread_run(struct test_thread *thread)
 	return thread;
 }
 
-struct test_thread *test_thread(struct test_fixture *f, unsigned int i,
+struct test_thread *hmmt_thread(struct test_fixture *f, unsigned int i,
 				int (*fn)(struct test_thread *thread), void *arg)
 {
 	struct test_thread *thread = &f->thread[i];
@@ -611,8 +611,8 @@ static int wait_until_valid(struct test_thread *thread)
 				      thread->timeout_ms);
 }
 
-/* Thread i waits for the range; test_join() tells what became of it. */
-struct test_thread *test_waiter(struct test_fixture *f, unsigned int i,
+/* Thread i waits for the range; hmmt_join() tells what became of it. */
+struct test_thread *hmmt_waiter(struct test_fixture *f, unsigned int i,
 				struct hmm_mirror_range *range,
 				unsigned int timeout_ms)
 {
@@ -626,7 +626,7 @@ struct test_thread *test_waiter(struct test_fixture *f, unsigned int i,
 }
 
 /* What the thread returned, after as much time as it may take. */
-int test_join_after(struct test_thread *thread, unsigned long timeout)
+int hmmt_join_after(struct test_thread *thread, unsigned long timeout)
 {
 	if (!wait_for_completion_timeout(&thread->done, timeout)) {
 		KUNIT_FAIL(thread->f->test, "a thread hangs");
@@ -638,9 +638,9 @@ int test_join_after(struct test_thread *thread, unsigned long timeout)
 	return thread->ret;
 }
 
-int test_join(struct test_thread *thread)
+int hmmt_join(struct test_thread *thread)
 {
-	return test_join_after(thread, test_patience());
+	return hmmt_join_after(thread, hmmt_patience());
 }
 
 static bool is_queued(struct hmm_mirror_slot *slot, const struct task_struct *task)
@@ -656,7 +656,7 @@ static bool is_queued(struct hmm_mirror_slot *slot, const struct task_struct *ta
 }
 
 /* Is it asleep, waiting for an invalidation in flight? */
-bool test_sleeps(struct test_thread *thread)
+bool hmmt_sleeps(struct test_thread *thread)
 {
 	struct hmm_mirror_mm *hmm = thread->f->hmm;
 	bool queued = false;
@@ -669,9 +669,9 @@ bool test_sleeps(struct test_thread *thread)
 	return queued && task_state_to_char(thread->task) == 'D';
 }
 
-void test_until_it_sleeps(struct test_thread *thread)
+void hmmt_until_it_sleeps(struct test_thread *thread)
 {
-	KUNIT_EXPECT_TRUE(thread->f->test, test_poll(test_sleeps(thread)));
+	KUNIT_EXPECT_TRUE(thread->f->test, hmmt_poll(hmmt_sleeps(thread)));
 }
 
 /* -------------------------------------------------------------------- suites */

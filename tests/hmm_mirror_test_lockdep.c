@@ -17,7 +17,7 @@
 static int hook_invalidates(struct test_mirror *tm, const struct mmu_notifier_range *update)
 {
 	if (update->start != P(30))
-		test_start_end(tm->f, P(30), P(40));
+		hmmt_start_end(tm->f, P(30), P(40));
 	return 0;
 }
 
@@ -31,32 +31,32 @@ static void clean(struct kunit *test)
 	struct test_thread *waiter;
 
 	if (!debug_locks) {
-		test_skip(test, "lockdep is off");
+		hmmt_skip(test, "lockdep is off");
 		return;
 	}
-	tm = test_mirror(f, 0);
-	range = test_range(f, 0, 0, P(10), P(20));
+	tm = hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
 	tm->hook = hook_invalidates;
-	test_start_end(f, P(10), P(20));
+	hmmt_start_end(f, P(10), P(20));
 	KUNIT_EXPECT_EQ(test, atomic_read(&tm->calls), 2);
 
 	/* the driver lock inside reclaim, our lock inside the driver lock */
 	fs_reclaim_acquire(GFP_KERNEL);
-	test_start_end(f, P(10), P(20));
+	hmmt_start_end(f, P(10), P(20));
 	fs_reclaim_release(GFP_KERNEL);
 	mutex_lock(&tm->lock);
 	hmm_mirror_range_unregister(range);
-	range = test_range(f, 0, 0, P(10), P(20));
+	range = hmmt_range(f, 0, 0, P(10), P(20));
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_wait_until_valid(range, 0));
 	mutex_unlock(&tm->lock);
 
-	update = test_update(f, P(10), P(20));
-	test_start(f, &update);
-	waiter = test_waiter(f, 0, range, HMM_MIRROR_WAIT_FOREVER);
-	test_until_it_sleeps(waiter);
-	test_end(f, &update);
-	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
-	test_release(f);
+	update = hmmt_update(f, P(10), P(20));
+	hmmt_start(f, &update);
+	waiter = hmmt_waiter(f, 0, range, HMM_MIRROR_WAIT_FOREVER);
+	hmmt_until_it_sleeps(waiter);
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
+	hmmt_release(f);
 	hmm_mirror_unregister(&tm->mirror);
 	KUNIT_EXPECT_TRUE(test, debug_locks);
 }
@@ -76,20 +76,20 @@ static void wait_under_driver_lock(struct kunit *test)
 	unsigned long seq;
 
 	if (!debug_locks) {
-		test_skip(test, "lockdep is off");
+		hmmt_skip(test, "lockdep is off");
 		return;
 	}
-	tm = test_mirror(f, 0);
-	range = test_range(f, 0, 0, P(10), P(20));
-	test_start_end(f, P(10), P(20));
-	test_begin(f, range);
+	tm = hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
+	hmmt_start_end(f, P(10), P(20));
+	hmmt_begin(f, range);
 	KUNIT_EXPECT_TRUE(test, debug_locks);
 
-	test_expect_begin();
+	hmmt_expect_begin();
 	mutex_lock(&tm->lock);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 1), 0);
 	mutex_unlock(&tm->lock);
-	test_expect_end();
+	hmmt_expect_end();
 	KUNIT_EXPECT_FALSE(test, debug_locks);
 }
 
@@ -97,12 +97,12 @@ static void wait_under_driver_lock(struct kunit *test)
 
 static void clean(struct kunit *test)
 {
-	test_skip(test, "the kernel has no lockdep");
+	hmmt_skip(test, "the kernel has no lockdep");
 }
 
 static void wait_under_driver_lock(struct kunit *test)
 {
-	test_skip(test, "the kernel has no lockdep");
+	hmmt_skip(test, "the kernel has no lockdep");
 }
 
 #endif
@@ -115,7 +115,7 @@ static struct kunit_case hmm_mirror_lockdep_cases[] = {
 
 struct kunit_suite hmm_mirror_lockdep_suite = {
 	.name = "hmm_mirror_lockdep",
-	.init = test_init,
-	.exit = test_exit,
+	.init = hmmt_init,
+	.exit = hmmt_exit,
 	.test_cases = hmm_mirror_lockdep_cases,
 };

@@ -94,12 +94,12 @@ static void mirror_without_lock(struct kunit *test)
 		.sync_cpu_device_pagetables = sync,
 	};
 	mirror.ops = &f->tm[0].ops;
-	test_expect_begin();
+	hmmt_expect_begin();
 	KUNIT_EXPECT_EQ(test, hmm_mirror_register(&mirror, f->mm), -EINVAL);
 	mmap_read_lock(f->mm);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_register(&mirror, f->mm), -EINVAL);
 	mmap_read_unlock(f->mm);
-	test_expect_end();
+	hmmt_expect_end();
 }
 
 static void mirror_of_dead_mm(struct kunit *test)
@@ -107,8 +107,8 @@ static void mirror_of_dead_mm(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	struct hmm_mirror mirror;
 
-	if (!test_mm_is_own()) {
-		test_skip(test, "the mm is not ours to end");
+	if (!hmmt_mm_is_own()) {
+		hmmt_skip(test, "the mm is not ours to end");
 		return;
 	}
 	f->tm[0].ops = (struct hmm_mirror_ops) {
@@ -116,7 +116,7 @@ static void mirror_of_dead_mm(struct kunit *test)
 		.sync_cpu_device_pagetables = sync,
 	};
 	mirror.ops = &f->tm[0].ops;
-	test_mm_die(f);
+	hmmt_mm_die(f);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_attach(&mirror, f->mm), -ESRCH);
 }
 
@@ -142,7 +142,7 @@ static void range_arguments(struct kunit *test)
 		{ TO_THE_END, ULONG_MAX,	0 },
 	};
 	struct test_fixture *f = test->priv;
-	struct test_mirror *tm = test_mirror(f, 0);
+	struct test_mirror *tm = hmmt_mirror(f, 0);
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(bounds); i++) {
@@ -154,7 +154,7 @@ static void range_arguments(struct kunit *test)
 				    bounds[i].ret, "bounds %u", i);
 		if (range.hmm)
 			hmm_mirror_range_unregister(&range);
-		KUNIT_EXPECT_EQ(test, test_users(f), 0U);
+		KUNIT_EXPECT_EQ(test, hmmt_users(f), 0U);
 	}
 	f->range[0].start = P(10);
 	f->range[0].end = P(20);
@@ -196,9 +196,9 @@ static void fault_arguments(struct kunit *test)
 	unsigned long seq;
 	unsigned int i;
 
-	test_mirror(f, 0);
-	range = test_range(f, 0, 0, P(10), P(20));
-	seq = test_begin(f, range);
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
+	seq = hmmt_begin(f, range);
 	fault->pfns = f->pfns;
 	for (i = 0; i < ARRAY_SIZE(bounds); i++) {
 		fault->start = bounds[i].start;
@@ -218,7 +218,7 @@ static void fault_arguments(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(10), P(15)), 0);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), -EBUSY);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(10), P(20)), 0);
-	seq = test_begin(f, range);
+	seq = hmmt_begin(f, range);
 
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_populate(range, fault, 0, NULL, test),
 			-EINVAL);
@@ -235,19 +235,19 @@ static void unregister_twice(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 
-	test_mirror(f, 0);
-	test_mirror(f, 1);
-	test_range(f, 0, 0, P(10), P(20));
-	test_range(f, 1, 1, P(10), P(20));
+	hmmt_mirror(f, 0);
+	hmmt_mirror(f, 1);
+	hmmt_range(f, 0, 0, P(10), P(20));
+	hmmt_range(f, 1, 1, P(10), P(20));
 	hmm_mirror_range_unregister(&f->range[0]);
 	hmm_mirror_unregister(&f->tm[0].mirror);
-	test_expect_begin();
+	hmmt_expect_begin();
 	hmm_mirror_range_unregister(&f->range[0]);
 	hmm_mirror_unregister(&f->tm[0].mirror);
-	test_expect_end();
-	KUNIT_EXPECT_EQ(test, test_users(f), 1U);
-	KUNIT_EXPECT_TRUE(test, test_is_valid(&f->range[1]));
-	test_start_end(f, P(10), P(20));
+	hmmt_expect_end();
+	KUNIT_EXPECT_EQ(test, hmmt_users(f), 1U);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(&f->range[1]));
+	hmmt_start_end(f, P(10), P(20));
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].calls), 0);
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].calls), 1);
 }
@@ -257,51 +257,51 @@ static void register_twice(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 	int before = atomic_read(&f->mm->mm_count);
-	struct test_mirror *tm = test_mirror(f, 0);
-	struct hmm_mirror_range *range = test_range(f, 0, 0, P(10), P(20));
-	unsigned long seq = test_begin(f, range);
+	struct test_mirror *tm = hmmt_mirror(f, 0);
+	struct hmm_mirror_range *range = hmmt_range(f, 0, 0, P(10), P(20));
+	unsigned long seq = hmmt_begin(f, range);
 	unsigned int i;
 
-	test_expect_begin();
+	hmmt_expect_begin();
 	for (i = 0; i < 10; i++)
 		KUNIT_EXPECT_EQ(test, hmm_mirror_attach(&tm->mirror, f->mm), -EEXIST);
-	test_expect_end();
+	hmmt_expect_end();
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, seq));
-	test_start_end(f, P(10), P(20));
+	hmmt_start_end(f, P(10), P(20));
 	KUNIT_EXPECT_EQ(test, atomic_read(&tm->calls), 1);
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
 	hmm_mirror_range_unregister(range);
 	hmm_mirror_unregister(&tm->mirror);
-	KUNIT_EXPECT_TRUE(test, test_poll(atomic_read(&f->mm->mm_count) < before + 5));
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(atomic_read(&f->mm->mm_count) < before + 5));
 }
 
 /* The waiter returns, and does not look at the range again. */
 static void unregister_with_waiter(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
 	struct hmm_mirror_range *range;
 	struct test_thread *waiter, *other;
 
-	test_mirror(f, 0);
-	range = test_range(f, 0, 0, P(10), P(20));
-	test_range(f, 1, 0, P(10), P(20));
-	test_start(f, &update);
-	waiter = test_waiter(f, 0, range, FOREVER);
-	other = test_waiter(f, 1, &f->range[1], FOREVER);
-	test_until_it_sleeps(waiter);
-	test_until_it_sleeps(other);
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
+	hmmt_range(f, 1, 0, P(10), P(20));
+	hmmt_start(f, &update);
+	waiter = hmmt_waiter(f, 0, range, FOREVER);
+	other = hmmt_waiter(f, 1, &f->range[1], FOREVER);
+	hmmt_until_it_sleeps(waiter);
+	hmmt_until_it_sleeps(other);
 
-	test_expect_begin();
+	hmmt_expect_begin();
 	hmm_mirror_range_unregister(range);
-	test_expect_end();
+	hmmt_expect_end();
 	memset(range, 0x5a, sizeof(*range));
-	KUNIT_EXPECT_EQ(test, test_join(waiter), -ESRCH);
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), -ESRCH);
 	memset(range, 0, sizeof(*range));
-	test_until_it_sleeps(other);
-	test_end(f, &update);
-	KUNIT_EXPECT_EQ(test, test_join(other), 0);
-	KUNIT_EXPECT_EQ(test, test_users(f), 1U);
+	hmmt_until_it_sleeps(other);
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_join(other), 0);
+	KUNIT_EXPECT_EQ(test, hmmt_users(f), 1U);
 }
 
 static void use_after_unregister(struct kunit *test)
@@ -310,15 +310,15 @@ static void use_after_unregister(struct kunit *test)
 	struct hmm_mirror_range *range;
 	unsigned long seq;
 
-	test_mirror(f, 0);
-	range = test_range(f, 0, 0, P(10), P(20));
-	seq = test_begin(f, range);
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
+	seq = hmmt_begin(f, range);
 	hmm_mirror_range_unregister(range);
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
 	f->fault.start = P(10);
 	f->fault.end = P(20);
 	f->fault.pfns = f->pfns;
-	test_expect_begin();
+	hmmt_expect_begin();
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), -ESRCH);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, FOREVER), -ESRCH);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_wait_until_valid(range, 0));
@@ -327,7 +327,7 @@ static void use_after_unregister(struct kunit *test)
 			-ESRCH);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(10), P(15)), -ESRCH);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_split(range, P(15), &f->range[1]), -ESRCH);
-	test_expect_end();
+	hmmt_expect_end();
 }
 
 static int hook_eio(struct test_mirror *tm, const struct mmu_notifier_range *update)
@@ -363,30 +363,30 @@ static void wrong_errors(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	unsigned int i, j;
 
-	test_two_pass(f, 1);
+	hmmt_two_pass(f, 1);
 	for (i = 0; i < 3; i++)
-		test_mirror(f, i);
-	test_range(f, 0, 0, P(10), P(20));
+		hmmt_mirror(f, i);
+	hmmt_range(f, 0, 0, P(10), P(20));
 	for (i = 0; i < ARRAY_SIZE(wrong); i++) {
-		struct mmu_notifier_range update = test_update(f, P(10), P(20));
+		struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
 		int ret;
 
 		if (!wrong[i].blockable)
-			update = test_update_nonblock(f, P(10), P(20));
+			update = hmmt_update_nonblock(f, P(10), P(20));
 		for (j = 0; j < 3; j++)
 			atomic_set(&f->tm[j].calls, 0);
 		for (j = 0; j < 2; j++)
 			f->tm[j].hook = wrong[i].hook;
-		test_expect_begin();
-		ret = test_start(f, &update);
-		test_expect_end();
+		hmmt_expect_begin();
+		ret = hmmt_start(f, &update);
+		hmmt_expect_end();
 		KUNIT_EXPECT_EQ_MSG(test, ret, 0, "case %u", i);
 		for (j = 0; j < 3; j++)
 			KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[j].calls), 1);
-		KUNIT_EXPECT_EQ(test, test_in_flight(f), 1U);
-		KUNIT_EXPECT_FALSE(test, test_is_valid(&f->range[0]));
-		test_end(f, &update);
-		KUNIT_EXPECT_TRUE(test, test_is_valid(&f->range[0]));
+		KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 1U);
+		KUNIT_EXPECT_FALSE(test, hmmt_is_valid(&f->range[0]));
+		hmmt_end(f, &update);
+		KUNIT_EXPECT_TRUE(test, hmmt_is_valid(&f->range[0]));
 	}
 	/* what did not start well is not finished */
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].finishes), 0);
@@ -408,7 +408,7 @@ static struct kunit_case hmm_mirror_misuse_cases[] = {
 
 struct kunit_suite hmm_mirror_misuse_suite = {
 	.name = "hmm_mirror_misuse",
-	.init = test_init,
-	.exit = test_exit,
+	.init = hmmt_init,
+	.exit = hmmt_exit,
 	.test_cases = hmm_mirror_misuse_cases,
 };

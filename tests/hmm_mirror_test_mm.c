@@ -19,8 +19,8 @@
 static int populate(struct test_fixture *f, unsigned int first, unsigned int nr,
 		    unsigned long flags)
 {
-	test_read(f, first, nr, flags);
-	return test_populate(f);
+	hmmt_read(f, first, nr, flags);
+	return hmmt_populate(f);
 }
 
 /* --------------------------------------------------------------- invalidation */
@@ -28,7 +28,7 @@ static int populate(struct test_fixture *f, unsigned int first, unsigned int nr,
 /* munmap is an invalidation of what it unmaps, in flight while it calls. */
 static int hook_in_flight(struct test_mirror *tm, const struct mmu_notifier_range *update)
 {
-	KUNIT_EXPECT_EQ(tm->f->test, test_in_flight(tm->f), 1U);
+	KUNIT_EXPECT_EQ(tm->f->test, hmmt_in_flight(tm->f), 1U);
 	KUNIT_EXPECT_PTR_EQ(tm->f->test, update->mm, tm->f->mm);
 	KUNIT_EXPECT_TRUE(tm->f->test, hmm_mirror_range_retry(&tm->f->range[0],
 							      tm->f->range[0].snapshot));
@@ -38,12 +38,12 @@ static int hook_in_flight(struct test_mirror *tm, const struct mmu_notifier_rang
 static void munmap_invalidates(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
 	struct test_mirror *tm = &f->tm[0];
 	unsigned int i;
 
 	for (i = 0; i < TEST_MAPPED; i++)
-		test_poke(f, addr + P(i), i);
+		hmmt_poke(f, addr + P(i), i);
 	KUNIT_EXPECT_EQ(test, populate(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT), 0);
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_wait_until_valid(&f->range[0], FOREVER));
 	atomic_set(&tm->calls, 0);
@@ -52,10 +52,10 @@ static void munmap_invalidates(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_read(&tm->calls), 1);
 	KUNIT_EXPECT_LE(test, tm->start, addr + P(2));
 	KUNIT_EXPECT_GE(test, tm->end, addr + P(5));
-	KUNIT_EXPECT_FALSE(test, test_has_ptes(tm, addr + P(2), addr + P(5)));
-	KUNIT_EXPECT_TRUE(test, test_is_valid(&f->range[0]));
+	KUNIT_EXPECT_FALSE(test, hmmt_has_ptes(tm, addr + P(2), addr + P(5)));
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(&f->range[0]));
 	tm->hook = NULL;
-	test_unmapped(f);
+	hmmt_unmapped(f);
 }
 
 /*
@@ -65,21 +65,21 @@ static void madvise_invalidates(struct kunit *test)
 {
 #if !defined(MODULE) && defined(CONFIG_ADVISE_SYSCALLS)
 	struct test_fixture *f = test->priv;
-	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
 	struct test_mirror *tm = &f->tm[0];
 
-	test_poke(f, addr + P(1), '1');
-	test_poke(f, addr + P(2), '2');
-	KUNIT_EXPECT_EQ(test, test_populate(f), 0);
+	hmmt_poke(f, addr + P(1), '1');
+	hmmt_poke(f, addr + P(2), '2');
+	KUNIT_EXPECT_EQ(test, hmmt_populate(f), 0);
 	KUNIT_EXPECT_EQ(test, do_madvise(f->mm, addr + P(1), P(1), MADV_DONTNEED), 0);
-	KUNIT_EXPECT_FALSE(test, test_has_ptes(tm, addr + P(1), addr + P(2)));
-	KUNIT_EXPECT_EQ(test, test_device_peek(tm, addr + P(2)), (int)'2');
-	KUNIT_EXPECT_EQ(test, test_populate(f), 0);
-	KUNIT_EXPECT_EQ(test, test_device_peek(tm, addr + P(1)), 0);
-	KUNIT_EXPECT_EQ(test, test_device_peek(tm, addr + P(2)), (int)'2');
-	test_unmapped(f);
+	KUNIT_EXPECT_FALSE(test, hmmt_has_ptes(tm, addr + P(1), addr + P(2)));
+	KUNIT_EXPECT_EQ(test, hmmt_device_peek(tm, addr + P(2)), (int)'2');
+	KUNIT_EXPECT_EQ(test, hmmt_populate(f), 0);
+	KUNIT_EXPECT_EQ(test, hmmt_device_peek(tm, addr + P(1)), 0);
+	KUNIT_EXPECT_EQ(test, hmmt_device_peek(tm, addr + P(2)), (int)'2');
+	hmmt_unmapped(f);
 #else
-	test_skip(test, "only where the test is built in, and the kernel has madvise()");
+	hmmt_skip(test, "only where the test is built in, and the kernel has madvise()");
 #endif
 }
 
@@ -88,79 +88,79 @@ static void madvise_invalidates(struct kunit *test)
 static void fault_finds_data(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
 	unsigned int i;
 
 	for (i = 0; i < TEST_MAPPED; i++)
-		test_poke(f, addr + P(i) + i, 'a' + i);
+		hmmt_poke(f, addr + P(i) + i, 'a' + i);
 	KUNIT_ASSERT_EQ(test, populate(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT), 0);
 	for (i = 0; i < TEST_MAPPED; i++) {
-		u8 *byte = test_device(&f->tm[0], addr + P(i) + i);
+		u8 *byte = hmmt_device(&f->tm[0], addr + P(i) + i);
 
 		KUNIT_ASSERT_TRUE(test, byte);
 		KUNIT_EXPECT_EQ(test, (int)*byte, 'a' + (int)i);
 	}
-	test_unmapped(f);
+	hmmt_unmapped(f);
 }
 
 /* What the device writes is what the process reads. */
 static void fault_for_writing(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
 	unsigned int i;
 
 	KUNIT_ASSERT_EQ(test, populate(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT |
 					       HMM_PFN_REQ_WRITE), 0);
 	for (i = 0; i < TEST_MAPPED; i++) {
-		u8 *byte = test_device(&f->tm[0], addr + P(i));
+		u8 *byte = hmmt_device(&f->tm[0], addr + P(i));
 
 		KUNIT_EXPECT_TRUE(test, f->tm[0].pte[i] & HMM_PFN_WRITE);
 		KUNIT_ASSERT_TRUE(test, byte);
 		*byte = 'A' + i;
-		KUNIT_EXPECT_EQ(test, test_peek(addr + P(i)), 'A' + (int)i);
+		KUNIT_EXPECT_EQ(test, hmmt_peek(addr + P(i)), 'A' + (int)i);
 	}
-	test_unmapped(f);
+	hmmt_unmapped(f);
 }
 
 /* A part of a range; a collision is judged on the whole. */
 static void fault_part(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
 	struct hmm_mirror_range *range = &f->range[0];
-	struct hmm_mirror_fault *fault = test_read(f, 2, 3, HMM_PFN_REQ_FAULT);
+	struct hmm_mirror_fault *fault = hmmt_read(f, 2, 3, HMM_PFN_REQ_FAULT);
 	unsigned long seq;
 
-	test_poke(f, addr + P(2), '2');
-	test_poke(f, addr + P(7), '7');
-	seq = test_begin(f, range);
+	hmmt_poke(f, addr + P(2), '2');
+	hmmt_poke(f, addr + P(7), '7');
+	seq = hmmt_begin(f, range);
 	f->pfns[3] = 4711;
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), 0);
 	KUNIT_EXPECT_EQ(test, f->pfns[3], 4711UL);
-	KUNIT_EXPECT_EQ(test, test_commit(range, seq, fault, &f->tm[0]), 0);
-	KUNIT_EXPECT_TRUE(test, test_device(&f->tm[0], addr + P(2)) &&
-			  *test_device(&f->tm[0], addr + P(2)) == '2');
-	KUNIT_EXPECT_FALSE(test, test_has_ptes(&f->tm[0], addr, addr + P(2)));
+	KUNIT_EXPECT_EQ(test, hmmt_commit(range, seq, fault, &f->tm[0]), 0);
+	KUNIT_EXPECT_TRUE(test, hmmt_device(&f->tm[0], addr + P(2)) &&
+			  *hmmt_device(&f->tm[0], addr + P(2)) == '2');
+	KUNIT_EXPECT_FALSE(test, hmmt_has_ptes(&f->tm[0], addr, addr + P(2)));
 
 	KUNIT_EXPECT_EQ(test, vm_munmap(addr + P(7), PAGE_SIZE), 0);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), -EBUSY);
-	KUNIT_EXPECT_EQ(test, test_commit(range, seq, fault, &f->tm[0]), -EBUSY);
-	test_unmapped(f);
+	KUNIT_EXPECT_EQ(test, hmmt_commit(range, seq, fault, &f->tm[0]), -EBUSY);
+	hmmt_unmapped(f);
 }
 
 /* Reads what is there, and faults nothing in. */
 static void snapshot(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
 	struct hmm_mirror_range *range = &f->range[0];
-	unsigned long seq = test_begin(f, range);
+	unsigned long seq = hmmt_begin(f, range);
 	struct hmm_mirror_fault *fault;
 	unsigned int i;
 
 	/* requests are ignored, in whatever way they are made */
-	fault = test_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT);
+	fault = hmmt_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT);
 	fault->pfn_flags_mask = HMM_PFN_REQ_FAULT;
 	for (i = 0; i < TEST_MAPPED; i++)
 		f->pfns[i] = ~0UL;
@@ -168,9 +168,9 @@ static void snapshot(struct kunit *test)
 	for (i = 0; i < TEST_MAPPED; i++)
 		KUNIT_EXPECT_EQ(test, f->pfns[i], 0UL);
 
-	test_poke(f, addr + P(3), 'x');
+	hmmt_poke(f, addr + P(3), 'x');
 	vm_munmap(addr + P(5), PAGE_SIZE);
-	seq = test_begin(f, range);
+	seq = hmmt_begin(f, range);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, fault), 0);
 	for (i = 0; i < TEST_MAPPED; i++) {
 		KUNIT_EXPECT_EQ(test, !!(f->pfns[i] & HMM_PFN_VALID), i == 3);
@@ -179,7 +179,7 @@ static void snapshot(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, f->pfns[3] & HMM_PFN_WRITE);
 	vm_munmap(addr + P(6), PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, fault), -EBUSY);
-	test_unmapped(f);
+	hmmt_unmapped(f);
 }
 
 /*
@@ -193,60 +193,60 @@ static void fault_by_page(struct kunit *test)
 	struct hmm_mirror_fault *fault;
 	unsigned int i;
 
-	test_mapped(f, PROT_READ | PROT_WRITE);
-	fault = test_read(f, 0, TEST_MAPPED, 0);
+	hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	fault = hmmt_read(f, 0, TEST_MAPPED, 0);
 	for (i = 0; i < TEST_MAPPED; i++)
 		f->pfns[i] = HMM_PFN_REQ_FAULT;
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, test_begin(f, range), fault), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), fault), 0);
 	for (i = 0; i < TEST_MAPPED; i++)
 		KUNIT_EXPECT_EQ(test, f->pfns[i], 0UL);
 
 	fault->pfn_flags_mask = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
 	f->pfns[1] = HMM_PFN_REQ_FAULT;
 	f->pfns[4] = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, test_begin(f, range), fault), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), fault), 0);
 	KUNIT_EXPECT_TRUE(test, f->pfns[1] & HMM_PFN_VALID);
 	KUNIT_EXPECT_TRUE(test, f->pfns[4] & HMM_PFN_WRITE);
-	test_unmapped(f);
+	hmmt_unmapped(f);
 }
 
 static void fault_hole(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
 
 	KUNIT_EXPECT_EQ(test, vm_munmap(addr + P(3), PAGE_SIZE), 0);
 	KUNIT_EXPECT_EQ(test, populate(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT), -EFAULT);
 	KUNIT_EXPECT_EQ(test, populate(f, 0, 3, HMM_PFN_REQ_FAULT), 0);
-	test_unmapped(f);
+	hmmt_unmapped(f);
 }
 
 static void fault_read_only(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 
-	test_mapped(f, PROT_READ);
+	hmmt_mapped(f, PROT_READ);
 	KUNIT_EXPECT_EQ(test, populate(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT |
 					       HMM_PFN_REQ_WRITE), -EPERM);
 	KUNIT_EXPECT_EQ(test, populate(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT), 0);
 	KUNIT_EXPECT_TRUE(test, f->tm[0].pte[0] & HMM_PFN_VALID);
 	KUNIT_EXPECT_FALSE(test, f->tm[0].pte[0] & HMM_PFN_WRITE);
-	test_unmapped(f);
+	hmmt_unmapped(f);
 }
 
 /* An error that was found while the page table changed is no more true than a page. */
 static void fault_error_is_stale(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
 	struct hmm_mirror_range *range = &f->range[0];
-	unsigned long seq = test_begin(f, range);
+	unsigned long seq = hmmt_begin(f, range);
 
 	vm_munmap(addr, PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq,
-						     test_read(f, 0, 1, HMM_PFN_REQ_FAULT)),
+						     hmmt_read(f, 0, 1, HMM_PFN_REQ_FAULT)),
 			-EBUSY);
-	test_unmapped(f);
+	hmmt_unmapped(f);
 }
 
 /* More than what is read under one hold of the mmap lock, from an odd page on. */
@@ -264,16 +264,16 @@ static void fault_many(struct kunit *test)
 
 	fault.pfns = kunit_kzalloc(test, MANY_PAGES * sizeof(*fault.pfns), GFP_KERNEL);
 	KUNIT_ASSERT_TRUE(test, fault.pfns);
-	test_mm_attach(f);
-	addr = test_map(0, MANY_PAGES, PROT_READ | PROT_WRITE);
+	hmmt_mm_attach(f);
+	addr = hmmt_map(0, MANY_PAGES, PROT_READ | PROT_WRITE);
 	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(addr));
 	for (i = 0; i < MANY_PAGES; i++)
 		wrong += put_user(i, (unsigned int __user *)(addr + P(i))) != 0;
-	test_mirror(f, 0);
-	test_range(f, 0, 0, addr, addr + P(MANY_PAGES));
+	hmmt_mirror(f, 0);
+	hmmt_range(f, 0, 0, addr, addr + P(MANY_PAGES));
 	fault.start = addr + P(1);
 	fault.end = addr + P(MANY_PAGES);
-	seq = test_begin(f, range);
+	seq = hmmt_begin(f, range);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &fault), 0);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, seq));
 	for (i = 1; i < MANY_PAGES; i++) {
@@ -285,7 +285,7 @@ static void fault_many(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, wrong, 0U);
 	hmm_mirror_range_unregister(range);
 	vm_munmap(addr, P(MANY_PAGES));
-	test_mm_detach(f);
+	hmmt_mm_detach(f);
 }
 
 /* ------------------------------------------------------------------- populate */
@@ -305,28 +305,28 @@ static int commit_counted(struct hmm_mirror_range *range, unsigned long seq,
 	KUNIT_EXPECT_PTR_EQ(commits->f->test, range, &commits->f->range[0]);
 	if (commits->nr++ < commits->collide) {
 		vm_munmap(fault->start, PAGE_SIZE);
-		test_map(fault->start, 1, PROT_READ | PROT_WRITE);
+		hmmt_map(fault->start, 1, PROT_READ | PROT_WRITE);
 	}
-	return commits->ret ?: test_commit(range, seq, fault, &commits->f->tm[0]);
+	return commits->ret ?: hmmt_commit(range, seq, fault, &commits->f->tm[0]);
 }
 
 /* Round and round until it fits, and then with the pages that are there. */
 static void populate_goes_round(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
 	struct hmm_mirror_range *range = &f->range[0];
 	struct commits commits = { .f = f, .collide = 3 };
 
-	test_poke(f, addr, 'x');
+	hmmt_poke(f, addr, 'x');
 	KUNIT_EXPECT_EQ(test,
 			hmm_mirror_range_populate(range,
-						  test_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT),
+						  hmmt_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT),
 						  FOREVER, commit_counted, &commits), 0);
 	KUNIT_EXPECT_EQ(test, commits.nr, 4U);
-	KUNIT_EXPECT_EQ(test, test_peek(addr), 0);
-	KUNIT_EXPECT_TRUE(test, test_device(&f->tm[0], addr) && !*test_device(&f->tm[0], addr));
-	test_unmapped(f);
+	KUNIT_EXPECT_EQ(test, hmmt_peek(addr), 0);
+	KUNIT_EXPECT_TRUE(test, hmmt_device(&f->tm[0], addr) && !*hmmt_device(&f->tm[0], addr));
+	hmmt_unmapped(f);
 }
 
 static int populates(struct test_thread *thread)
@@ -346,11 +346,11 @@ static int populate_in_thread(struct test_fixture *f, unsigned int timeout_ms,
 
 	commits->nr = 0;
 	thread->timeout_ms = timeout_ms;
-	test_thread(f, 0, populates, commits);
-	ret = test_join(thread);
+	hmmt_thread(f, 0, populates, commits);
+	ret = hmmt_join(thread);
 	if (ret == -ETIMEDOUT) {
 		send_sig(SIGKILL, thread->task, 1);
-		test_join(thread);
+		hmmt_join(thread);
 	}
 	return ret;
 }
@@ -358,8 +358,8 @@ static int populate_in_thread(struct test_fixture *f, unsigned int timeout_ms,
 static void populate_returns(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
-	struct mmu_notifier_range update = test_update(f, addr, addr + P(1));
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	struct mmu_notifier_range update = hmmt_update(f, addr, addr + P(1));
 	struct commits commits = { .f = f };
 	unsigned long since = jiffies;
 
@@ -380,11 +380,11 @@ static void populate_returns(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, commits.nr, 1U);
 
 	/* not valid in time */
-	test_start(f, &update);
+	hmmt_start(f, &update);
 	KUNIT_EXPECT_EQ(test, populate_in_thread(f, 10, &commits), -ETIME);
 	KUNIT_EXPECT_EQ(test, commits.nr, 0U);
-	test_end(f, &update);
-	test_unmapped(f);
+	hmmt_end(f, &update);
+	hmmt_unmapped(f);
 }
 
 static int populates_when_killed(struct test_thread *thread)
@@ -400,11 +400,11 @@ static void populate_is_killable(struct kunit *test)
 	struct commits commits = { .f = f, .ret = -EBUSY };
 	struct test_thread *thread;
 
-	test_mapped(f, PROT_READ | PROT_WRITE);
-	test_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT);
-	thread = test_thread(f, 0, populates_when_killed, &commits);
-	KUNIT_EXPECT_EQ(test, test_join(thread), -EINTR);
-	test_unmapped(f);
+	hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	hmmt_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT);
+	thread = hmmt_thread(f, 0, populates_when_killed, &commits);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), -EINTR);
+	hmmt_unmapped(f);
 }
 
 /* ----------------------------------------------------------- life of the process */
@@ -421,25 +421,25 @@ static void mm_users(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 	int users = atomic_read(&f->mm->mm_users), inside = 0;
-	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
-	struct mmu_notifier_range update = test_update(f, addr, addr + P(1));
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	struct mmu_notifier_range update = hmmt_update(f, addr, addr + P(1));
 	struct test_thread *waiter;
 
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->mm->mm_users), users);
 	KUNIT_EXPECT_EQ(test,
 			hmm_mirror_range_populate(&f->range[0],
-						  test_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT),
+						  hmmt_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT),
 						  FOREVER, commit_looks, &inside), 0);
 	KUNIT_EXPECT_EQ(test, inside, users);
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->mm->mm_users), users);
 
-	test_start(f, &update);
-	waiter = test_waiter(f, 0, &f->range[0], FOREVER);
-	test_until_it_sleeps(waiter);
+	hmmt_start(f, &update);
+	waiter = hmmt_waiter(f, 0, &f->range[0], FOREVER);
+	hmmt_until_it_sleeps(waiter);
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->mm->mm_users), users);
-	test_end(f, &update);
-	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
-	test_unmapped(f);
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
+	hmmt_unmapped(f);
 }
 
 /*
@@ -449,7 +449,7 @@ static void mm_users(struct kunit *test)
 static void hook_dying(struct test_mirror *tm)
 {
 	struct test_fixture *f = tm->f;
-	u8 *byte = test_device(tm, tm->base);
+	u8 *byte = hmmt_device(tm, tm->base);
 
 	KUNIT_EXPECT_FALSE(f->test, hmm_mirror_range_valid(&f->range[0]));
 	KUNIT_EXPECT_TRUE(f->test, byte && *byte == 'x');
@@ -463,30 +463,30 @@ static void exit_releases(struct kunit *test)
 	struct hmm_mirror_range *range = &f->range[0];
 	unsigned long addr, seq;
 
-	if (!test_mm_is_own()) {
-		test_skip(test, "the mm is not ours to end");
+	if (!hmmt_mm_is_own()) {
+		hmmt_skip(test, "the mm is not ours to end");
 		return;
 	}
-	addr = test_mapped(f, PROT_READ | PROT_WRITE);
-	test_mirror(f, 1);
-	test_mirror(f, 2);
+	addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	hmmt_mirror(f, 1);
+	hmmt_mirror(f, 2);
 	hmm_mirror_unregister(&f->tm[2].mirror);
-	test_poke(f, addr, 'x');
+	hmmt_poke(f, addr, 'x');
 	KUNIT_EXPECT_EQ(test, populate(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT), 0);
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_wait_until_valid(range, FOREVER));
 	seq = range->snapshot;
 	f->tm[0].release_hook = hook_dying;
-	test_mm_detach(f);
-	test_mm_die(f);
+	hmmt_mm_detach(f);
+	hmmt_mm_die(f);
 
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].releases), 1);
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].releases), 1);
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[2].releases), 0);
-	KUNIT_EXPECT_FALSE(test, test_has_ptes(&f->tm[0], addr, addr + P(TEST_MAPPED)));
+	KUNIT_EXPECT_FALSE(test, hmmt_has_ptes(&f->tm[0], addr, addr + P(TEST_MAPPED)));
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault), -ESRCH);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, &f->fault), -ESRCH);
-	KUNIT_EXPECT_EQ(test, test_populate(f), -ESRCH);
+	KUNIT_EXPECT_EQ(test, hmmt_populate(f), -ESRCH);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), -ESRCH);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_attach(&f->tm[2].mirror, f->mm), -ESRCH);
 
@@ -498,21 +498,21 @@ static void exit_releases(struct kunit *test)
 static void exit_wakes(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
 	struct test_thread *waiter;
 
-	if (!test_mm_is_own()) {
-		test_skip(test, "the mm is not ours to end");
+	if (!hmmt_mm_is_own()) {
+		hmmt_skip(test, "the mm is not ours to end");
 		return;
 	}
-	test_mirror(f, 0);
-	test_range(f, 0, 0, P(10), P(20));
-	test_start(f, &update);
-	waiter = test_waiter(f, 0, &f->range[0], FOREVER);
-	test_until_it_sleeps(waiter);
-	test_mm_die(f);
+	hmmt_mirror(f, 0);
+	hmmt_range(f, 0, 0, P(10), P(20));
+	hmmt_start(f, &update);
+	waiter = hmmt_waiter(f, 0, &f->range[0], FOREVER);
+	hmmt_until_it_sleeps(waiter);
+	hmmt_mm_die(f);
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->mm->mm_users), 0);
-	KUNIT_EXPECT_EQ(test, test_join(waiter), -ESRCH);
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), -ESRCH);
 }
 
 /* What the OOM reaper does to an mm, until 6.17 a bit of mm->flags. */
@@ -531,37 +531,37 @@ static void reaped(struct kunit *test)
 	struct hmm_mirror_range *range = &f->range[0];
 	unsigned long seq;
 
-	if (!test_mm_is_own()) {
-		test_skip(test, "the mm is not ours to end");
+	if (!hmmt_mm_is_own()) {
+		hmmt_skip(test, "the mm is not ours to end");
 		return;
 	}
-	test_mapped(f, PROT_READ | PROT_WRITE);
-	seq = test_begin(f, range);
-	test_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT);
+	hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	seq = hmmt_begin(f, range);
+	hmmt_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT);
 	mark_reaped(f->mm);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault), -ESRCH);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, &f->fault), -ESRCH);
-	KUNIT_EXPECT_EQ(test, test_populate(f), -ESRCH);
-	test_unmapped(f);
+	KUNIT_EXPECT_EQ(test, hmmt_populate(f), -ESRCH);
+	hmmt_unmapped(f);
 }
 
 /* A mirror that came later is called, too. */
 static void two_mirrors(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
 
 	f->tm[1].ops.flags = HMM_MIRROR_TRACKED_ONLY;
-	test_mirror(f, 1);
-	test_two_pass(f, 2);
-	test_mirror(f, 2);
-	test_poke(f, addr, 'x');
+	hmmt_mirror(f, 1);
+	hmmt_two_pass(f, 2);
+	hmmt_mirror(f, 2);
+	hmmt_poke(f, addr, 'x');
 	KUNIT_EXPECT_EQ(test, vm_munmap(addr, PAGE_SIZE), 0);
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].calls), 1);
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].calls), 0);
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[2].calls), 1);
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[2].finishes), 1);
-	test_unmapped(f);
+	hmmt_unmapped(f);
 }
 
 static struct kunit_case hmm_mirror_mm_cases[] = {
@@ -589,7 +589,7 @@ static struct kunit_case hmm_mirror_mm_cases[] = {
 
 struct kunit_suite hmm_mirror_mm_suite = {
 	.name = "hmm_mirror_mm",
-	.init = test_init,
-	.exit = test_exit,
+	.init = hmmt_init,
+	.exit = hmmt_exit,
 	.test_cases = hmm_mirror_mm_cases,
 };

@@ -199,8 +199,8 @@ static void compare(struct model *m, bool all)
 		if (all || one_in(m, 8))
 			compare_begin(m, i);
 	}
-	expect(m, test_in_flight(m->f), m->nr_in_flight, "in flight", 0);
-	expect(m, test_users(m->f), users, "users", 0);
+	expect(m, hmmt_in_flight(m->f), m->nr_in_flight, "in flight", 0);
+	expect(m, hmmt_users(m->f), users, "users", 0);
 	for (i = 0; i < NR_MIRRORS; i++)
 		expect(m, atomic_read(&m->f->tm[i].calls), m->calls[i],
 		       "calls of mirror", i);
@@ -235,9 +235,9 @@ static void random_update(struct model *m, struct mmu_notifier_range *update,
 	if (one_in(m, 20) && start)
 		end = start;
 	if (blockable)
-		*update = test_update(m->f, start, end);
+		*update = hmmt_update(m->f, start, end);
 	else
-		*update = test_update_nonblock(m->f, start, end);
+		*update = hmmt_update_nonblock(m->f, start, end);
 }
 
 /* One that is in flight or not, from a random place on; NR_UPDATES if there is none. */
@@ -266,7 +266,7 @@ static void step_start(struct model *m)
 	random_update(m, update, blockable);
 	if (one_in(m, 3)) {
 		refuses = random_below(m, NR_MIRRORS);
-		m->f->tm[refuses].hook = test_hook_eagain;
+		m->f->tm[refuses].hook = hmmt_hook_eagain;
 	}
 
 	model_start(m, update);
@@ -285,7 +285,7 @@ static void step_start(struct model *m)
 		m->nr_slots += m->has_slot[i];
 		m->nr_in_flight++;
 	}
-	expect(m, test_start(m->f, update), expected, "start", i);
+	expect(m, hmmt_start(m->f, update), expected, "start", i);
 	if (refuses < NR_MIRRORS)
 		m->f->tm[refuses].hook = NULL;
 }
@@ -299,7 +299,7 @@ static void step_end(struct model *m)
 	m->in_flight[i] = false;
 	m->nr_slots -= m->has_slot[i];
 	m->nr_in_flight--;
-	test_end(m->f, &m->update[i]);
+	hmmt_end(m->f, &m->update[i]);
 }
 
 /* An end of which we have not seen the start; only while all have slots, see slot_free(). */
@@ -308,7 +308,7 @@ static void step_unknown_end(struct model *m)
 	unsigned int i = random_slot(m, false);
 
 	if (i != NR_UPDATES && m->nr_slots == m->nr_in_flight)
-		test_end(m->f, &m->update[i]);
+		hmmt_end(m->f, &m->update[i]);
 }
 
 /* A start at an address where one is in flight: that one has lost its end. */
@@ -322,7 +322,7 @@ static void step_lost_end(struct model *m)
 	model_start(m, &m->update[i]);
 	for (j = 0; j < NR_MIRRORS; j++)
 		m->calls[j] += is_called(m, j, &m->update[i]);
-	expect(m, test_start(m->f, &m->update[i]), 0, "start again", i);
+	expect(m, hmmt_start(m->f, &m->update[i]), 0, "start again", i);
 }
 
 static void step_register(struct model *m)
@@ -413,7 +413,7 @@ static void new_mirror(struct model *m, unsigned int i)
 	m->calls[i] = 0;
 	m->mirror[i] = true;
 	m->order[m->nr_mirrors++] = i;
-	test_mirror(m->f, i);
+	hmmt_mirror(m->f, i);
 }
 
 static void remove_mirror(struct model *m, unsigned int i)
@@ -463,7 +463,7 @@ static void step_exit(struct model *m)
 {
 	unsigned int i;
 
-	test_release(m->f);
+	hmmt_release(m->f);
 	m->dead = true;
 	for (i = 0; i < TEST_RANGES; i++)
 		all_stale(&m->range[i]);
@@ -534,7 +534,7 @@ static void model(struct kunit *test)
 	kunit_info(test, "seed=%lu steps=%u\n", seed, steps);
 
 	f->tm[TRACKED].ops.flags = HMM_MIRROR_TRACKED_ONLY;
-	test_two_pass(f, TWO_PASS);
+	hmmt_two_pass(f, TWO_PASS);
 	new_mm(m);
 	for (m->step = 0; m->step < steps && !m->failed; m->step++) {
 		step(m);
@@ -554,7 +554,7 @@ static struct kunit_case hmm_mirror_model_cases[] = {
 
 struct kunit_suite hmm_mirror_model_suite = {
 	.name = "hmm_mirror_model",
-	.init = test_init,
-	.exit = test_exit,
+	.init = hmmt_init,
+	.exit = hmmt_exit,
 	.test_cases = hmm_mirror_model_cases,
 };

@@ -26,18 +26,18 @@
 static void race_01_aba(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct test_mirror *tm = test_mirror(f, 0);
-	struct hmm_mirror_range *range = test_range(f, 0, 0, P(10), P(20));
-	unsigned long seq = test_begin(f, range);
+	struct test_mirror *tm = hmmt_mirror(f, 0);
+	struct hmm_mirror_range *range = hmmt_range(f, 0, 0, P(10), P(20));
+	unsigned long seq = hmmt_begin(f, range);
 
-	test_start_end(f, P(19), P(20));
-	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
-	KUNIT_EXPECT_EQ(test, test_commit_fake(tm, range, seq), -EBUSY);
-	KUNIT_EXPECT_FALSE(test, test_has_ptes(tm, P(0), P(TEST_PAGES)));
+	hmmt_start_end(f, P(19), P(20));
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
+	KUNIT_EXPECT_EQ(test, hmmt_commit_fake(tm, range, seq), -EBUSY);
+	KUNIT_EXPECT_FALSE(test, hmmt_has_ptes(tm, P(0), P(TEST_PAGES)));
 
-	seq = test_begin(f, range);
-	KUNIT_EXPECT_EQ(test, test_commit_fake(tm, range, seq), 0);
-	KUNIT_EXPECT_TRUE(test, test_has_ptes(tm, P(10), P(11)));
+	seq = hmmt_begin(f, range);
+	KUNIT_EXPECT_EQ(test, hmmt_commit_fake(tm, range, seq), 0);
+	KUNIT_EXPECT_TRUE(test, hmmt_has_ptes(tm, P(10), P(11)));
 }
 
 /*
@@ -52,24 +52,24 @@ static void race_01_aba(struct kunit *test)
 static void race_02_eagain(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct test_mirror *tm = test_mirror(f, 0);
-	struct mmu_notifier_range update = test_update_nonblock(f, P(10), P(20));
-	struct hmm_mirror_range *range = test_range(f, 0, 0, P(10), P(20));
-	unsigned long seq = test_begin(f, range);
+	struct test_mirror *tm = hmmt_mirror(f, 0);
+	struct mmu_notifier_range update = hmmt_update_nonblock(f, P(10), P(20));
+	struct hmm_mirror_range *range = hmmt_range(f, 0, 0, P(10), P(20));
+	unsigned long seq = hmmt_begin(f, range);
 	struct test_thread *waiter;
 
-	tm->hook = test_hook_eagain;
-	test_count_start(f, &update);
-	waiter = test_waiter(f, 0, range, FOREVER);
-	test_until_it_sleeps(waiter);
+	tm->hook = hmmt_hook_eagain;
+	hmmt_count_start(f, &update);
+	waiter = hmmt_waiter(f, 0, range, FOREVER);
+	hmmt_until_it_sleeps(waiter);
 
-	KUNIT_EXPECT_EQ(test, test_call_start(f, &update), -EAGAIN);
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 1U);
-	KUNIT_EXPECT_FALSE(test, test_is_valid(range));
+	KUNIT_EXPECT_EQ(test, hmmt_call_start(f, &update), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 1U);
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(range));
 
-	test_end(f, &update);
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
-	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
 	KUNIT_EXPECT_GT(test, waiter->seq, seq);
 }
@@ -85,8 +85,8 @@ static struct mmu_notifier_range *fill_slots(struct test_fixture *f)
 	update = kunit_kzalloc(f->test, NR_EXACT * sizeof(*update), GFP_KERNEL);
 	KUNIT_ASSERT_TRUE(f->test, update);
 	for (i = 0; i < NR_EXACT; i++) {
-		update[i] = test_update(f, P(100 + i), P(101 + i));
-		test_start(f, &update[i]);
+		update[i] = hmmt_update(f, P(100 + i), P(101 + i));
+		hmmt_start(f, &update[i]);
 	}
 	return update;
 }
@@ -96,7 +96,7 @@ static void empty_slots(struct test_fixture *f, struct mmu_notifier_range *updat
 	unsigned int i;
 
 	for (i = 0; i < NR_EXACT; i++)
-		test_end(f, &update[i]);
+		hmmt_end(f, &update[i]);
 }
 
 /*
@@ -115,21 +115,21 @@ static void empty_slots(struct test_fixture *f, struct mmu_notifier_range *updat
 static void race_02_eagain_no_slot(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct test_mirror *tm = test_mirror(f, 0);
-	struct mmu_notifier_range one = test_update(f, P(10), P(20));
-	struct mmu_notifier_range two = test_update_nonblock(f, P(10), P(20));
-	struct hmm_mirror_range *range = test_range(f, 0, 0, P(10), P(20));
+	struct test_mirror *tm = hmmt_mirror(f, 0);
+	struct mmu_notifier_range one = hmmt_update(f, P(10), P(20));
+	struct mmu_notifier_range two = hmmt_update_nonblock(f, P(10), P(20));
+	struct hmm_mirror_range *range = hmmt_range(f, 0, 0, P(10), P(20));
 	struct mmu_notifier_range *others = fill_slots(f);
 
-	tm->hook = test_hook_eagain;
-	test_start(f, &one);
-	KUNIT_EXPECT_EQ(test, test_start(f, &two), -EAGAIN);
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), NR_EXACT + 1U);
-	KUNIT_EXPECT_FALSE(test, test_is_valid(range));
-	test_end(f, &one);
-	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+	tm->hook = hmmt_hook_eagain;
+	hmmt_start(f, &one);
+	KUNIT_EXPECT_EQ(test, hmmt_start(f, &two), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), NR_EXACT + 1U);
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(range));
+	hmmt_end(f, &one);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
 	empty_slots(f, others);
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
 }
 
 /*
@@ -143,28 +143,28 @@ static void race_02_eagain_no_slot(struct kunit *test)
 static void race_03_torn_down_for_nothing(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update = test_update_nonblock(f, P(15), P(30));
+	struct mmu_notifier_range update = hmmt_update_nonblock(f, P(15), P(30));
 	unsigned long seq[2];
 	unsigned int i;
 
 	for (i = 0; i < 2; i++) {
-		test_mirror(f, i);
-		test_range(f, i, i, P(10), P(20));
-		seq[i] = test_begin(f, &f->range[i]);
-		KUNIT_EXPECT_EQ(test, test_commit_fake(&f->tm[i], &f->range[i], seq[i]), 0);
+		hmmt_mirror(f, i);
+		hmmt_range(f, i, i, P(10), P(20));
+		seq[i] = hmmt_begin(f, &f->range[i]);
+		KUNIT_EXPECT_EQ(test, hmmt_commit_fake(&f->tm[i], &f->range[i], seq[i]), 0);
 	}
-	f->tm[1].hook = test_hook_eagain;
-	KUNIT_EXPECT_EQ(test, test_start(f, &update), -EAGAIN);
-	KUNIT_EXPECT_FALSE(test, test_has_ptes(&f->tm[0], P(15), P(20)));
-	KUNIT_EXPECT_TRUE(test, test_has_ptes(&f->tm[1], P(15), P(20)));
+	f->tm[1].hook = hmmt_hook_eagain;
+	KUNIT_EXPECT_EQ(test, hmmt_start(f, &update), -EAGAIN);
+	KUNIT_EXPECT_FALSE(test, hmmt_has_ptes(&f->tm[0], P(15), P(20)));
+	KUNIT_EXPECT_TRUE(test, hmmt_has_ptes(&f->tm[1], P(15), P(20)));
 
 	for (i = 0; i < 2; i++) {
-		KUNIT_EXPECT_EQ(test, test_commit_fake(&f->tm[i], &f->range[i], seq[i]),
+		KUNIT_EXPECT_EQ(test, hmmt_commit_fake(&f->tm[i], &f->range[i], seq[i]),
 				-EBUSY);
-		seq[i] = test_begin(f, &f->range[i]);
-		KUNIT_EXPECT_EQ(test, test_commit_fake(&f->tm[i], &f->range[i], seq[i]), 0);
+		seq[i] = hmmt_begin(f, &f->range[i]);
+		KUNIT_EXPECT_EQ(test, hmmt_commit_fake(&f->tm[i], &f->range[i], seq[i]), 0);
 	}
-	KUNIT_EXPECT_TRUE(test, test_has_ptes(&f->tm[0], P(15), P(16)));
+	KUNIT_EXPECT_TRUE(test, hmmt_has_ptes(&f->tm[0], P(15), P(16)));
 }
 
 #ifndef MODULE
@@ -200,7 +200,7 @@ static void other_subscribes(struct test_fixture *f, struct mmu_notifier *other)
 static void race_04_other_subscriber(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update = test_update_nonblock(f, P(10), P(20));
+	struct mmu_notifier_range update = hmmt_update_nonblock(f, P(10), P(20));
 	unsigned int i;
 
 	for (i = 0; i < 2; i++) {
@@ -210,16 +210,16 @@ static void race_04_other_subscriber(struct kunit *test)
 
 		if (i)
 			other_subscribes(f, &other);
-		test_mirror(f, 0);
+		hmmt_mirror(f, 0);
 		if (!i)
 			other_subscribes(f, &other);
-		range = test_range(f, 0, 0, P(10), P(20));
-		seq = test_begin(f, range);
+		range = hmmt_range(f, 0, 0, P(10), P(20));
+		seq = hmmt_begin(f, range);
 
 		KUNIT_EXPECT_EQ(test, start_by_mm(&update), -EAGAIN);
-		KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+		KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
 		KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
-		KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+		KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
 
 		hmm_mirror_range_unregister(range);
 		hmm_mirror_unregister(&f->tm[0].mirror);
@@ -231,21 +231,21 @@ static void race_04_other_subscriber(struct kunit *test)
 static void race_02_eagain_by_mm(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update = test_update_nonblock(f, P(10), P(20));
-	bool tainted = test_tainted();
+	struct mmu_notifier_range update = hmmt_update_nonblock(f, P(10), P(20));
+	bool tainted = hmmt_tainted();
 	struct hmm_mirror_range *range;
 	unsigned long seq;
 
-	test_mirror(f, 0);
-	test_mirror(f, 1);
-	range = test_range(f, 0, 0, P(10), P(20));
-	seq = test_begin(f, range);
-	f->tm[1].hook = test_hook_eagain;
+	hmmt_mirror(f, 0);
+	hmmt_mirror(f, 1);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
+	seq = hmmt_begin(f, range);
+	f->tm[1].hook = hmmt_hook_eagain;
 	KUNIT_EXPECT_EQ(test, start_by_mm(&update), -EAGAIN);
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
-	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
-	KUNIT_EXPECT_EQ(test, test_tainted(), tainted);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
+	KUNIT_EXPECT_EQ(test, hmmt_tainted(), tainted);
 }
 
 #else
@@ -254,23 +254,23 @@ static void race_02_eagain_by_mm(struct kunit *test)
 static void race_04_other_subscriber(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update = test_update_nonblock(f, P(10), P(20));
+	struct mmu_notifier_range update = hmmt_update_nonblock(f, P(10), P(20));
 	struct hmm_mirror_range *range;
 	unsigned long seq;
 
-	test_mirror(f, 0);
-	range = test_range(f, 0, 0, P(10), P(20));
-	seq = test_begin(f, range);
-	KUNIT_EXPECT_EQ(test, test_start(f, &update), 0);
-	test_end(f, &update);
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
+	seq = hmmt_begin(f, range);
+	KUNIT_EXPECT_EQ(test, hmmt_start(f, &update), 0);
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
-	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
 }
 
 static void race_02_eagain_by_mm(struct kunit *test)
 {
-	test_skip(test, "a module cannot have the mm invalidate");
+	hmmt_skip(test, "a module cannot have the mm invalidate");
 }
 
 #endif
@@ -285,20 +285,20 @@ static void race_02_eagain_by_mm(struct kunit *test)
 static void race_05_unregister_in_flight(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
 	struct hmm_mirror_range *range;
 	unsigned int i;
 
 	for (i = 0; i < 3; i++) {
-		test_mirror(f, 0);
-		range = test_range(f, 0, 0, P(10), P(20));
-		KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
-		KUNIT_EXPECT_TRUE(test, test_is_valid(range));
-		test_end(f, &update);
-		KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+		hmmt_mirror(f, 0);
+		range = hmmt_range(f, 0, 0, P(10), P(20));
+		KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
+		KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
+		hmmt_end(f, &update);
+		KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
 
-		test_start(f, &update);
-		KUNIT_EXPECT_FALSE(test, test_is_valid(range));
+		hmmt_start(f, &update);
+		KUNIT_EXPECT_FALSE(test, hmmt_is_valid(range));
 		hmm_mirror_range_unregister(range);
 		hmm_mirror_unregister(&f->tm[0].mirror);
 	}
@@ -313,36 +313,36 @@ static void race_05_unregister_in_flight(struct kunit *test)
 static void race_06_exit(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct test_mirror *tm = test_mirror(f, 0);
-	struct mmu_notifier_range update = test_update(f, P(10), P(20));
-	struct hmm_mirror_range *range = test_range(f, 0, 0, P(10), P(20));
+	struct test_mirror *tm = hmmt_mirror(f, 0);
+	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
+	struct hmm_mirror_range *range = hmmt_range(f, 0, 0, P(10), P(20));
 	struct test_thread *waiter;
 
-	test_start(f, &update);
-	waiter = test_waiter(f, 0, range, FOREVER);
-	test_until_it_sleeps(waiter);
-	test_release(f);
-	KUNIT_EXPECT_EQ(test, test_join(waiter), -ESRCH);
+	hmmt_start(f, &update);
+	waiter = hmmt_waiter(f, 0, range, FOREVER);
+	hmmt_until_it_sleeps(waiter);
+	hmmt_release(f);
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), -ESRCH);
 	KUNIT_EXPECT_EQ(test, atomic_read(&tm->releases), 1);
-	KUNIT_EXPECT_EQ(test, test_users(f), 1U);
+	KUNIT_EXPECT_EQ(test, hmmt_users(f), 1U);
 }
 
 /* The same for one that waits for a slot that is shared. */
 static void race_06_exit_no_slot(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
 	struct hmm_mirror_range *range;
 	struct test_thread *waiter;
 
-	test_mirror(f, 0);
-	range = test_range(f, 0, 0, P(10), P(20));
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
 	fill_slots(f);
-	test_start(f, &update);
-	waiter = test_waiter(f, 0, range, FOREVER);
-	test_until_it_sleeps(waiter);
-	test_release(f);
-	KUNIT_EXPECT_EQ(test, test_join(waiter), -ESRCH);
+	hmmt_start(f, &update);
+	waiter = hmmt_waiter(f, 0, range, FOREVER);
+	hmmt_until_it_sleeps(waiter);
+	hmmt_release(f);
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), -ESRCH);
 }
 
 /*
@@ -356,21 +356,21 @@ static void race_06_exit_no_slot(struct kunit *test)
 static void race_07_nested_is_wider(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct test_mirror *tm = test_mirror(f, 0);
-	struct mmu_notifier_range outer = test_update(f, P(15), P(16));
-	struct hmm_mirror_range *inside = test_range(f, 0, 0, P(14), P(17));
-	struct hmm_mirror_range *beside = test_range(f, 1, 0, P(17), P(18));
-	unsigned long seq[] = { test_begin(f, inside), test_begin(f, beside) };
+	struct test_mirror *tm = hmmt_mirror(f, 0);
+	struct mmu_notifier_range outer = hmmt_update(f, P(15), P(16));
+	struct hmm_mirror_range *inside = hmmt_range(f, 0, 0, P(14), P(17));
+	struct hmm_mirror_range *beside = hmmt_range(f, 1, 0, P(17), P(18));
+	unsigned long seq[] = { hmmt_begin(f, inside), hmmt_begin(f, beside) };
 
-	test_start(f, &outer);
-	test_start_end(f, P(10), P(20));
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 1U);
-	KUNIT_EXPECT_EQ(test, test_commit_fake(tm, inside, seq[0]), -EBUSY);
-	KUNIT_EXPECT_EQ(test, test_commit_fake(tm, beside, seq[1]), -EBUSY);
-	KUNIT_EXPECT_FALSE(test, test_is_valid(inside));
-	KUNIT_EXPECT_TRUE(test, test_is_valid(beside));
-	test_end(f, &outer);
-	KUNIT_EXPECT_TRUE(test, test_is_valid(inside));
+	hmmt_start(f, &outer);
+	hmmt_start_end(f, P(10), P(20));
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 1U);
+	KUNIT_EXPECT_EQ(test, hmmt_commit_fake(tm, inside, seq[0]), -EBUSY);
+	KUNIT_EXPECT_EQ(test, hmmt_commit_fake(tm, beside, seq[1]), -EBUSY);
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(inside));
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(beside));
+	hmmt_end(f, &outer);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(inside));
 }
 
 /*
@@ -384,30 +384,30 @@ static void race_07_nested_is_wider(struct kunit *test)
 static void race_08_late_registration(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct test_mirror *tm = test_mirror(f, 0);
-	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct test_mirror *tm = hmmt_mirror(f, 0);
+	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
 	struct hmm_mirror_range *range;
 	struct test_thread *waiter;
 
-	test_start(f, &update);
-	range = test_range(f, 0, 0, P(10), P(20));
+	hmmt_start(f, &update);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(range));
-	KUNIT_EXPECT_EQ(test, test_commit_fake(tm, range, range->snapshot), -EBUSY);
-	KUNIT_EXPECT_FALSE(test, test_is_valid(range));
-	waiter = test_waiter(f, 0, range, FOREVER);
-	test_until_it_sleeps(waiter);
+	KUNIT_EXPECT_EQ(test, hmmt_commit_fake(tm, range, range->snapshot), -EBUSY);
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(range));
+	waiter = hmmt_waiter(f, 0, range, FOREVER);
+	hmmt_until_it_sleeps(waiter);
 
-	test_end(f, &update);
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
-	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
-	KUNIT_EXPECT_EQ(test, test_commit_fake(tm, range, waiter->seq), 0);
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
+	KUNIT_EXPECT_EQ(test, hmmt_commit_fake(tm, range, waiter->seq), 0);
 
 	/* and the next one is counted from 0 */
-	test_start(f, &update);
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 1U);
-	KUNIT_EXPECT_FALSE(test, test_is_valid(range));
-	test_end(f, &update);
-	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+	hmmt_start(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 1U);
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(range));
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
 }
 
 /*
@@ -425,31 +425,31 @@ static void race_08_late_registration(struct kunit *test)
 static void race_09_other_addresses(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
 	struct mmu_notifier_range other[2] = {
-		test_update(f, P(0), P(10)), test_update(f, P(20), P(30)),
+		hmmt_update(f, P(0), P(10)), hmmt_update(f, P(20), P(30)),
 	};
 	struct hmm_mirror_range *range;
 	struct test_thread *waiter;
 	unsigned int i;
 
-	test_mirror(f, 0);
-	range = test_range(f, 0, 0, P(10), P(20));
-	test_start(f, &update);
-	waiter = test_waiter(f, 0, range, FOREVER);
-	test_until_it_sleeps(waiter);
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
+	hmmt_start(f, &update);
+	waiter = hmmt_waiter(f, 0, range, FOREVER);
+	hmmt_until_it_sleeps(waiter);
 
-	test_start(f, &other[0]);
+	hmmt_start(f, &other[0]);
 	for (i = 1; i < 100; i++) {
-		test_start(f, &other[i & 1]);
-		test_end(f, &other[~i & 1]);
-		KUNIT_EXPECT_TRUE(test, test_sleeps(waiter));
+		hmmt_start(f, &other[i & 1]);
+		hmmt_end(f, &other[~i & 1]);
+		KUNIT_EXPECT_TRUE(test, hmmt_sleeps(waiter));
 	}
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 2U);
-	test_end(f, &update);
-	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 1U);
-	test_end(f, &other[1]);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 2U);
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 1U);
+	hmmt_end(f, &other[1]);
 }
 
 /*
@@ -463,16 +463,16 @@ static void race_09_other_addresses(struct kunit *test)
 static void race_10_two_faulters(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct test_mirror *tm = test_mirror(f, 0);
-	struct hmm_mirror_range *range = test_range(f, 0, 0, P(10), P(20));
+	struct test_mirror *tm = hmmt_mirror(f, 0);
+	struct hmm_mirror_range *range = hmmt_range(f, 0, 0, P(10), P(20));
 	unsigned long one, two;
 
-	one = test_begin(f, range);
-	test_start_end(f, P(10), P(20));
-	two = test_begin(f, range);
-	KUNIT_EXPECT_EQ(test, test_commit_fake(tm, range, one), -EBUSY);
-	KUNIT_EXPECT_EQ(test, test_commit_fake(tm, range, two), 0);
-	KUNIT_EXPECT_EQ(test, test_commit_fake(tm, range, one), -EBUSY);
+	one = hmmt_begin(f, range);
+	hmmt_start_end(f, P(10), P(20));
+	two = hmmt_begin(f, range);
+	KUNIT_EXPECT_EQ(test, hmmt_commit_fake(tm, range, one), -EBUSY);
+	KUNIT_EXPECT_EQ(test, hmmt_commit_fake(tm, range, two), 0);
+	KUNIT_EXPECT_EQ(test, hmmt_commit_fake(tm, range, one), -EBUSY);
 }
 
 /*
@@ -486,24 +486,24 @@ static void race_10_two_faulters(struct kunit *test)
 static void race_11_map_again(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
 	struct test_mirror *tm = &f->tm[0];
 	struct hmm_mirror_range *range = &f->range[0];
 	unsigned long seq;
 
-	test_poke(f, addr, '1');
-	seq = test_begin(f, range);
+	hmmt_poke(f, addr, '1');
+	seq = hmmt_begin(f, range);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault), 0);
 
 	KUNIT_EXPECT_EQ(test, vm_munmap(addr, P(TEST_MAPPED)), 0);
-	KUNIT_EXPECT_EQ(test, test_map(addr, TEST_MAPPED, PROT_READ | PROT_WRITE), addr);
-	test_poke(f, addr, '2');
-	KUNIT_EXPECT_EQ(test, test_commit(range, seq, &f->fault, tm), -EBUSY);
+	KUNIT_EXPECT_EQ(test, hmmt_map(addr, TEST_MAPPED, PROT_READ | PROT_WRITE), addr);
+	hmmt_poke(f, addr, '2');
+	KUNIT_EXPECT_EQ(test, hmmt_commit(range, seq, &f->fault, tm), -EBUSY);
 
-	KUNIT_EXPECT_EQ(test, test_populate(f), 0);
-	KUNIT_EXPECT_EQ(test, test_peek(addr), (int)'2');
-	KUNIT_EXPECT_EQ(test, test_device_peek(tm, addr), (int)'2');
-	test_unmapped(f);
+	KUNIT_EXPECT_EQ(test, hmmt_populate(f), 0);
+	KUNIT_EXPECT_EQ(test, hmmt_peek(addr), (int)'2');
+	KUNIT_EXPECT_EQ(test, hmmt_device_peek(tm, addr), (int)'2');
+	hmmt_unmapped(f);
 }
 
 /*
@@ -517,13 +517,13 @@ static void race_11_map_again(struct kunit *test)
 static void race_12_fault_breaks_cow(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
 	struct test_mirror *tm = &f->tm[0];
 	struct hmm_mirror_range *range = &f->range[0];
 	unsigned long seq;
 
-	KUNIT_EXPECT_EQ(test, test_peek(addr), 0);
-	seq = test_begin(f, range);
+	KUNIT_EXPECT_EQ(test, hmmt_peek(addr), 0);
+	seq = hmmt_begin(f, range);
 	KUNIT_EXPECT_EQ(test, atomic_read(&tm->calls), 0);
 
 	f->fault.default_flags = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
@@ -531,11 +531,11 @@ static void race_12_fault_breaks_cow(struct kunit *test)
 	KUNIT_EXPECT_GT(test, atomic_read(&tm->calls), 0);
 	KUNIT_EXPECT_PTR_EQ(test, tm->caller, current);
 
-	KUNIT_EXPECT_EQ(test, test_populate(f), 0);
+	KUNIT_EXPECT_EQ(test, hmmt_populate(f), 0);
 	KUNIT_EXPECT_TRUE(test, tm->pte[0] & HMM_PFN_WRITE);
-	test_poke(f, addr, 'x');
-	KUNIT_EXPECT_EQ(test, test_device_peek(tm, addr), (int)'x');
-	test_unmapped(f);
+	hmmt_poke(f, addr, 'x');
+	KUNIT_EXPECT_EQ(test, hmmt_device_peek(tm, addr), (int)'x');
+	hmmt_unmapped(f);
 }
 
 static int holds_driver_lock(struct test_thread *thread)
@@ -543,7 +543,7 @@ static int holds_driver_lock(struct test_thread *thread)
 	struct test_mirror *tm = thread->arg;
 
 	mutex_lock(&tm->lock);
-	test_hook_pause(tm, NULL);
+	hmmt_hook_pause(tm, NULL);
 	mutex_unlock(&tm->lock);
 	return 0;
 }
@@ -558,27 +558,27 @@ static int holds_driver_lock(struct test_thread *thread)
 static void race_13_driver_lock_is_held(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct test_mirror *tm = test_mirror(f, 0);
-	struct mmu_notifier_range update = test_update_nonblock(f, P(10), P(20));
-	struct hmm_mirror_range *range = test_range(f, 0, 0, P(10), P(20));
-	bool tainted = test_tainted();
+	struct test_mirror *tm = hmmt_mirror(f, 0);
+	struct mmu_notifier_range update = hmmt_update_nonblock(f, P(10), P(20));
+	struct hmm_mirror_range *range = hmmt_range(f, 0, 0, P(10), P(20));
+	bool tainted = hmmt_tainted();
 	struct test_thread *thread;
 	unsigned long nvcsw;
 	int ret;
 
-	thread = test_thread(f, 0, holds_driver_lock, tm);
-	test_arrives(f);
+	thread = hmmt_thread(f, 0, holds_driver_lock, tm);
+	hmmt_arrives(f);
 	nvcsw = current->nvcsw;
-	ret = test_start(f, &update);
+	ret = hmmt_start(f, &update);
 	KUNIT_EXPECT_EQ(test, nvcsw, current->nvcsw);
 	KUNIT_EXPECT_EQ(test, ret, -EAGAIN);
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
-	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
 	complete(&f->go);
-	KUNIT_EXPECT_EQ(test, test_join(thread), 0);
-	KUNIT_EXPECT_EQ(test, test_start(f, &update), 0);
-	test_end(f, &update);
-	KUNIT_EXPECT_EQ(test, test_tainted(), tainted);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), 0);
+	KUNIT_EXPECT_EQ(test, hmmt_start(f, &update), 0);
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_tainted(), tainted);
 }
 
 /*
@@ -604,28 +604,28 @@ static void race_14_all_and_neighbours(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	unsigned int i, j;
 
-	test_mirror(f, 0);
-	test_range(f, 0, 0, 0, ULONG_MAX);
-	test_range(f, 1, 0, P(10), P(20));
-	test_range(f, 2, 0, P(20), P(30));
+	hmmt_mirror(f, 0);
+	hmmt_range(f, 0, 0, 0, ULONG_MAX);
+	hmmt_range(f, 1, 0, P(10), P(20));
+	hmmt_range(f, 2, 0, P(20), P(30));
 	for (i = 0; i < ARRAY_SIZE(updates); i++) {
 		struct mmu_notifier_range update =
-			test_update(f, updates[i].start, updates[i].end);
+			hmmt_update(f, updates[i].start, updates[i].end);
 		unsigned long seq[3];
 
 		for (j = 0; j < 3; j++)
-			seq[j] = test_begin(f, &f->range[j]);
-		test_start(f, &update);
+			seq[j] = hmmt_begin(f, &f->range[j]);
+		hmmt_start(f, &update);
 		for (j = 0; j < 3; j++) {
 			bool stale = hmm_mirror_range_retry(&f->range[j], seq[j]);
-			bool valid = test_is_valid(&f->range[j]);
+			bool valid = hmmt_is_valid(&f->range[j]);
 
 			KUNIT_EXPECT_EQ_MSG(test, updates[i].stale[j], stale,
 					    "update %u, range %u", i, j);
 			KUNIT_EXPECT_NE_MSG(test, updates[i].stale[j], valid,
 					    "update %u, range %u", i, j);
 		}
-		test_end(f, &update);
+		hmmt_end(f, &update);
 	}
 }
 
@@ -670,23 +670,23 @@ static void race_15_unregister_in_callback(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 	struct test_mirror *tm = &f->tm[0];
-	unsigned long addr = test_mapped(f, PROT_READ);
+	unsigned long addr = hmmt_mapped(f, PROT_READ);
 	struct test_thread *mm, *driver;
 
 	hmm_mirror_range_unregister(&f->range[0]);
-	KUNIT_EXPECT_EQ(test, test_peek(addr), 0);
-	test_mm_detach(f);
+	KUNIT_EXPECT_EQ(test, hmmt_peek(addr), 0);
+	hmmt_mm_detach(f);
 
-	tm->hook = test_hook_pause;
-	mm = test_thread(f, 0, unmaps, &addr);
-	test_arrives(f);
-	driver = test_thread(f, 1, unregisters, tm);
-	KUNIT_EXPECT_TRUE(test, test_poll(is_unlinked(f) && has_stopped(driver)));
+	tm->hook = hmmt_hook_pause;
+	mm = hmmt_thread(f, 0, unmaps, &addr);
+	hmmt_arrives(f);
+	driver = hmmt_thread(f, 1, unregisters, tm);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(is_unlinked(f) && has_stopped(driver)));
 	KUNIT_EXPECT_FALSE(test, completion_done(&driver->done));
 
 	complete(&f->go);
-	KUNIT_EXPECT_EQ(test, test_join(driver), 0);
-	KUNIT_EXPECT_EQ(test, test_join(mm), 0);
+	KUNIT_EXPECT_EQ(test, hmmt_join(driver), 0);
+	KUNIT_EXPECT_EQ(test, hmmt_join(mm), 0);
 }
 
 /*
@@ -704,10 +704,10 @@ static void race_16_last_unregister(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < 20; i++) {
-		test_mirror(f, 0);
+		hmmt_mirror(f, 0);
 		hmm_mirror_unregister(&f->tm[0].mirror);
 	}
-	KUNIT_EXPECT_TRUE(test, test_poll(atomic_read(&f->mm->mm_count) < before + 5));
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(atomic_read(&f->mm->mm_count) < before + 5));
 }
 
 /*
@@ -723,40 +723,40 @@ static void race_16_last_unregister(struct kunit *test)
 static void race_17_no_slot(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range one = test_update(f, P(10), P(20));
-	struct mmu_notifier_range two = test_update(f, P(30), P(40));
+	struct mmu_notifier_range one = hmmt_update(f, P(10), P(20));
+	struct mmu_notifier_range two = hmmt_update(f, P(30), P(40));
 	struct hmm_mirror_range *range;
 	struct mmu_notifier_range *others;
 	struct test_thread *waiter;
 	unsigned long seq;
 	unsigned int i;
 
-	test_mirror(f, 0);
-	range = test_range(f, 0, 0, P(10), P(20));
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
 	for (i = 0; i < 2; i++) {
-		seq = test_begin(f, range);
+		seq = hmmt_begin(f, range);
 		others = fill_slots(f);
 		KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, seq));
-		KUNIT_EXPECT_TRUE(test, test_is_valid(range));
-		test_start(f, &one);
-		test_start(f, &two);
-		KUNIT_EXPECT_EQ(test, test_in_flight(f), NR_EXACT + 2U);
+		KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
+		hmmt_start(f, &one);
+		hmmt_start(f, &two);
+		KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), NR_EXACT + 2U);
 		KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
-		waiter = test_waiter(f, 0, range, FOREVER);
-		test_until_it_sleeps(waiter);
+		waiter = hmmt_waiter(f, 0, range, FOREVER);
+		hmmt_until_it_sleeps(waiter);
 
-		test_end(f, &two);
-		KUNIT_EXPECT_EQ(test, test_in_flight(f), NR_EXACT + 1U);
-		KUNIT_EXPECT_FALSE(test, test_is_valid(range));
-		KUNIT_EXPECT_TRUE(test, test_sleeps(waiter));
+		hmmt_end(f, &two);
+		KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), NR_EXACT + 1U);
+		KUNIT_EXPECT_FALSE(test, hmmt_is_valid(range));
+		KUNIT_EXPECT_TRUE(test, hmmt_sleeps(waiter));
 		if (i)	/* those that have a slot end first */
 			empty_slots(f, others);
-		KUNIT_EXPECT_FALSE(test, test_is_valid(range));
-		test_end(f, &one);
-		KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+		KUNIT_EXPECT_FALSE(test, hmmt_is_valid(range));
+		hmmt_end(f, &one);
+		KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
 		if (!i)
 			empty_slots(f, others);
-		KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+		KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
 		KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, waiter->seq));
 	}
 }
@@ -765,19 +765,19 @@ static void race_17_no_slot(struct kunit *test)
 static void race_17_no_slot_late(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update = test_update(f, P(10), P(20));
+	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
 	struct hmm_mirror_range *range;
 	struct mmu_notifier_range *others;
 
-	test_mirror(f, 0);
+	hmmt_mirror(f, 0);
 	others = fill_slots(f);
-	test_start(f, &update);
-	range = test_range(f, 0, 0, P(10), P(20));
-	KUNIT_EXPECT_FALSE(test, test_is_valid(range));
+	hmmt_start(f, &update);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(range));
 	empty_slots(f, others);
-	KUNIT_EXPECT_FALSE(test, test_is_valid(range));
-	test_end(f, &update);
-	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(range));
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
 }
 
 #if !defined(MODULE) && defined(HMM_MIRROR_TEST_HAVE_CLONE_FN)
@@ -809,36 +809,36 @@ static int forks(void)
 static void race_18_fork(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	unsigned long addr = test_mapped(f, PROT_READ | PROT_WRITE);
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
 	struct test_mirror *tm = &f->tm[0];
 	struct hmm_mirror_range *range = &f->range[0];
 	unsigned long seq;
 	int calls;
 
 	f->fault.default_flags = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
-	test_poke(f, addr, '1');
-	KUNIT_EXPECT_EQ(test, test_populate(f), 0);
+	hmmt_poke(f, addr, '1');
+	KUNIT_EXPECT_EQ(test, hmmt_populate(f), 0);
 	KUNIT_EXPECT_TRUE(test, tm->pte[0] & HMM_PFN_WRITE);
-	seq = test_begin(f, range);
+	seq = hmmt_begin(f, range);
 	calls = atomic_read(&tm->calls);
 
 	KUNIT_EXPECT_GT(test, forks(), 0);
 	KUNIT_EXPECT_GT(test, atomic_read(&tm->calls), calls);
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
-	KUNIT_EXPECT_FALSE(test, test_has_ptes(tm, addr, addr + P(TEST_MAPPED)));
+	KUNIT_EXPECT_FALSE(test, hmmt_has_ptes(tm, addr, addr + P(TEST_MAPPED)));
 	KUNIT_EXPECT_EQ(test, atomic_read(&tm->releases), 0);
 
-	KUNIT_EXPECT_EQ(test, test_populate(f), 0);
-	test_poke(f, addr, '2');
-	KUNIT_EXPECT_EQ(test, test_device_peek(tm, addr), (int)'2');
-	test_unmapped(f);
+	KUNIT_EXPECT_EQ(test, hmmt_populate(f), 0);
+	hmmt_poke(f, addr, '2');
+	KUNIT_EXPECT_EQ(test, hmmt_device_peek(tm, addr), (int)'2');
+	hmmt_unmapped(f);
 }
 
 #else
 
 static void race_18_fork(struct kunit *test)
 {
-	test_skip(test, "only a kernel that has it built in can fork from here");
+	hmmt_skip(test, "only a kernel that has it built in can fork from here");
 }
 
 #endif
@@ -871,7 +871,7 @@ static struct kunit_case hmm_mirror_races_cases[] = {
 
 struct kunit_suite hmm_mirror_races_suite = {
 	.name = "hmm_mirror_races",
-	.init = test_init,
-	.exit = test_exit,
+	.init = hmmt_init,
+	.exit = hmmt_exit,
 	.test_cases = hmm_mirror_races_cases,
 };

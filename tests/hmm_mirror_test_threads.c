@@ -16,7 +16,7 @@
 #include "hmm_mirror_test.h"
 
 /* For those who have a lot to do. */
-#define LONG		(12 * test_patience())
+#define LONG		(12 * hmmt_patience())
 
 #define NR_CHANGES	250
 #define NR_CHANGERS	2
@@ -56,7 +56,7 @@ static void expect_no_copies(struct storm *storm, unsigned int first, unsigned i
 		bool stale;
 
 		mutex_lock(&tm->lock);
-		stale = test_has_ptes(tm, P(first), P(first + nr));
+		stale = hmmt_has_ptes(tm, P(first), P(first + nr));
 		mutex_unlock(&tm->lock);
 		KUNIT_EXPECT_FALSE(storm->f->test, stale);
 	}
@@ -70,10 +70,10 @@ static void change(struct storm *storm, struct rnd_state *rnd, unsigned int dept
 
 	random_pages(rnd, &first, &nr);
 	if (prandom_u32_state(rnd) % 4)
-		update = test_update(storm->f, P(first), P(first + nr));
+		update = hmmt_update(storm->f, P(first), P(first + nr));
 	else
-		update = test_update_nonblock(storm->f, P(first), P(first + nr));
-	if (test_start(storm->f, &update))
+		update = hmmt_update_nonblock(storm->f, P(first), P(first + nr));
+	if (hmmt_start(storm->f, &update))
 		return;
 
 	expect_no_copies(storm, first, nr);
@@ -82,7 +82,7 @@ static void change(struct storm *storm, struct rnd_state *rnd, unsigned int dept
 	if (depth && !(prandom_u32_state(rnd) % 4))
 		change(storm, rnd, depth - 1);
 	expect_no_copies(storm, first, nr);
-	test_end(storm->f, &update);
+	hmmt_end(storm->f, &update);
 }
 
 static void seed_by_thread(struct test_thread *thread, struct rnd_state *rnd)
@@ -100,7 +100,7 @@ static bool until_copied(struct storm *storm, unsigned int mirror)
 	wake_up_all(&storm->wq);
 	return wait_event_timeout(storm->wq,
 				  atomic_read(&storm->copies[mirror]) != before,
-				  test_patience());
+				  hmmt_patience());
 }
 
 /* And between two copies, something has changed, or a change waits for one. */
@@ -223,33 +223,33 @@ static void storm(struct kunit *test)
 		atomic_long_set(&storm->cpu_pte[i], 1);
 	f->tm[1].ops.flags = HMM_MIRROR_TRACKED_ONLY;
 	for (i = 0; i < NR_MIRRORS; i++)
-		test_mirror(f, i);
+		hmmt_mirror(f, i);
 	/*
 	 * 0		|--------|
 	 * 1		     |--------|
 	 * 2			      |--|
 	 * 3	|--------------------------------------|
 	 */
-	test_range(f, 0, 0, P(10), P(20));
-	test_range(f, 1, 0, P(15), P(25));
-	test_range(f, 2, 0, P(25), P(28));
-	test_range(f, 3, 0, P(0), P(TEST_PAGES));
+	hmmt_range(f, 0, 0, P(10), P(20));
+	hmmt_range(f, 1, 0, P(15), P(25));
+	hmmt_range(f, 2, 0, P(25), P(28));
+	hmmt_range(f, 3, 0, P(0), P(TEST_PAGES));
 
 	for (i = 0; i < NR_CHANGERS; i++)
-		thread[i] = test_thread(f, i, changes, storm);
+		thread[i] = hmmt_thread(f, i, changes, storm);
 	for (i = 0; i < NR_FAULTERS; i++)
-		thread[FIRST_FAULTER + i] = test_thread(f, FIRST_FAULTER + i, faults, storm);
-	thread[CHURNER] = test_thread(f, CHURNER, churns, storm);
+		thread[FIRST_FAULTER + i] = hmmt_thread(f, FIRST_FAULTER + i, faults, storm);
+	thread[CHURNER] = hmmt_thread(f, CHURNER, churns, storm);
 
 	for (i = 0; i < NR_CHANGERS; i++)
-		KUNIT_EXPECT_EQ(test, test_join_after(thread[i], LONG), 0);
+		KUNIT_EXPECT_EQ(test, hmmt_join_after(thread[i], LONG), 0);
 	WRITE_ONCE(storm->over, true);
 	wake_up_all(&storm->wq);
 	for (; i <= CHURNER; i++)
-		KUNIT_EXPECT_EQ(test, test_join(thread[i]), 0);
+		KUNIT_EXPECT_EQ(test, hmmt_join(thread[i]), 0);
 
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
-	KUNIT_EXPECT_EQ(test, test_users(f), 4U);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
+	KUNIT_EXPECT_EQ(test, hmmt_users(f), 4U);
 	for (i = 0; i < NR_MIRRORS; i++)
 		KUNIT_EXPECT_GT(test, atomic_read(&storm->commits[i]), 0);
 	KUNIT_EXPECT_GT(test, atomic_read(&storm->collisions), 0);
@@ -290,8 +290,8 @@ static int maps_and_unmaps(struct test_thread *thread)
 		stale = tm->pte[page];
 		mutex_unlock(&tm->lock);
 		KUNIT_EXPECT_FALSE(f->test, stale);
-		KUNIT_EXPECT_EQ(f->test, test_map(addr, 1, PROT_READ | PROT_WRITE), addr);
-		test_poke(f, addr, 'a' + page);
+		KUNIT_EXPECT_EQ(f->test, hmmt_map(addr, 1, PROT_READ | PROT_WRITE), addr);
+		hmmt_poke(f, addr, 'a' + page);
 		cond_resched();
 	}
 	kthread_unuse_mm(f->mm);
@@ -318,12 +318,12 @@ static int faults_maps(struct test_thread *thread)
 		u8 *byte;
 
 		ret = hmm_mirror_range_populate(&f->range[0], &fault,
-						HMM_MIRROR_WAIT_FOREVER, test_commit, tm);
+						HMM_MIRROR_WAIT_FOREVER, hmmt_commit, tm);
 		if (ret && ret != -EFAULT)
 			return ret;
 
 		mutex_lock(&tm->lock);
-		byte = test_device(tm, addr);
+		byte = hmmt_device(tm, addr);
 		if (byte && *byte && *byte != 'a' + page)
 			ret = -EIO;
 		mutex_unlock(&tm->lock);
@@ -377,25 +377,25 @@ static void storm_of_maps(struct kunit *test)
 	unsigned int i;
 
 	KUNIT_ASSERT_TRUE(test, maps);
-	maps->addr = test_mapped(f, PROT_READ | PROT_WRITE);
-	test_mm_detach(f);
-	test_mirror(f, 1);
+	maps->addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	hmmt_mm_detach(f);
+	hmmt_mirror(f, 1);
 	hmm_mirror_unregister(&f->tm[1].mirror);
 	f->tm[1].hook = hook_busy;
 
 	for (i = 0; i < NR_FAULTERS; i++)
-		thread[FIRST_FAULTER + i] = test_thread(f, FIRST_FAULTER + i, faults_maps,
+		thread[FIRST_FAULTER + i] = hmmt_thread(f, FIRST_FAULTER + i, faults_maps,
 							maps);
-	thread[MAPS_CHURNER] = test_thread(f, MAPS_CHURNER, churns_mirrors, maps);
-	thread[PROCESS] = test_thread(f, PROCESS, maps_and_unmaps, maps);
-	KUNIT_EXPECT_EQ(test, test_join_after(thread[PROCESS], LONG), 0);
+	thread[MAPS_CHURNER] = hmmt_thread(f, MAPS_CHURNER, churns_mirrors, maps);
+	thread[PROCESS] = hmmt_thread(f, PROCESS, maps_and_unmaps, maps);
+	KUNIT_EXPECT_EQ(test, hmmt_join_after(thread[PROCESS], LONG), 0);
 	WRITE_ONCE(maps->over, true);
 	for (i = FIRST_FAULTER; i <= MAPS_CHURNER; i++)
-		KUNIT_EXPECT_EQ(test, test_join(thread[i]), 0);
+		KUNIT_EXPECT_EQ(test, hmmt_join(thread[i]), 0);
 	KUNIT_EXPECT_GT(test, atomic_read(&maps->faults), 0);
 	kunit_info(test, "%d faults\n", atomic_read(&maps->faults));
-	test_mm_attach(f);
-	test_unmapped(f);
+	hmmt_mm_attach(f);
+	hmmt_unmapped(f);
 }
 
 static struct kunit_case hmm_mirror_threads_cases[] = {
@@ -406,7 +406,7 @@ static struct kunit_case hmm_mirror_threads_cases[] = {
 
 struct kunit_suite hmm_mirror_threads_suite = {
 	.name = "hmm_mirror_threads",
-	.init = test_init,
-	.exit = test_exit,
+	.init = hmmt_init,
+	.exit = hmmt_exit,
 	.test_cases = hmm_mirror_threads_cases,
 };

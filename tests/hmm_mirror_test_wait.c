@@ -19,25 +19,25 @@ static struct hmm_mirror_range *invalid_range(struct test_fixture *f,
 {
 	struct hmm_mirror_range *range;
 
-	test_mirror(f, 0);
-	range = test_range(f, 0, 0, P(10), P(20));
-	*update = test_update(f, P(10), P(20));
-	test_start(f, update);
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
+	*update = hmmt_update(f, P(10), P(20));
+	hmmt_start(f, update);
 	return range;
 }
 
 /* It has left the CPU, so that its count of that is final. */
 static unsigned long nvcsw_asleep(struct test_thread *thread)
 {
-	test_until_it_sleeps(thread);
+	hmmt_until_it_sleeps(thread);
 	KUNIT_EXPECT_TRUE(thread->f->test,
-			  test_poll(READ_ONCE(thread->task->nvcsw) > thread->nvcsw));
+			  hmmt_poll(READ_ONCE(thread->task->nvcsw) > thread->nvcsw));
 	return READ_ONCE(thread->task->nvcsw);
 }
 
 static bool was_not_woken(struct test_thread *thread, unsigned long nvcsw)
 {
-	return test_sleeps(thread) && READ_ONCE(thread->task->nvcsw) == nvcsw;
+	return hmmt_sleeps(thread) && READ_ONCE(thread->task->nvcsw) == nvcsw;
 }
 
 static void woken_by_own(struct kunit *test)
@@ -45,14 +45,14 @@ static void woken_by_own(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range update;
 	struct hmm_mirror_range *range = invalid_range(f, &update);
-	struct test_thread *waiter = test_waiter(f, 0, range, FOREVER);
+	struct test_thread *waiter = hmmt_waiter(f, 0, range, FOREVER);
 
-	test_until_it_sleeps(waiter);
-	KUNIT_EXPECT_EQ(test, test_users(f), 2U);
-	test_end(f, &update);
-	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+	hmmt_until_it_sleeps(waiter);
+	KUNIT_EXPECT_EQ(test, hmmt_users(f), 2U);
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, waiter->seq));
-	KUNIT_EXPECT_EQ(test, test_users(f), 1U);
+	KUNIT_EXPECT_EQ(test, hmmt_users(f), 1U);
 }
 
 static void all_are_woken(struct kunit *test)
@@ -60,17 +60,17 @@ static void all_are_woken(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range update;
 	struct hmm_mirror_range *range = invalid_range(f, &update);
-	struct hmm_mirror_range *other = test_range(f, 1, 0, P(19), P(21));
+	struct hmm_mirror_range *other = hmmt_range(f, 1, 0, P(19), P(21));
 	struct test_thread *waiter[3];
 	unsigned int i;
 
 	for (i = 0; i < 3; i++)
-		waiter[i] = test_waiter(f, i, i < 2 ? range : other, FOREVER);
+		waiter[i] = hmmt_waiter(f, i, i < 2 ? range : other, FOREVER);
 	for (i = 0; i < 3; i++)
-		test_until_it_sleeps(waiter[i]);
-	test_end(f, &update);
+		hmmt_until_it_sleeps(waiter[i]);
+	hmmt_end(f, &update);
 	for (i = 0; i < 3; i++)
-		KUNIT_EXPECT_EQ(test, test_join(waiter[i]), 0);
+		KUNIT_EXPECT_EQ(test, hmmt_join(waiter[i]), 0);
 	KUNIT_EXPECT_EQ(test, waiter[0]->seq, waiter[1]->seq);
 }
 
@@ -94,12 +94,12 @@ static void woken_after_the_end(struct kunit *test)
 	struct test_thread *waiter;
 
 	KUNIT_ASSERT_EQ(test, set_cpus_allowed_ptr(current, here), 0);
-	waiter = test_waiter(f, 0, range, FOREVER);
+	waiter = hmmt_waiter(f, 0, range, FOREVER);
 	KUNIT_EXPECT_EQ(test, set_cpus_allowed_ptr(waiter->task, here), 0);
 	sched_set_fifo(waiter->task);
-	test_until_it_sleeps(waiter);
-	test_end(f, &update);
-	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+	hmmt_until_it_sleeps(waiter);
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
 }
 
 static int waits_when_told(struct test_thread *thread)
@@ -115,7 +115,7 @@ static int ends_when_told(struct test_thread *thread)
 	struct test_fixture *f = thread->f;
 
 	wait_for_completion(&f->go);
-	test_end(f, thread->arg);
+	hmmt_end(f, thread->arg);
 	return 0;
 }
 
@@ -144,7 +144,7 @@ static void queued_under_the_lock(struct kunit *test)
 	struct hmm_mirror_range *range;
 
 	if (num_online_cpus() < 2) {
-		test_skip(test, "takes two CPUs");
+		hmmt_skip(test, "takes two CPUs");
 		return;
 	}
 	here = cpumask_first(cpu_online_mask);
@@ -154,8 +154,8 @@ static void queued_under_the_lock(struct kunit *test)
 	for (round = 0; round < 20; round++) {
 		struct test_thread *waiter, *mm;
 
-		waiter = test_thread(f, 0, waits_when_told, NULL);
-		mm = test_thread(f, 1, ends_when_told, &update);
+		waiter = hmmt_thread(f, 0, waits_when_told, NULL);
+		mm = hmmt_thread(f, 1, ends_when_told, &update);
 		set_cpus_allowed_ptr(waiter->task, cpumask_of(there));
 		set_cpus_allowed_ptr(mm->task, cpumask_of(there));
 		sched_set_fifo(mm->task);
@@ -165,15 +165,16 @@ static void queued_under_the_lock(struct kunit *test)
 		for (i = 0; i < 10000 && !spin_is_contended(&f->hmm->lock); i++)
 			udelay(1);
 		complete(&f->go);
-		udelay(100);
+		for (i = 0; i < 100; i++)
+			udelay(1);
 		spin_unlock(&f->hmm->lock);
 
-		KUNIT_EXPECT_EQ(test, test_join(mm), 0);
-		KUNIT_ASSERT_EQ(test, test_join(waiter), 0);
+		KUNIT_EXPECT_EQ(test, hmmt_join(mm), 0);
+		KUNIT_ASSERT_EQ(test, hmmt_join(waiter), 0);
 		KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, waiter->seq));
-		test_start(f, &update);
+		hmmt_start(f, &update);
 	}
-	test_end(f, &update);
+	hmmt_end(f, &update);
 }
 
 /* No thundering herd. Also one that comes and goes at the same address of a stack. */
@@ -182,17 +183,17 @@ static void not_woken_by_others(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range update;
 	struct hmm_mirror_range *range = invalid_range(f, &update);
-	struct test_thread *waiter = test_waiter(f, 0, range, FOREVER);
+	struct test_thread *waiter = hmmt_waiter(f, 0, range, FOREVER);
 	unsigned long nvcsw = nvcsw_asleep(waiter);
 	unsigned int i;
 
 	for (i = 0; i < 100; i++) {
-		test_start_end(f, P(20 + i), P(21 + i));
-		test_start_end(f, P(0), P(10));
+		hmmt_start_end(f, P(20 + i), P(21 + i));
+		hmmt_start_end(f, P(0), P(10));
 		KUNIT_EXPECT_TRUE(test, was_not_woken(waiter, nvcsw));
 	}
-	test_end(f, &update);
-	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
 }
 
 /* Nor by ranges that come and go, or mirrors without ranges. */
@@ -201,17 +202,17 @@ static void not_woken_by_registration(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range update;
 	struct hmm_mirror_range *range = invalid_range(f, &update);
-	struct test_thread *waiter = test_waiter(f, 0, range, FOREVER);
+	struct test_thread *waiter = hmmt_waiter(f, 0, range, FOREVER);
 	unsigned long nvcsw = nvcsw_asleep(waiter);
 	struct hmm_mirror_range *other;
 
-	other = test_range(f, 1, 0, P(10), P(20));
+	other = hmmt_range(f, 1, 0, P(10), P(20));
 	hmm_mirror_range_unregister(other);
-	test_mirror(f, 1);
+	hmmt_mirror(f, 1);
 	hmm_mirror_unregister(&f->tm[1].mirror);
 	KUNIT_EXPECT_TRUE(test, was_not_woken(waiter, nvcsw));
-	test_end(f, &update);
-	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
 }
 
 /* Two that intersect: the first end, whichever that is, is not enough. */
@@ -220,22 +221,22 @@ static void woken_by_the_last(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range update;
 	struct hmm_mirror_range *range = invalid_range(f, &update);
-	struct mmu_notifier_range second = test_update(f, P(0), P(11));
+	struct mmu_notifier_range second = hmmt_update(f, P(0), P(11));
 	unsigned int i;
 
 	for (i = 0; i < 2; i++) {
 		struct test_thread *waiter;
 
-		test_start(f, &second);
-		waiter = test_waiter(f, 0, range, FOREVER);
-		test_until_it_sleeps(waiter);
-		test_end(f, i ? &second : &update);
-		test_until_it_sleeps(waiter);
+		hmmt_start(f, &second);
+		waiter = hmmt_waiter(f, 0, range, FOREVER);
+		hmmt_until_it_sleeps(waiter);
+		hmmt_end(f, i ? &second : &update);
+		hmmt_until_it_sleeps(waiter);
 		KUNIT_EXPECT_FALSE(test, completion_done(&waiter->done));
-		test_end(f, i ? &update : &second);
-		KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+		hmmt_end(f, i ? &update : &second);
+		KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
 		if (!i)
-			test_start(f, &update);
+			hmmt_start(f, &update);
 	}
 }
 
@@ -253,15 +254,15 @@ static void woken_though_key_is_used_again(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range update;
 	struct hmm_mirror_range *range = invalid_range(f, &update);
-	struct test_thread *waiter = test_waiter(f, 0, range, FOREVER);
+	struct test_thread *waiter = hmmt_waiter(f, 0, range, FOREVER);
 
-	test_until_it_sleeps(waiter);
-	test_end(f, &update);
+	hmmt_until_it_sleeps(waiter);
+	hmmt_end(f, &update);
 	update.start = P(30);
 	update.end = P(40);
-	test_start(f, &update);
-	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
-	test_end(f, &update);
+	hmmt_start(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
+	hmmt_end(f, &update);
 }
 
 /*
@@ -273,20 +274,20 @@ static void woken_though_end_is_lost(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range update;
 	struct hmm_mirror_range *range = invalid_range(f, &update);
-	struct hmm_mirror_range *next = test_range(f, 1, 0, P(30), P(40));
-	struct test_thread *waiter = test_waiter(f, 0, range, FOREVER);
+	struct hmm_mirror_range *next = hmmt_range(f, 1, 0, P(30), P(40));
+	struct test_thread *waiter = hmmt_waiter(f, 0, range, FOREVER);
 	struct test_thread *second;
 
-	test_until_it_sleeps(waiter);
+	hmmt_until_it_sleeps(waiter);
 	update.start = P(30);
 	update.end = P(40);
-	test_start(f, &update);
-	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+	hmmt_start(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
 
-	second = test_waiter(f, 1, next, FOREVER);
-	test_until_it_sleeps(second);
-	test_end(f, &update);
-	KUNIT_EXPECT_EQ(test, test_join(second), 0);
+	second = hmmt_waiter(f, 1, next, FOREVER);
+	hmmt_until_it_sleeps(second);
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_join(second), 0);
 }
 
 /* What was found is what is true when it is woken, not what was true before. */
@@ -295,18 +296,18 @@ static void woken_and_invalid_again(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range update;
 	struct hmm_mirror_range *range = invalid_range(f, &update);
-	struct mmu_notifier_range second = test_update(f, P(15), P(16));
-	struct test_thread *waiter = test_waiter(f, 0, range, FOREVER);
+	struct mmu_notifier_range second = hmmt_update(f, P(15), P(16));
+	struct test_thread *waiter = hmmt_waiter(f, 0, range, FOREVER);
 	unsigned int i;
 
-	test_until_it_sleeps(waiter);
+	hmmt_until_it_sleeps(waiter);
 	for (i = 0; i < 50; i++) {
-		test_start(f, i & 1 ? &update : &second);
-		test_end(f, i & 1 ? &second : &update);
-		test_until_it_sleeps(waiter);
+		hmmt_start(f, i & 1 ? &update : &second);
+		hmmt_end(f, i & 1 ? &second : &update);
+		hmmt_until_it_sleeps(waiter);
 	}
-	test_end(f, &update);
-	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, waiter->seq));
 }
 
@@ -315,17 +316,17 @@ static void killed_asleep(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range update;
 	struct hmm_mirror_range *range = invalid_range(f, &update);
-	struct test_thread *waiter = test_waiter(f, 0, range, FOREVER);
+	struct test_thread *waiter = hmmt_waiter(f, 0, range, FOREVER);
 	int ret;
 
-	test_until_it_sleeps(waiter);
+	hmmt_until_it_sleeps(waiter);
 	send_sig(SIGKILL, waiter->task, 1);
-	KUNIT_EXPECT_TRUE(test, test_poll(completion_done(&waiter->done)));
-	test_end(f, &update);
-	ret = test_join(waiter);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(completion_done(&waiter->done)));
+	hmmt_end(f, &update);
+	ret = hmmt_join(waiter);
 	KUNIT_EXPECT_EQ(test, ret, -EINTR);
-	KUNIT_EXPECT_EQ(test, test_users(f), 1U);
-	KUNIT_EXPECT_TRUE(test, test_is_valid(range));
+	KUNIT_EXPECT_EQ(test, hmmt_users(f), 1U);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
 }
 
 static int killed_and_waits(struct test_thread *thread)
@@ -341,9 +342,9 @@ static void killed_before(struct kunit *test)
 	struct test_thread *thread;
 
 	invalid_range(f, &update);
-	thread = test_thread(f, 0, killed_and_waits, NULL);
-	KUNIT_EXPECT_EQ(test, test_join(thread), -EINTR);
-	test_end(f, &update);
+	thread = hmmt_thread(f, 0, killed_and_waits, NULL);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), -EINTR);
+	hmmt_end(f, &update);
 }
 
 static void time_out(struct kunit *test)
@@ -355,12 +356,12 @@ static void time_out(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 30), -ETIME);
 	KUNIT_EXPECT_TRUE(test, jiffies - since >= msecs_to_jiffies(30));
-	KUNIT_EXPECT_TRUE(test, jiffies - since < test_patience());
+	KUNIT_EXPECT_TRUE(test, jiffies - since < hmmt_patience());
 	KUNIT_EXPECT_EQ(test, seq, 4711UL);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), -ETIME);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_wait_until_valid(range, 1));
-	KUNIT_EXPECT_EQ(test, test_users(f), 1U);
-	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_users(f), 1U);
+	hmmt_end(f, &update);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), 0);
 }
 
@@ -370,35 +371,35 @@ static void time_out_is_for_all(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range update;
 	struct hmm_mirror_range *range = invalid_range(f, &update);
-	struct mmu_notifier_range second = test_update(f, P(15), P(16));
-	struct test_thread *waiter = test_waiter(f, 0, range, 100);
+	struct mmu_notifier_range second = hmmt_update(f, P(15), P(16));
+	struct test_thread *waiter = hmmt_waiter(f, 0, range, 100);
 	unsigned long since = jiffies;
 	unsigned int i = 0;
 
-	while (!completion_done(&waiter->done) && jiffies - since < test_patience()) {
-		test_start(f, i & 1 ? &update : &second);
-		test_end(f, i & 1 ? &second : &update);
+	while (!completion_done(&waiter->done) && jiffies - since < hmmt_patience()) {
+		hmmt_start(f, i & 1 ? &update : &second);
+		hmmt_end(f, i & 1 ? &second : &update);
 		i++;
 		usleep_range(100, 200);
 	}
-	KUNIT_EXPECT_TRUE(test, jiffies - since < test_patience());
-	KUNIT_EXPECT_EQ(test, test_join(waiter), -ETIME);
-	test_end(f, i & 1 ? &second : &update);
+	KUNIT_EXPECT_TRUE(test, jiffies - since < hmmt_patience());
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), -ETIME);
+	hmmt_end(f, i & 1 ? &second : &update);
 }
 
 /* A range that is valid costs no lock and no wait, and not the rest of the mm. */
 static void valid_does_not_wait(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update, other = test_update(f, P(20), P(30));
+	struct mmu_notifier_range update, other = hmmt_update(f, P(20), P(30));
 	struct hmm_mirror_range *range = invalid_range(f, &update);
 	unsigned long seq;
 
-	test_start(f, &other);
-	test_end(f, &update);
+	hmmt_start(f, &other);
+	hmmt_end(f, &update);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, FOREVER), 0);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, FOREVER), 0);
-	test_end(f, &other);
+	hmmt_end(f, &other);
 }
 
 static void mirror_goes(struct kunit *test)
@@ -406,13 +407,13 @@ static void mirror_goes(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range update;
 	struct hmm_mirror_range *range = invalid_range(f, &update);
-	struct test_thread *waiter = test_waiter(f, 0, range, FOREVER);
+	struct test_thread *waiter = hmmt_waiter(f, 0, range, FOREVER);
 
-	test_mirror(f, 1);
-	test_until_it_sleeps(waiter);
+	hmmt_mirror(f, 1);
+	hmmt_until_it_sleeps(waiter);
 	hmm_mirror_unregister(&f->tm[0].mirror);
-	KUNIT_EXPECT_EQ(test, test_join(waiter), -ESRCH);
-	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), -ESRCH);
+	hmmt_end(f, &update);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &update.start, 0), -ESRCH);
 }
 
@@ -422,35 +423,35 @@ static void range_is_resized(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range update;
 	struct hmm_mirror_range *range = invalid_range(f, &update);
-	struct mmu_notifier_range second = test_update(f, P(20), P(30));
-	struct test_thread *waiter = test_waiter(f, 0, range, FOREVER);
+	struct mmu_notifier_range second = hmmt_update(f, P(20), P(30));
+	struct test_thread *waiter = hmmt_waiter(f, 0, range, FOREVER);
 
-	test_start(f, &second);
-	test_until_it_sleeps(waiter);
+	hmmt_start(f, &second);
+	hmmt_until_it_sleeps(waiter);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(15), P(30)), 0);
-	test_end(f, &update);
-	test_until_it_sleeps(waiter);
+	hmmt_end(f, &update);
+	hmmt_until_it_sleeps(waiter);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(15), P(20)), 0);
-	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, waiter->seq));
-	test_end(f, &second);
+	hmmt_end(f, &second);
 }
 
 static void range_is_split(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update = test_update(f, P(19), P(30));
+	struct mmu_notifier_range update = hmmt_update(f, P(19), P(30));
 	struct hmm_mirror_range *range;
 	struct test_thread *waiter;
 
-	test_mirror(f, 0);
-	range = test_range(f, 0, 0, P(10), P(20));
-	test_start(f, &update);
-	waiter = test_waiter(f, 0, range, FOREVER);
-	test_until_it_sleeps(waiter);
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
+	hmmt_start(f, &update);
+	waiter = hmmt_waiter(f, 0, range, FOREVER);
+	hmmt_until_it_sleeps(waiter);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_split(range, P(15), &f->range[1]), 0);
-	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
-	test_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
+	hmmt_end(f, &update);
 }
 
 /*
@@ -465,26 +466,26 @@ static void range_is_split(struct kunit *test)
 static void endless_while_under_way(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct mmu_notifier_range update = test_update(f, 0, P(20));
+	struct mmu_notifier_range update = hmmt_update(f, 0, P(20));
 	struct hmm_mirror_range *range;
 	struct test_thread *waiter, *killed;
 
-	test_mirror(f, 0);
-	range = test_range(f, 0, 0, P(10), P(20));
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
 	update.event = MMU_NOTIFY_PROTECTION_VMA;
 	mmap_write_lock(f->mm);
-	test_start(f, &update);
-	waiter = test_waiter(f, 0, range, FOREVER);
-	killed = test_waiter(f, 1, range, FOREVER);
-	KUNIT_EXPECT_TRUE(test, test_poll(task_state_to_char(waiter->task) == 'D' &&
+	hmmt_start(f, &update);
+	waiter = hmmt_waiter(f, 0, range, FOREVER);
+	killed = hmmt_waiter(f, 1, range, FOREVER);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(task_state_to_char(waiter->task) == 'D' &&
 					  task_state_to_char(killed->task) == 'D'));
 	KUNIT_EXPECT_FALSE(test, completion_done(&waiter->done));
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 1U);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 1U);
 	send_sig(SIGKILL, killed->task, 1);
-	KUNIT_EXPECT_EQ(test, test_join(killed), -EINTR);
+	KUNIT_EXPECT_EQ(test, hmmt_join(killed), -EINTR);
 	mmap_write_unlock(f->mm);
-	KUNIT_EXPECT_EQ(test, test_join(waiter), 0);
-	KUNIT_EXPECT_EQ(test, test_in_flight(f), 0U);
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
 }
 
 static struct kunit_case hmm_mirror_wait_cases[] = {
@@ -512,7 +513,7 @@ static struct kunit_case hmm_mirror_wait_cases[] = {
 
 struct kunit_suite hmm_mirror_wait_suite = {
 	.name = "hmm_mirror_wait",
-	.init = test_init,
-	.exit = test_exit,
+	.init = hmmt_init,
+	.exit = hmmt_exit,
 	.test_cases = hmm_mirror_wait_cases,
 };

@@ -11,6 +11,8 @@
 #   # killed-by: hmm_mirror_wait.woken_by_own_end
 #
 # The test may also be "log": the kernel must complain (lockdep, KASAN, hung task).
+#
+#   UML=6.12	on which kernel; this one builds fastest
 
 . "$(dirname "$0")/lib.sh"
 
@@ -48,7 +50,7 @@ mutate()
 		return
 	fi
 
-	SOURCES=$sources KUNIT_TIMEOUT=60 "$rig/kunit.sh" "$(filter "$killer")" \
+	UML=${UML:-6.12} SOURCES=$sources KUNIT_TIMEOUT=60 "$rig/kunit.sh" "$(filter "$killer")" \
 		>"$out" 2>"$work/err" || status=$?
 	if noticed "$killer" "$out"; then
 		ok "mutants: $2 is killed by $killer"
