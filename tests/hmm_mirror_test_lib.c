@@ -688,49 +688,32 @@ void hmmt_until_it_sleeps(struct test_thread *thread)
 with_all_suites(kunit_test_suites);
 
 #else
-#ifdef kunit_test_suites_for_module
 
-/* Until 5.17 what registers the suites of a module is its init function. */
+/*
+ * kunit_test_suites() would run them before our init function on 6.1, and instead of it
+ * on 5.10.
+ */
 #define array_of_suites(suite...) \
 	static struct kunit_suite *suites[] = { suite, NULL }
 
 with_all_suites(array_of_suites);
 
-static int run_suites(void)
-{
-	return __kunit_test_suites_init(suites);
-}
-
-static void exit_suites(void)
-{
-	__kunit_test_suites_exit(suites);
-}
-
+#ifdef kunit_test_suites_for_module	/* until 5.17 */
+#define with_suites(what)	what(suites)
 #else
-
-with_all_suites(kunit_test_suites);
-
-static int run_suites(void)
-{
-	return 0;
-}
-
-static void exit_suites(void)
-{
-}
-
+#define with_suites(what)	what(suites, ARRAY_SIZE(suites) - 1)
 #endif
 
 /* The suites run before whoever loads the module goes on. */
 static int __init hmm_mirror_test_init(void)
 {
 	inserter_mm = current->mm;
-	return run_suites();
+	return with_suites(__kunit_test_suites_init);
 }
 
 static void __exit hmm_mirror_test_exit(void)
 {
-	exit_suites();
+	with_suites(__kunit_test_suites_exit);
 }
 
 module_init(hmm_mirror_test_init);

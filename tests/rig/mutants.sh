@@ -12,7 +12,8 @@
 #
 # The test may also be "log": the kernel must complain (lockdep, KASAN, hung task).
 #
-#   UML=6.12	on which kernel; this one builds fastest
+# A third line "# needs: two CPUs, ..." asks for the newest kernel, on which User Mode
+# Linux has them; otherwise it is one that builds fast.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -50,7 +51,7 @@ mutate()
 		return
 	fi
 
-	UML=${UML:-6.12} SOURCES=$sources KUNIT_TIMEOUT=60 "$rig/kunit.sh" "$(filter "$killer")" \
+	UML=$(grep -q '^# needs: two CPUs' "$1" || echo 6.12) SOURCES=$sources KUNIT_TIMEOUT=60 "$rig/kunit.sh" "$(filter "$killer")" \
 		>"$out" 2>"$work/err" || status=$?
 	if noticed "$killer" "$out"; then
 		ok "mutants: $2 is killed by $killer"
