@@ -38,7 +38,7 @@ main()
 # mutate PATCH NAME
 mutate()
 {
-	local sources=$work/mutant killer out=$work/out status=0
+	local sources=$work/mutant killer out=$work/out status=0 uml
 	killer=$(sed -n 's/^# killed-by: *//p' "$1" | head -n 1)
 	[[ $killer ]] || die "$1 does not say which test it is killed by"
 
@@ -51,7 +51,8 @@ mutate()
 		return
 	fi
 
-	UML=$(grep -q '^# needs: two CPUs' "$1" || echo 6.12) SOURCES=$sources KUNIT_TIMEOUT=60 "$rig/kunit.sh" "$(filter "$killer")" \
+	grep -q '^# needs: two CPUs' "$1" && uml='' || uml=6.12
+	UML=$uml SOURCES=$sources KUNIT_TIMEOUT=60 "$rig/kunit.sh" "$(filter "$killer")" \
 		>"$out" 2>"$work/err" || status=$?
 	if noticed "$killer" "$out"; then
 		ok "mutants: $2 is killed by $killer"
