@@ -140,6 +140,12 @@ sync_sources()
 		--exclude='*' "$1/" "$2/"
 }
 
+# Of the module; dkms.conf, which is read alone, finds it in the same way.
+module_version()
+{
+	sed -n 's/^#define HMM_MIRROR_VERSION[[:space:]]*"\(.*\)"$/\1/p' "$repo/hmm_mirror.h"
+}
+
 # Of stdin; long enough for names in the cache.
 digest()
 {

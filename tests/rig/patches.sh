@@ -22,7 +22,7 @@ main()
 series()
 {
 	local tree=${1:?usage: patches.sh LINUX_TREE DIR} to=${2:?} version base
-	version=$(sed -n 's/^#define HMM_MIRROR_VERSION[[:space:]]*"\(.*\)"$/\1/p' "$repo/hmm_mirror.h")
+	version=$(module_version)
 	git var GIT_COMMITTER_IDENT >/dev/null 2>&1 ||
 		die "git does not know you, for the sign-off: git config --global user.name, user.email"
 

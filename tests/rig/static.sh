@@ -45,7 +45,7 @@ check_exports()
 check_modinfo()
 {
 	local module version
-	version=$(sed -n 's/^#define HMM_MIRROR_VERSION[[:space:]]*"\(.*\)"$/\1/p' "$repo/hmm_mirror.h")
+	version=$(module_version)
 	for module in hmm-mirror.ko samples/hmm_gpu.ko; do
 		holds "static: modinfo of ${module##*/} is complete" modinfo_complete "$built/$module"
 		holds "static: ${module##*/} has the version of hmm_mirror.h" \
