@@ -31,7 +31,7 @@
 #include <linux/wait_bit.h>
 
 #include "internal.h"
-#include "compat/compat.h"
+#include "hmm_trace.h"
 
 #ifndef CONFIG_64BIT
 #error "hmm_mirror needs a 64-bit kernel: a sequence must never wrap"
@@ -55,6 +55,7 @@ static atomic_long_t nr_subscriptions = ATOMIC_LONG_INIT(0);
 /* For whom hmm_mirror_mm_put() was the last, after he has dropped the lock. */
 void hmm_mirror_mm_free(struct hmm_mirror_mm *hmm)
 {
+	hmm_mirror_debug_del(hmm);
 	mmdrop(hmm->mm);
 	kfree(hmm);
 }
@@ -120,8 +121,10 @@ static int call_start(struct mmu_notifier *mn,
 				ops->sync_finish(mirror, p);
 			ret = sync_result(mirror, update, ret);
 		}
-		if (ret)
+		if (ret) {
+			trace_hmm_mirror_nonblock_failure(mirror, update);
 			break;
+		}
 	}
 
 	for (i = 0; i < nr; i++)
@@ -212,6 +215,7 @@ static struct mmu_notifier *count_alloc(struct mm_struct *mm)
 	}
 
 	mmgrab(mm);
+	hmm_mirror_debug_add(hmm);
 	atomic_long_add(2, &nr_subscriptions);
 	return &hmm->count;
 }
@@ -397,11 +401,13 @@ static int __init hmm_mirror_init(void)
 		lock_map_release(&hmm_mirror_invalidate_map);
 		fs_reclaim_release(GFP_KERNEL);
 	}
+	hmm_mirror_debug_init();
 	return 0;
 }
 
 static void __exit hmm_mirror_exit(void)
 {
+	hmm_mirror_debug_exit();
 	/*
 	 * mmu_notifier_put() frees behind our back, and mmu_notifier_synchronize()
 	 * waits for readers only. When the count is 0 (unload.litmus) the last free

@@ -75,12 +75,14 @@
 #include <linux/export.h>
 #include <linux/interval_tree_generic.h>
 #include <linux/jiffies.h>
+#include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/oom.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 
 #include "internal.h"
+#include "hmm_trace.h"
 
 #define DIRTY		1UL
 #define SEQ_STEP	2UL
@@ -183,8 +185,8 @@ static void slots_wake_all(struct hmm_mirror_mm *hmm)
 		slot_wake(&hmm->slot[i]);
 }
 
-static void slot_take(struct hmm_mirror_mm *hmm,
-		      const struct mmu_notifier_range *update)
+static struct hmm_mirror_slot *slot_take(struct hmm_mirror_mm *hmm,
+					 const struct mmu_notifier_range *update)
 {
 	struct hmm_mirror_slot *slot = slot_find(hmm, update);
 
@@ -203,7 +205,7 @@ static void slot_take(struct hmm_mirror_mm *hmm,
 	} else {
 		hmm->used |= BIT_ULL(HMM_MIRROR_SLOT_SHARED);
 		hmm->shared++;
-		return;
+		return &hmm->slot[HMM_MIRROR_SLOT_SHARED];
 	}
 	/* an empty one is in flight, and intersects nothing, not even everything */
 	slot->start = update->start < update->end ? update->start : ULONG_MAX;
@@ -213,10 +215,12 @@ static void slot_take(struct hmm_mirror_mm *hmm,
 	 * (change_pmd_range(), in newer kernels change_pud_range()).
 	 */
 	slot->endless = update->event == MMU_NOTIFY_PROTECTION_VMA && !update->start;
+	return slot;
 }
 
-static void slot_free(struct hmm_mirror_mm *hmm,
-		      const struct mmu_notifier_range *update)
+/* NULL if its start came before we subscribed. */
+static struct hmm_mirror_slot *slot_free(struct hmm_mirror_mm *hmm,
+					 const struct mmu_notifier_range *update)
 {
 	struct hmm_mirror_slot *slot = slot_find(hmm, update);
 
@@ -227,12 +231,15 @@ static void slot_free(struct hmm_mirror_mm *hmm,
 		 * is in flight while we subscribe (mm_take_all_locks()), so the
 		 * latter is only seen while nothing shares a slot.
 		 */
-		if (!hmm->shared || --hmm->shared)
-			return;
+		if (!hmm->shared)
+			return NULL;
 		slot = &hmm->slot[HMM_MIRROR_SLOT_SHARED];
+		if (--hmm->shared)
+			return slot;
 	}
 	hmm->used &= ~BIT_ULL(slot - hmm->slot);
 	slot_wake(slot);
+	return slot;
 }
 
 /*
@@ -289,25 +296,42 @@ static void range_raise(struct hmm_mirror_range *range, unsigned long seq)
 void hmm_mirror_track_start(struct hmm_mirror_mm *hmm,
 			    const struct mmu_notifier_range *update)
 {
-	unsigned long start = update->start, end = update->end;
+	unsigned long start = update->start, end = update->end, hits = 0;
 	struct hmm_mirror_range *range;
+	struct hmm_mirror_slot *slot;
 
 	spin_lock(&hmm->lock);
-	slot_take(hmm, update);
+	slot = slot_take(hmm, update);
 	range = tree_first(hmm, start, end);
-	if (range)
+	if (range) {
 		hmm->seq += SEQ_STEP;
-	for (; range; range = tree_next(range, start, end))
+		hmm->stats.hits++;
+	}
+	for (; range; range = tree_next(range, start, end)) {
 		range_raise(range, hmm->seq);
+		hits++;
+	}
 	spin_unlock(&hmm->lock);
+
+	trace_hmm_mirror_invalidate_start(hmm->mm, update, slot - hmm->slot, hits);
 }
 
 void hmm_mirror_track_end(struct hmm_mirror_mm *hmm,
 			  const struct mmu_notifier_range *update)
 {
+	struct hmm_mirror_slot *slot;
+
 	spin_lock(&hmm->lock);
-	slot_free(hmm, update);
+	slot = slot_free(hmm, update);
 	spin_unlock(&hmm->lock);
+
+	trace_hmm_mirror_invalidate_end(hmm->mm, update, slot ? slot - hmm->slot : -1);
+}
+
+/* Of which the end is to come. */
+unsigned int hmm_mirror_track_in_flight(const struct hmm_mirror_mm *hmm)
+{
+	return hweight64(hmm->used & EXACT_SLOTS) + hmm->shared;
 }
 
 /* The mm has died: nothing is valid any more, and nothing will be. */
@@ -437,6 +461,8 @@ int hmm_mirror_range_register(struct hmm_mirror_range *range,
 	else
 		range_attach(hmm, range, mirror);
 	spin_unlock(&hmm->lock);
+	if (!ret)
+		trace_hmm_mirror_range_register(hmm->mm, range, range->start, range->end);
 	return ret;
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_register);
@@ -465,6 +491,7 @@ void hmm_mirror_range_unregister(struct hmm_mirror_range *range)
 			  __func__);
 		return;
 	}
+	trace_hmm_mirror_range_unregister(hmm->mm, range, range->start, range->end);
 
 	spin_lock(&hmm->lock);
 	list_for_each_entry(w, &hmm->waiters, list) {
@@ -672,6 +699,18 @@ static long timeout_jiffies(unsigned int timeout_ms)
 	return msecs_to_jiffies(timeout_ms);
 }
 
+/* With the lock held; @since: when it began. */
+static void wait_ended(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range,
+		       u64 since, int ret)
+{
+	u64 waited = ktime_get_ns() - since;
+
+	lockdep_assert_held(&hmm->lock);
+	hmm->stats.waits++;
+	hmm->stats.longest_wait_ns = max(hmm->stats.longest_wait_ns, waited);
+	trace_hmm_mirror_wait_end(hmm->mm, range, waited, ret);
+}
+
 /* Leaves what is left of the time-out. */
 static int range_wait(struct hmm_mirror_range *range, unsigned long *seq,
 		      long *timeout)
@@ -680,6 +719,7 @@ static int range_wait(struct hmm_mirror_range *range, unsigned long *seq,
 	struct range_waiter w = { .range = range };
 	struct hmm_mirror_slot *slot;
 	DEFINE_WAIT(entry);
+	u64 since = 0;
 	int ret = 0;
 	bool last;
 
@@ -715,6 +755,10 @@ static int range_wait(struct hmm_mirror_range *range, unsigned long *seq,
 			spin_lock(&hmm->lock);
 			continue;
 		}
+		if (!since) {
+			since = ktime_get_ns();
+			trace_hmm_mirror_wait_begin(hmm->mm, range, slot->start, slot->last);
+		}
 		/* Under the lock under which slot_wake() looks: sleep.litmus. */
 		prepare_to_wait(&slot->waiters, &entry, TASK_KILLABLE);
 		spin_unlock(&hmm->lock);
@@ -723,6 +767,8 @@ static int range_wait(struct hmm_mirror_range *range, unsigned long *seq,
 		spin_lock(&hmm->lock);
 	}
 	list_del(&w.list);
+	if (since)
+		wait_ended(hmm, range, since, ret);
 	last = hmm_mirror_mm_put(hmm);
 	spin_unlock(&hmm->lock);
 	if (last)
@@ -858,6 +904,19 @@ static int read_chunk(struct mm_struct *mm, struct hmm_range *args)
 	return ret;
 }
 
+/* What was read is worth nothing. Nobody unregisters the range meanwhile. */
+static int range_collided(struct hmm_mirror_range *range,
+			  const struct hmm_mirror_fault *fault)
+{
+	struct hmm_mirror_mm *hmm = range->hmm;
+
+	spin_lock(&hmm->lock);
+	hmm->stats.collisions++;
+	spin_unlock(&hmm->lock);
+	trace_hmm_mirror_collision(hmm->mm, range, fault->start, fault->end);
+	return -EBUSY;
+}
+
 /*
  * hmm_range_fault() wants an mmu_interval_notifier, of which it reads only the mm and
  * the sequence. It gets one that no list knows and whose sequence stands still; the
@@ -889,6 +948,7 @@ static int range_read(struct hmm_mirror_range *range, unsigned long seq,
 		return -ESRCH;
 	stub.mm = mm;
 
+	trace_hmm_mirror_fault_begin(mm, range, fault->start, fault->end);
 	for (addr = fault->start; !ret && addr < fault->end; addr = next) {
 		next = min(ALIGN_DOWN(addr, CHUNK_SIZE) + CHUNK_SIZE, fault->end);
 		args.start = addr;
@@ -905,10 +965,12 @@ static int range_read(struct hmm_mirror_range *range, unsigned long seq,
 		 * true than a page. No lock: "true" stays true (retry_early.litmus).
 		 */
 		if (ret != -EINTR && ret != -ESRCH && hmm_mirror_range_retry(range, seq))
-			ret = -EBUSY;
+			ret = range_collided(range, fault);
 		if (!ret && fatal_signal_pending(current))
 			ret = -EINTR;
 	}
+
+	trace_hmm_mirror_fault_end(mm, range, ret);
 
 	/* not mmput(): the last one would run exit and ->release right here */
 	mmput_async(mm);
@@ -1009,8 +1071,11 @@ int hmm_mirror_range_populate(struct hmm_mirror_range *range,
 		if (ret)
 			return ret;
 		ret = hmm_mirror_range_fault(range, seq, fault);
-		if (!ret)
+		if (!ret) {
 			ret = commit(range, seq, fault, arg);
+			if (ret == -EBUSY)
+				range_collided(range, fault);
+		}
 		if (ret != -EBUSY)
 			return ret;
 		if (fatal_signal_pending(current))

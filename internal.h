@@ -45,6 +45,8 @@ struct hmm_mirror_slot {
  * @used: bit i: slot[i] is in flight
  * @shared: how many share the last slot
  * @slot: invalidations in flight
+ * @stats: for people
+ * @debug: of hmm_debug.c, which has a lock for it
  */
 struct hmm_mirror_mm {
 	struct mmu_notifier count;
@@ -61,6 +63,14 @@ struct hmm_mirror_mm {
 	u64 used;
 	unsigned int shared;
 	struct hmm_mirror_slot slot[HMM_MIRROR_SLOTS];
+	struct {
+		u64 hits;	/* invalidations that hit a range */
+		u64 collisions;
+		u64 waits;
+		u64 longest_wait_ns;
+	} stats;
+
+	struct list_head debug;
 };
 
 /* hmm_mirror.c */
@@ -83,6 +93,21 @@ void hmm_mirror_track_release(struct hmm_mirror_mm *hmm);
 void hmm_mirror_track_detach(struct hmm_mirror *mirror);
 bool hmm_mirror_track_hits(const struct hmm_mirror *mirror,
 			   const struct mmu_notifier_range *update);
+
+unsigned int hmm_mirror_track_in_flight(const struct hmm_mirror_mm *hmm);
+
+/* hmm_debug.c */
+#ifdef CONFIG_DEBUG_FS
+void hmm_mirror_debug_add(struct hmm_mirror_mm *hmm);
+void hmm_mirror_debug_del(struct hmm_mirror_mm *hmm);
+void hmm_mirror_debug_init(void);
+void hmm_mirror_debug_exit(void);
+#else
+static inline void hmm_mirror_debug_add(struct hmm_mirror_mm *hmm) { }
+static inline void hmm_mirror_debug_del(struct hmm_mirror_mm *hmm) { }
+static inline void hmm_mirror_debug_init(void) { }
+static inline void hmm_mirror_debug_exit(void) { }
+#endif
 
 /*
  * Held (shared, and it may nest: a callback may invalidate another mm) around the

@@ -32,4 +32,11 @@ hmm_mirror_compat_has_owner(const struct mmu_notifier_range *update)
 	return update->event == MMU_NOTIFY_MIGRATE;
 }
 
+/* For hmm_trace.h: events that came later. */
+#ifdef HMM_MIRROR_COMPAT_EXCLUSIVE
+#define HMM_MIRROR_COMPAT_EVENTS	EM(MMU_NOTIFY_EXCLUSIVE, "exclusive")
+#else
+#define HMM_MIRROR_COMPAT_EVENTS
+#endif
+
 #endif /* HMM_MIRROR_COMPAT_H */

@@ -10,6 +10,7 @@ packages_module=(gcc gcc-12 make libc6-dev libelf1 libssl3 zlib1g pahole kmod rs
 packages_static=(sparse perl python3)
 packages_kunit=(gcc make libc6-dev flex bison bc perl python3 ccache rsync)
 packages_vm=(qemu-system-x86 cpio)
+packages_trace=(trace-cmd python3)
 
 # need PACKAGE...: install those that are missing.
 need()

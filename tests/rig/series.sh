@@ -56,6 +56,8 @@ checkpatch()
 {
 	local ignore=FILE_PATH_CHANGES,ALLOC_WITH_SIZEOF,MACRO_ARG_REUSE
 	ignore+=,PREFER_DEFINED_ATTRIBUTE_MACRO
+	# of the header of tracepoints
+	ignore+=,COMPLEX_MACRO,MACRO_ARG_UNUSED,TRAILING_SEMICOLON,PARENTHESIS_ALIGNMENT,OPEN_ENDED_LINE
 	perl "$1/scripts/checkpatch.pl" --no-tree --strict --quiet --show-types \
 		--ignore "$ignore" "$2"/*.patch
 }

@@ -6,10 +6,11 @@
 # one after the other.
 #
 #   --modules DIR	directory whose *.ko the machine gets in /modules
-#   --add FILE		program that the machine gets in /bin
+#   --add FILE		program that the machine gets in /bin, with its libraries
 #   --append ARGS	for the kernel's command line
 #   --timeout SECONDS	for the whole run
 #   --log FILE		where to leave the kernel's log
+#   --output FILE	where to leave what the scripts write to /dev/ttyS2
 #
 # Standard output is what the scripts print, while they do. The exit status is
 # 0 if all scripts succeeded, no module was left, the kernel's log is clean, and
@@ -18,7 +19,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
 
-kernel='' modules='' programs=() append='' timeout=300 log=$work/console scripts=()
+kernel='' modules='' programs=() append='' timeout=300 log=$work/console output=$work/output scripts=()
 accelerator=''
 
 main()
@@ -31,6 +32,7 @@ main()
 		--append)	append=$2 ;;
 		--timeout)	timeout=$2 ;;
 		--log)		log=$2 ;;
+		--output)	output=$2 ;;
 		--run)		scripts=("${@:2}"); break ;;
 		*)		die "vm.sh: what is $1?" ;;
 		esac
@@ -58,6 +60,9 @@ make_initramfs()
 	cp "$rig/vm/lib.sh" "$rig/klog.awk" "$root/tests"
 	for script in "${programs[@]}"; do
 		install "$script" "$root/bin"
+		libraries "$script" | while read -r script; do
+			install -D "$script" "$root$script"
+		done
 	done
 	for script in "${scripts[@]}"; do
 		cp "$script" "$root/tests/run-$((n++))-${script##*/}"
@@ -66,12 +71,18 @@ make_initramfs()
 	(cd "$root" && find . | cpio -o -H newc --quiet) >"$work/initramfs"
 }
 
+# libraries PROGRAM: and the loader; none if it is linked statically.
+libraries()
+{
+	{ ldd "$1" 2>/dev/null || :; } | sed -n 's,^[^/]*\(/[^ ]*\).*,\1,p'
+}
+
 # boot ACCELERATOR SECONDS LOG APPEND: the scripts' output comes to stdout.
 boot()
 {
 	timeout --foreground --kill-after=5 "$2" qemu-system-x86_64 \
 		-accel "$1" -cpu max -smp 2 -m 1024 -nodefaults -no-user-config \
-		-display none -no-reboot -serial "file:$3" -serial stdio \
+		-display none -no-reboot -serial "file:$3" -serial stdio -serial "file:$output" \
 		-kernel "$kernel/vmlinuz" -initrd "$work/initramfs" \
 		-append "console=ttyS0 panic=-1 oops=panic panic_on_warn=1 $4" </dev/null
 }

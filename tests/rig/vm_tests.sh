@@ -10,11 +10,23 @@ main()
 {
 	local stock built
 
-	need "${packages_fetch[@]}" "${packages_module[@]}" "${packages_vm[@]}"
+	need "${packages_fetch[@]}" "${packages_module[@]}" "${packages_vm[@]}" "${packages_trace[@]}"
 	stock=$("$rig/kernels.sh" stock "${KERNEL:-6.12}")
 	built=$("$rig/build.sh" "$stock")
 	"$rig/vm.sh" --kernel "$stock" --modules "$built" --log "$cache/vm.log" \
-		--add "$built/samples/hmm_gpu_demo" --run "$rig/vm/tests.sh"
+		--add "$built/samples/hmm_gpu_demo" --add "$(command -v trace-cmd)" \
+		--output "$cache/storm.trace" --run "$rig/vm/tests.sh" "$rig/vm/trace.sh"
+	holds "trace: hmm_mirror_trace draws it" draw
+}
+
+# Well-formed, with both sides and a collision. The picture stays in the cache.
+draw()
+{
+	"$repo/tools/hmm_mirror_trace" <"$cache/storm.trace" >"$cache/storm.svg" &&
+		python3 -c 'import sys, xml.etree.ElementTree as e; e.parse(sys.argv[1])' "$cache/storm.svg" &&
+		grep -q '<title>fault ' "$cache/storm.svg" &&
+		grep -q '<title>collision ' "$cache/storm.svg" &&
+		grep -q 'hits [1-9]' "$cache/storm.svg"
 }
 
 main
