@@ -46,7 +46,7 @@ check_modinfo()
 {
 	local module version
 	version=$(module_version)
-	for module in hmm-mirror.ko samples/hmm_gpu.ko; do
+	for module in hmm-mirror.ko samples/hmm-gpu.ko; do
 		holds "static: modinfo of ${module##*/} is complete" modinfo_complete "$built/$module"
 		holds "static: ${module##*/} has the version of hmm_mirror.h" \
 			test "$(modinfo -F version "$built/$module")" = "$version"

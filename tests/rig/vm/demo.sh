@@ -5,7 +5,7 @@
 . /tests/lib.sh
 
 set -e
-echo '$ insmod hmm-mirror.ko; insmod hmm_gpu.ko gpus=2; hmm_gpu_demo'
+echo '$ insmod hmm-mirror.ko; insmod hmm-gpu.ko gpus=2; hmm_gpu_demo'
 load
 hmm_gpu_demo
 echo '$ rmmod hmm_gpu hmm_mirror'

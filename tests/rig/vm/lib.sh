@@ -29,7 +29,7 @@ holds()
 
 load()
 {
-	insmod /modules/hmm-mirror.ko && insmod /modules/hmm_gpu.ko gpus=2
+	insmod /modules/hmm-mirror.ko && insmod /modules/hmm-gpu.ko gpus=2
 }
 
 unload()
