@@ -27,6 +27,8 @@
  *	    gpu_space.lock
  *	      xa_lock
  *
+ * (gpu_space.moving, of hmm_gpu_mem.c, is outside of all that.)
+ *
  * Invalidations happen inside reclaim, too. So with gpu_space.lock held nothing is
  * allocated with GFP_KERNEL, no user memory is touched, and nothing waits for the mm.
  */
@@ -50,8 +52,10 @@
 
 #include "hmm_mirror.h"
 #include "hmm_gpu.h"
+#include "hmm_gpu_priv.h"
 
 #define GPU_MAX		8
+#define VRAM_MAX_MB	1024
 
 /* A range is tracked as a whole: large ones are few, small ones collide less. */
 #define RANGE_SIZE	(2UL << 20)
@@ -67,6 +71,10 @@
 static unsigned int nr_gpus = 1;
 module_param_named(gpus, nr_gpus, uint, 0444);
 MODULE_PARM_DESC(gpus, "Number of GPUs, 1 to 8 (default 1)");
+
+static unsigned int vram_mb;
+module_param(vram_mb, uint, 0444);
+MODULE_PARM_DESC(vram_mb, "Memory of each GPU in MiB, 0 to 1024 (default 0); needs CONFIG_DEVICE_PRIVATE and Linux 6.1");
 
 static int set_up_to_a_second(const char *val, const struct kernel_param *kp)
 {
@@ -94,36 +102,6 @@ static unsigned int fault_timeout_ms = 10000;
 module_param(fault_timeout_ms, uint, 0644);
 MODULE_PARM_DESC(fault_timeout_ms, "Give up a device page fault after this many milliseconds (default 10000)");
 
-struct gpu {
-	struct miscdevice misc;
-	char name[20];
-	struct workqueue_struct *engine;
-};
-
-/**
- * struct gpu_space - an open file
- * @ref: of the file, and of each job that has not ended
- * @gpu: the device
- * @mirror: what hmm_mirror knows
- * @ranges: struct hmm_mirror_range by address / RANGE_SIZE; all device PTEs are inside
- *	one. Used by the engine only, so it needs no lock.
- * @nr_ranges: number of @ranges
- * @lock: the driver's lock, see top
- * @ptes: the device page table: struct page by address / PAGE_SIZE, tagged with
- *	PTE_WRITE if the device may write. Changed under @lock.
- * @counter: enum hmm_gpu_counter
- */
-struct gpu_space {
-	struct kref ref;
-	struct gpu *gpu;
-	struct hmm_mirror mirror;
-	struct xarray ranges;
-	unsigned int nr_ranges;
-	struct mutex lock;	/* see above */
-	struct xarray ptes;
-	atomic64_t counter[HMM_GPU_NR_COUNTERS];
-};
-
 #define PTE_READ	0UL
 #define PTE_WRITE	1UL
 
@@ -146,11 +124,6 @@ struct gpu_job {
 	struct hmm_gpu_cmd cmd;
 	int ret;
 };
-
-static void gpu_count(struct gpu_space *space, enum hmm_gpu_counter i, u64 n)
-{
-	atomic64_add(n, &space->counter[i]);
-}
 
 /* --------------------------------------------------------- device page table */
 
@@ -185,7 +158,8 @@ static int gpu_install(struct gpu_space *space, const struct hmm_mirror_fault *f
 		 * Hardware has no such limit: a GPU made of software needs the
 		 * kernel's mapping of the page, which memfd_secret() memory has not.
 		 */
-		if (copy_from_kernel_nofault(&word, page_address(page), sizeof(word)))
+		if (!is_device_private_page(page) &&
+		    copy_from_kernel_nofault(&word, page_address(page), sizeof(word)))
 			return -EFAULT;
 
 		ret = xa_err(xa_store(&space->ptes, addr >> PAGE_SHIFT,
@@ -214,6 +188,18 @@ static void gpu_zap(struct gpu_space *space, unsigned long start, unsigned long 
 }
 
 /*
+ * Removes device PTEs for good, TLB and all: for one who has let gpu_sync_start() skip an
+ * invalidation.
+ */
+void gpu_unmap(struct gpu_space *space, unsigned long start, unsigned long end)
+{
+	mutex_lock(&space->lock);
+	gpu_zap(space, start, end);
+	mutex_unlock(&space->lock);
+	fsleep(READ_ONCE(tlb_flush_us));
+}
+
+/*
  * Where the device finds the words at an address; NULL: device page fault.
  *
  * A page that the device writes is dirty. Without its page lock that may only be said
@@ -229,6 +215,8 @@ static u64 *gpu_translate(struct gpu_space *space, unsigned long addr, bool writ
 
 	if (!pte || (write && xa_pointer_tag(pte) != PTE_WRITE))
 		return NULL;
+	if (is_device_private_page(page))
+		return gpu_mem_address(page) + offset_in_page(addr);
 	if (write)
 		set_page_dirty(page);
 	/* Always mapped: hmm_mirror is for 64-bit kernels, which have no highmem. */
@@ -247,6 +235,14 @@ static int gpu_sync_start(struct hmm_mirror *mirror,
 {
 	struct gpu_space *space = container_of(mirror, struct gpu_space, mirror);
 	u64 flush_ns = (u64)READ_ONCE(tlb_flush_us) * NSEC_PER_USEC;
+
+	/* Only for the thread that calls gpu_unmap() next: see top of hmm_gpu_mem.c. */
+	if (hmm_mirror_update_is_own(update, space->gpu) &&
+	    READ_ONCE(space->mover) == current) {
+		gpu_count(space, HMM_GPU_OWN_SKIPPED, 1);
+		pass->priv[0] = 0;
+		return 0;
+	}
 
 	if (mmu_notifier_range_blockable(update)) {
 		mutex_lock(&space->lock);
@@ -399,6 +395,24 @@ static int gpu_begin(struct gpu_space *space, struct hmm_mirror_range *range,
 }
 
 /*
+ * Pages in the memory of this GPU are returned as they are, also if the process may not
+ * write to them yet but the GPU wants to: after fork(), for one. Such a fault is for the
+ * CPU to resolve, which for that fetches the page back.
+ */
+static bool gpu_needs_cpu(const struct hmm_mirror_fault *fault)
+{
+	unsigned long i;
+
+	if (!(fault->default_flags & HMM_PFN_REQ_WRITE))
+		return false;
+	for (i = 0; i < (fault->end - fault->start) >> PAGE_SHIFT; i++) {
+		if (!(fault->pfns[i] & HMM_PFN_WRITE))
+			return true;
+	}
+	return false;
+}
+
+/*
  * The collision-retry loop. hmm_mirror_range_populate() has it ready-made, see
  * gpu_verify(); here it is in full.
  */
@@ -425,7 +439,9 @@ static int gpu_fault_pages(struct gpu_job *job, struct hmm_mirror_range *range,
 		if (ret && ret != -EBUSY)
 			return ret;
 
-		if (!ret) {
+		if (!ret && gpu_needs_cpu(fault)) {
+			fault->dev_private_owner = NULL;
+		} else if (!ret) {
 			/* Here a driver maps the pages for DMA, which takes its time. */
 			fsleep(READ_ONCE(dma_map_us));
 
@@ -454,6 +470,7 @@ static int gpu_fault(struct gpu_job *job, unsigned long addr, unsigned long len,
 		.start = addr & PAGE_MASK,
 		.pfns = pfns,
 		.default_flags = HMM_PFN_REQ_FAULT | (write ? HMM_PFN_REQ_WRITE : 0),
+		.dev_private_owner = space->gpu,
 	};
 	struct hmm_mirror_range *range;
 	int ret;
@@ -531,12 +548,16 @@ static int gpu_verify(struct gpu_job *job)
 	unsigned long first = job->cmd.addr & PAGE_MASK;
 	unsigned long end = PAGE_ALIGN(job->cmd.addr + job->cmd.len);
 	unsigned long pfns[FAULT_PAGES];
-	struct hmm_mirror_fault fault = { .pfns = pfns };
+	struct gpu_space *space = job->space;
+	struct hmm_mirror_fault fault = {
+		.pfns = pfns,
+		.dev_private_owner = space->gpu,
+	};
 	struct hmm_mirror_range *range;
 	unsigned long index;
 	int ret;
 
-	xa_for_each_range(&job->space->ranges, index, range, first / RANGE_SIZE,
+	xa_for_each_range(&space->ranges, index, range, first / RANGE_SIZE,
 			  (end - 1) / RANGE_SIZE) {
 		fault.end = max(first, range->start);
 		do {
@@ -545,9 +566,11 @@ static int gpu_verify(struct gpu_job *job)
 			fault.start = fault.end;
 			fault.end = min3(end, range->end,
 					 fault.start + FAULT_PAGES * PAGE_SIZE);
+			mutex_lock(&space->moving);
 			ret = hmm_mirror_range_populate(range, &fault,
 							READ_ONCE(fault_timeout_ms),
 							gpu_verify_commit, job);
+			mutex_unlock(&space->moving);
 			if (ret)
 				return ret;
 		} while (fault.end < min(end, range->end));
@@ -566,6 +589,7 @@ static const struct {
 	[HMM_GPU_ATOMIC_ADD]	= { .value = true, .write = true },
 	[HMM_GPU_CHECKSUM]	= { },
 	[HMM_GPU_VERIFY]	= { },
+	[HMM_GPU_MIGRATE_TO_VRAM] = { },
 };
 
 /* Returns how many of the words were executed. */
@@ -666,6 +690,7 @@ static void gpu_space_free(struct kref *ref)
 	/* first, so that no callback runs any more */
 	hmm_mirror_unregister(&space->mirror);
 	gpu_drop_ranges(space);
+	mutex_destroy(&space->moving);
 	mutex_destroy(&space->lock);
 	kfree(space);
 }
@@ -705,6 +730,7 @@ static int gpu_open(struct inode *inode, struct file *file)
 	xa_init(&space->ranges);
 	mutex_init(&space->lock);
 	xa_init(&space->ptes);
+	mutex_init(&space->moving);
 	space->mirror.ops = READ_ONCE(two_pass) ? &gpu_two_pass_ops : &gpu_one_pass_ops;
 
 	ret = hmm_mirror_attach(&space->mirror, current->mm);
@@ -715,6 +741,7 @@ static int gpu_open(struct inode *inode, struct file *file)
 	return 0;
 
 err_free:
+	mutex_destroy(&space->moving);
 	mutex_destroy(&space->lock);
 	kfree(space);
 	return ret;
@@ -764,14 +791,22 @@ static long gpu_ioctl_run(struct gpu_space *space, struct hmm_gpu_cmd __user *ar
 
 	ret = -EFAULT;
 	if (copy_from_user(&job->cmd, arg, sizeof(job->cmd)))
-		goto err_free;
+		goto out_free;
 	ret = gpu_check_cmd(space, &job->cmd);
 	if (ret)
-		goto err_free;
+		goto out_free;
 
 	job->cmd.result = 0;
 	job->cmd.done = 0;
 	job->cmd.fault_addr = 0;
+	if (job->cmd.op == HMM_GPU_MIGRATE_TO_VRAM) {
+		ret = gpu_mem_move(space, &job->cmd);
+		gpu_count(space, HMM_GPU_COMMANDS, 1);
+		if (copy_to_user(arg, &job->cmd, sizeof(job->cmd)))
+			ret = -EFAULT;
+		goto out_free;
+	}
+
 	kref_get(&space->ref);
 	job->space = space;
 	init_completion(&job->done);
@@ -791,7 +826,7 @@ static long gpu_ioctl_run(struct gpu_space *space, struct hmm_gpu_cmd __user *ar
 	kref_put(&job->ref, gpu_job_free);
 	return ret;
 
-err_free:
+out_free:
 	kfree(job);
 	return ret;
 }
@@ -853,15 +888,23 @@ static int gpu_add(struct gpu *gpu, unsigned int i)
 	if (!gpu->engine)
 		return -ENOMEM;
 
+	ret = gpu_mem_add(gpu, vram_mb);
+	if (ret == -EOPNOTSUPP)
+		pr_err("vram_mb=%u: not with this kernel\n", vram_mb);
+	if (ret)
+		goto err_engine;
+
 	gpu->misc.minor = MISC_DYNAMIC_MINOR;
 	gpu->misc.name = gpu->name;
 	gpu->misc.fops = &gpu_fops;
 	gpu->misc.mode = 0666;
 	ret = misc_register(&gpu->misc);
 	if (ret)
-		goto err_engine;
+		goto err_mem;
 	return 0;
 
+err_mem:
+	gpu_mem_remove(gpu);
 err_engine:
 	destroy_workqueue(gpu->engine);
 	return ret;
@@ -872,6 +915,7 @@ static void gpu_remove(struct gpu *gpu)
 	misc_deregister(&gpu->misc);
 	/* All files are closed, but the last jobs of killed processes may still run. */
 	destroy_workqueue(gpu->engine);
+	gpu_mem_remove(gpu);
 }
 
 static int __init gpu_init(void)
@@ -881,6 +925,10 @@ static int __init gpu_init(void)
 
 	if (nr_gpus < 1 || nr_gpus > GPU_MAX) {
 		pr_err("gpus=%u: must be 1 to %u\n", nr_gpus, GPU_MAX);
+		return -EINVAL;
+	}
+	if (vram_mb > VRAM_MAX_MB) {
+		pr_err("vram_mb=%u: must be 0 to %u\n", vram_mb, VRAM_MAX_MB);
 		return -EINVAL;
 	}
 	for (i = 0; i < nr_gpus; i++) {

@@ -14,6 +14,10 @@
 /*
  * The GPU works on 64-bit words: addresses and lengths are multiples of 8. A word is
  * never torn. Words are taken in ascending order.
+ *
+ * MIGRATE_TO_VRAM moves whole pages of private anonymous memory, as far as that is possible
+ * at the moment and there is room, and runs beside other commands. What the CPU or another
+ * GPU accesses goes back. Pages in the memory of another GPU stay there.
  */
 enum hmm_gpu_op {
 	HMM_GPU_FILL,		/* each word = value */
@@ -22,6 +26,7 @@ enum hmm_gpu_op {
 	HMM_GPU_ATOMIC_ADD,	/* each word += value, atomic towards the CPU as well */
 	HMM_GPU_CHECKSUM,	/* result = sum of all words */
 	HMM_GPU_VERIFY,		/* result = number of device PTEs; fails if one is stale */
+	HMM_GPU_MIGRATE_TO_VRAM, /* move the pages to the memory of the GPU; result = bytes */
 	HMM_GPU_NR_OPS
 };
 
@@ -42,6 +47,7 @@ enum hmm_gpu_op {
  *	EINVAL	unknown op, flags, an operand that the op has not, no length, not
  *		aligned, wraps around, overlaps
  *	EFAULT	not in the address space of any process
+ *	EOPNOTSUPP	MIGRATE_TO_VRAM: the GPU has no memory (parameter vram_mb)
  *
  * Errors of a page:
  *	EFAULT	there is no memory, or it is PROT_NONE
@@ -76,6 +82,7 @@ enum hmm_gpu_counter {
 	HMM_GPU_INVALIDATIONS,		/* callbacks */
 	HMM_GPU_PTES_REMOVED,		/* pages unmapped by them */
 	HMM_GPU_NONBLOCK_FAILURES,	/* invalidations refused with EAGAIN */
+	HMM_GPU_OWN_SKIPPED,		/* invalidations that are its own doing */
 	HMM_GPU_NR_COUNTERS
 };
 

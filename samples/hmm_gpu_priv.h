@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * hmm_gpu: what its files share.
+ */
+#ifndef HMM_GPU_PRIV_H
+#define HMM_GPU_PRIV_H
+
+#include <linux/atomic.h>
+#include <linux/kref.h>
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include "hmm_mirror.h"
+#include "hmm_gpu.h"
+
+struct gpu_mem;
+
+/**
+ * struct gpu - a device
+ * @misc: its files
+ * @name: of those
+ * @engine: executes commands
+ * @mem: its memory; NULL if it has none
+ *
+ * It is also the owner of its device private pages.
+ */
+struct gpu {
+	struct miscdevice misc;
+	char name[20];
+	struct workqueue_struct *engine;
+	struct gpu_mem *mem;
+};
+
+/**
+ * struct gpu_space - an open file
+ * @ref: of the file, and of each job that has not ended
+ * @gpu: the device
+ * @mirror: what hmm_mirror knows
+ * @ranges: struct hmm_mirror_range by address / RANGE_SIZE; all device PTEs are inside
+ *	one. Used by the engine only, so it needs no lock.
+ * @nr_ranges: number of @ranges
+ * @lock: the driver's lock, see top of hmm_gpu.c
+ * @ptes: the device page table: struct page by address / PAGE_SIZE, tagged with
+ *	PTE_WRITE if the device may write. Changed under @lock.
+ * @moving: held while pages are moved to the memory of the device
+ * @mover: the thread that has the mm collect these pages now
+ * @counter: enum hmm_gpu_counter
+ */
+struct gpu_space {
+	struct kref ref;
+	struct gpu *gpu;
+	struct hmm_mirror mirror;
+	struct xarray ranges;
+	unsigned int nr_ranges;
+	struct mutex lock;	/* see above */
+	struct xarray ptes;
+	struct mutex moving;	/* see above */
+	struct task_struct *mover;
+	atomic64_t counter[HMM_GPU_NR_COUNTERS];
+};
+
+static inline void gpu_count(struct gpu_space *space, enum hmm_gpu_counter i, u64 n)
+{
+	atomic64_add(n, &space->counter[i]);
+}
+
+/* hmm_gpu.c */
+
+void gpu_unmap(struct gpu_space *space, unsigned long start, unsigned long end);
+
+/* hmm_gpu_mem.c */
+
+#ifdef HMM_MIRROR_COMPAT_DEVMEM
+
+int gpu_mem_add(struct gpu *gpu, unsigned int mb);
+void gpu_mem_remove(struct gpu *gpu);
+void *gpu_mem_address(const struct page *page);
+int gpu_mem_move(struct gpu_space *space, struct hmm_gpu_cmd *cmd);
+
+#else
+
+static inline int gpu_mem_add(struct gpu *gpu, unsigned int mb)
+{
+	return mb ? -EOPNOTSUPP : 0;
+}
+
+static inline void gpu_mem_remove(struct gpu *gpu)
+{
+}
+
+static inline void *gpu_mem_address(const struct page *page)
+{
+	return NULL;
+}
+
+static inline int gpu_mem_move(struct gpu_space *space, struct hmm_gpu_cmd *cmd)
+{
+	return -EOPNOTSUPP;
+}
+
+#endif
+
+#endif /* HMM_GPU_PRIV_H */
