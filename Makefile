@@ -43,10 +43,13 @@ clean:
 	find . -name .git -prune -o \( -name '*.o' -o -name '*.ko' -o -name '*.mod' \
 		-o -name '*.mod.c' -o -name '.*.cmd' -o -name '.*.d' -o -name .module-common.o \
 		-o -name modules.order -o -name Module.symvers \) -exec rm -f {} +
-	rm -f samples/hmm_gpu_demo
+	rm -f samples/hmm_gpu_demo tests/user/hmm_gpu_vram
 
 # Static: it also runs in a virtual machine that has no C library.
 samples/hmm_gpu_demo: samples/hmm_gpu_demo.c $(wildcard samples/*.h)
+	$(or $(HOSTCC),cc) -O2 -g -Wall -Wextra -pthread -static -I. $(CFLAGS) -o $@ $< $(LDFLAGS)
+
+tests/user/hmm_gpu_vram: tests/user/hmm_gpu_vram.c $(wildcard samples/*.h)
 	$(or $(HOSTCC),cc) -O2 -g -Wall -Wextra -pthread -static -I. $(CFLAGS) -o $@ $< $(LDFLAGS)
 
 demo:

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# build.sh STOCK: build the modules and the demo program for a stock kernel from
+# build.sh STOCK: build the modules and the programs for a stock kernel from
 # kernels.sh, in the cache and not in the repository. Prints the directory; it
 # also has build.log, with the warnings of W=1.
 
@@ -26,7 +26,7 @@ build()
 	local to=$1 stock=$2
 	sync_sources "$repo" "$to"
 	step "building the modules for $(<"$stock/release")" build_modules "$to" "$stock"
-	step "building the demo program" build_demo "$to"
+	step "building the programs" build_programs "$to"
 }
 
 build_modules()
@@ -34,9 +34,9 @@ build_modules()
 	make -C "$2/headers" M="$1" W=1 -j"$(nproc)" modules 2>&1 | tee "$1/build.log"
 }
 
-build_demo()
+build_programs()
 {
-	make -C "$1" -f "$repo/Makefile" samples/hmm_gpu_demo
+	make -C "$1" -f "$repo/Makefile" samples/hmm_gpu_demo tests/user/hmm_gpu_vram
 }
 
 main "$@"

@@ -37,6 +37,7 @@ in_tree_form()
 {
 	mkdir -p "$stage/$dir" "$stage/include/linux"
 	sync_sources "$1" "$stage/$dir"
+	rm -rf "$stage/$dir/tests/user"
 	mv "$stage/$dir/hmm_mirror.h" "$stage/include/linux/"
 	find "$stage/$dir" -name '*.[ch]' -exec \
 		sed -i 's,^#include "hmm_mirror.h",#include <linux/hmm_mirror.h>,' {} +

@@ -123,10 +123,11 @@ holds()
 	fi
 }
 
-# sources DIR: what kernel modules are made of; below tests/ are other things.
+# sources DIR: what kernel modules, and programs for their tests, are made of; else there are
+# other things below tests/.
 sources()
 {
-	(cd "$1" && find . \( -name .git -o -path './tests/*/*' \) -prune -o -type f ! -name '*.mod.c' \
+	(cd "$1" && find . \( -name .git -o -path './tests/*/*' ! -path './tests/user/*' \) -prune -o -type f ! -name '*.mod.c' \
 		\( -name '*.[ch]' -o -name 'Kbuild*' -o -name Kconfig \) -printf '%P\n' | sort)
 }
 
@@ -135,7 +136,7 @@ sources()
 sync_sources()
 {
 	rsync -rc --delete --prune-empty-dirs \
-		--exclude=.git --exclude='*.mod.c' --exclude='/tests/*/' \
+		--exclude=.git --exclude='*.mod.c' --include=/tests/user/ --exclude='/tests/*/' \
 		--include='*/' --include='*.[ch]' --include='Kbuild*' --include=Kconfig \
 		--exclude='*' "$1/" "$2/"
 }

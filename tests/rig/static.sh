@@ -67,7 +67,8 @@ modinfo_complete()
 	! modinfo -F parm "$1" | grep -E '^[^:]*:\((int|uint|bool|ulong|charp)\)$'
 }
 
-# With the KUnit tests, which no stock kernel could load. And sparse switches
+# With the KUnit tests and the device memory of the sample, which no stock kernel could
+# load. And sparse switches
 # itself off on kernels that it does not understand, so it must find the mistake
 # in a file that has one.
 check_sparse()
@@ -94,7 +95,7 @@ check_sparse()
 run_sparse()
 {
 	make -C "$stock/headers" M="$1" -j"$(nproc)" W=1 C=2 CHECK=sparse \
-		CONFIG_HMM_MIRROR_KUNIT_TEST=m KBUILD_MODPOST_WARN=1 modules 2>&1 | tee "$2"
+		CONFIG_HMM_MIRROR_KUNIT_TEST=m CONFIG_DEVICE_PRIVATE=y KBUILD_MODPOST_WARN=1 modules 2>&1 | tee "$2"
 }
 
 check_style()
@@ -121,7 +122,8 @@ checkpatch()
 	compat/*)	ignore+=,LINUX_VERSION_CODE ;;
 	hmm_mirror.h)	ignore+=,MACRO_ARG_REUSE ;;
 	hmm_trace.h)	ignore+=,$trace_style ;;
-	*_demo.c)	ignore+=,PREFER_KERNEL_TYPES,PREFER_DEFINED_ATTRIBUTE_MACRO ;;
+	*_demo.c | tests/user/*)
+			ignore+=,PREFER_KERNEL_TYPES,PREFER_DEFINED_ATTRIBUTE_MACRO ;;
 	esac
 	cd "$repo" && perl "$tree/scripts/checkpatch.pl" --no-tree --strict --quiet \
 		--show-types --ignore "$ignore" -f "$1"

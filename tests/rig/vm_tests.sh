@@ -14,8 +14,9 @@ main()
 	stock=$("$rig/kernels.sh" stock "${KERNEL:-6.12}")
 	built=$("$rig/build.sh" "$stock")
 	"$rig/vm.sh" --kernel "$stock" --modules "$built" --log "$cache/vm.log" \
-		--add "$built/samples/hmm_gpu_demo" --add "$(command -v trace-cmd)" \
-		--output "$cache/storm.trace" --run "$rig/vm/tests.sh" "$rig/vm/trace.sh"
+		--add "$built/samples/hmm_gpu_demo" --add "$built/tests/user/hmm_gpu_vram" \
+		--add "$(command -v trace-cmd)" --output "$cache/storm.trace" \
+		--run "$rig/vm/tests.sh" "$rig/vm/vram.sh" "$rig/vm/trace.sh"
 	holds "trace: hmm_mirror_trace draws it" draw
 }
 

@@ -27,9 +27,10 @@ holds()
 	fi
 }
 
+# load [PARAMETER=VALUE...]: of the GPU
 load()
 {
-	insmod /modules/hmm-mirror.ko && insmod /modules/hmm-gpu.ko gpus=2
+	insmod /modules/hmm-mirror.ko && insmod /modules/hmm-gpu.ko gpus=2 "$@"
 }
 
 unload()
