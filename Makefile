@@ -17,6 +17,12 @@ refuse = { echo "error: $(1)." >&2; exit 1; }
 modules: kernel
 	$(kbuild) modules
 
+# The core alone is what is installed: neither the sample nor the tests.
+core_only := CONFIG_SAMPLE_HMM_GPU= CONFIG_HMM_MIRROR_KUNIT_TEST=
+
+core: kernel
+	$(kbuild) $(core_only) modules
+
 kernel:
 	@test -d $(KDIR) || \
 	$(call refuse,$(KDIR) does not exist: install the headers of the kernel (Debian: linux-headers-$(KVER)) or set KDIR=)
@@ -30,12 +36,17 @@ kernel:
 	$(call refuse,$(KDIR) is a kernel without CONFIG_HMM_MIRROR: hmm_mirror cannot read page tables there)
 
 # DESTDIR stages files for a package, whose installation runs depmod then. Kernel
-# headers come without the key that their kernel was signed with.
-install: modules
-	$(kbuild) INSTALL_MOD_PATH=$(DESTDIR)$(INSTALL_MOD_PATH) \
+# headers come without the key that their kernel was signed with. What other drivers
+# are built with goes where hmm_mirror.mk looks for it.
+install: release = $(shell $(MAKE) -s -C $(KDIR) kernelrelease)
+install: core
+	$(kbuild) $(core_only) INSTALL_MOD_PATH=$(DESTDIR)$(INSTALL_MOD_PATH) \
 		$(if $(wildcard $(KDIR)/certs/signing_key.pem),,CONFIG_MODULE_SIG_ALL=) modules_install
+	install -D -m 644 Module.symvers \
+		$(DESTDIR)$(INSTALL_MOD_PATH)/lib/modules/$(release)/hmm_mirror/Module.symvers
+	install -D -m 644 -t $(DESTDIR)/usr/include/hmm_mirror hmm_mirror.h hmm_mirror.mk
 ifeq ($(DESTDIR),)
-	depmod $(if $(INSTALL_MOD_PATH),-b $(INSTALL_MOD_PATH)) $$($(MAKE) -s -C $(KDIR) kernelrelease)
+	depmod $(if $(INSTALL_MOD_PATH),-b $(INSTALL_MOD_PATH)) $(release)
 endif
 
 # Without kbuild, so that it works when KDIR has gone.
@@ -69,7 +80,7 @@ patches:
 
 help:
 	@echo 'make            build the modules for the running kernel, or for KVER= or KDIR='
-	@echo 'make install    build and install them (DESTDIR=, INSTALL_MOD_PATH=)'
+	@echo 'make install    build and install the core (DESTDIR=, INSTALL_MOD_PATH=)'
 	@echo 'make clean      remove what was built here'
 	@echo 'make demo       see it work, in a virtual machine (KERNEL=6.12, 6.1 or 5.10)'
 	@echo 'make check      all tests, which are:'
@@ -86,4 +97,4 @@ help:
 	@echo 'Demo and tests get Debian packages that they lack, and keep kernels in'
 	@echo '$${XDG_CACHE_HOME:-~/.cache}/hmm_mirror, which can be deleted at any time.'
 
-.PHONY: modules kernel install clean demo check static series prove kunit vm mutants coverage patches help
+.PHONY: modules core kernel install clean demo check static series prove kunit vm mutants coverage patches help
