@@ -72,6 +72,11 @@ check:
 static series prove kunit vm mutants coverage:
 	@$(rig)/check.sh $@
 
+# make deb DEB=directory
+DEB ?= deb
+deb:
+	@$(rig)/deb.sh $(DEB)
+
 # make patches LINUX=tree
 PATCHES ?= patches
 patches:
@@ -81,6 +86,7 @@ patches:
 help:
 	@echo 'make            build the modules for the running kernel, or for KVER= or KDIR='
 	@echo 'make install    build and install the core (DESTDIR=, INSTALL_MOD_PATH=)'
+	@echo 'make deb        Debian packages of it, for DKMS, to DEB='
 	@echo 'make clean      remove what was built here'
 	@echo 'make demo       see it work, in a virtual machine (KERNEL=6.12, 6.1 or 5.10)'
 	@echo 'make check      all tests, which are:'
@@ -97,4 +103,4 @@ help:
 	@echo 'Demo and tests get Debian packages that they lack, and keep kernels in'
 	@echo '$${XDG_CACHE_HOME:-~/.cache}/hmm_mirror, which can be deleted at any time.'
 
-.PHONY: modules core kernel install clean demo check static series prove kunit vm mutants coverage patches help
+.PHONY: modules core kernel install clean deb demo check static series prove kunit vm mutants coverage patches help

@@ -11,6 +11,7 @@ packages_static=(sparse perl python3)
 packages_kunit=(gcc make libc6-dev flex bison bc perl python3 ccache rsync)
 packages_vm=(qemu-system-x86 cpio)
 packages_trace=(trace-cmd python3)
+packages_deb=(build-essential debhelper dh-dkms rsync)
 
 # need PACKAGE...: install those that are missing.
 need()
