@@ -69,7 +69,7 @@ demo:
 check:
 	@$(rig)/check.sh static series prove kunit kunit-6.12 vm
 
-static series prove kunit vm mutants coverage:
+static series prove kunit vm mutants coverage package:
 	@$(rig)/check.sh $@
 
 # make deb DEB=directory
@@ -96,6 +96,7 @@ help:
 	@echo 'make prove      the protocol, model-checked: Spin, and litmus tests with herd7'
 	@echo 'make vm         tests in a virtual machine (KERNEL=6.12, 6.1 or 5.10)'
 	@echo
+	@echo 'make package    the Debian packages, in a chroot and a virtual machine; needs root'
 	@echo 'make mutants    break the core on purpose, and see that a test notices'
 	@echo 'make coverage   how much of the core the KUnit suites execute'
 	@echo 'make patches    a series for "git am", for the kernel tree LINUX=, to PATCHES='
@@ -103,4 +104,4 @@ help:
 	@echo 'Demo and tests get Debian packages that they lack, and keep kernels in'
 	@echo '$${XDG_CACHE_HOME:-~/.cache}/hmm_mirror, which can be deleted at any time.'
 
-.PHONY: modules core kernel install clean deb demo check static series prove kunit vm mutants coverage patches help
+.PHONY: modules core kernel install clean deb package demo check static series prove kunit vm mutants coverage patches help

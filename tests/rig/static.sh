@@ -53,6 +53,8 @@ check_modinfo()
 	done
 	holds "static: dkms.conf has the version of hmm_mirror.h" \
 		test "$(bash -c '. "$0" && echo "$PACKAGE_VERSION"' "$repo/dkms.conf")" = "$version"
+	holds "static: debian/changelog has the version of hmm_mirror.h" \
+		grep "^hmm-mirror ($version) " <(head -n 1 "$repo/debian/changelog")
 }
 
 modinfo_complete()
@@ -103,7 +105,7 @@ check_style()
 	local file
 	while IFS= read -r file; do
 		holds "static: checkpatch $file" checkpatch "$file"
-	done < <(sources "$repo" | grep '\.[ch]$')
+	done < <(sources "$repo" | grep '\.[ch]$'; cd "$repo" && ls tests/external/*.[ch])
 }
 
 # Not to be asked of a whole file that is to build on many kernels:
@@ -153,7 +155,7 @@ check_shell()
 		return
 	fi
 	holds "static: shellcheck" shellcheck --severity=warning --external-sources --source-path=SCRIPTDIR \
-		"$repo/.ci/run" "$rig"/*.sh "$rig/vm/init" "$rig"/vm/*.sh
+		"$repo/.ci/run" "$repo/dkms.post_build" "$rig"/*.sh "$rig/vm/init" "$rig"/vm/*.sh
 }
 
 main

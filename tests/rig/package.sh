@@ -1,0 +1,288 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# make package: the Debian packages are built, installed in a chroot that has the
+# headers of a stock kernel, upgraded and removed; drivers are built against them, and
+# run with what DKMS has built in a virtual machine. Takes root, for the chroot.
+
+if ((EUID)); then
+	echo "error: make package makes a chroot, which takes root" >&2
+	exit 1
+fi
+# What is mounted here is seen by nobody else, and goes with the last process.
+[[ ${PACKAGE_NAMESPACE-} ]] || PACKAGE_NAMESPACE=own exec unshare --mount "$0" "$@"
+
+. "$(dirname "$0")/lib.sh"
+. "$rig/packages.sh"
+# The functions that know the archive; without what the script does when it is run.
+# shellcheck disable=SC1090
+. <(sed '/^\. /d; $d' "$rig/kernels.sh") # and its main(), which is replaced below
+
+root=$work/root
+in_chroot=(dkms make openssl)
+
+main()
+{
+	local stock release version
+	need "${packages_fetch[@]}" "${packages_module[@]}" "${packages_vm[@]}" \
+		"${packages_deb[@]}" lintian mmdebstrap
+	stock=$("$rig/kernels.sh" stock "${KERNEL:-6.12}")
+	release=$(<"$stock/release")
+	version=$(module_version)
+
+	check_build
+	check_install
+	make_root
+	check_dkms
+	check_drivers
+	check_vm
+	check_upgrade
+	check_removal
+}
+
+#
+# What "make deb" makes
+#
+check_build()
+{
+	holds "package: make deb" "$rig/deb.sh" "$work/debs"
+	holds "package: lintian has nothing to say" lintian --allow-root \
+		--fail-on error,warning "$work"/debs/*.changes
+
+	copy_sources "$work/next" "$version.1"
+	holds "package: not with a version that debian/changelog does not have" \
+		refuses "hmm_mirror.h at $version.1" env SOURCES="$work/next" "$rig/deb.sh" "$work/none"
+	sed -i "1s/($version)/($version.1)/" "$work/next/debian/changelog"
+	holds "package: the next version" env SOURCES="$work/next" "$rig/deb.sh" "$work/next-debs"
+}
+
+# copy_sources TO VERSION
+copy_sources()
+{
+	rsync -a --exclude=/.git --filter='dir-merge,- .gitignore' "$repo/" "$1/"
+	sed -i "/^#define HMM_MIRROR_VERSION/s/\".*\"/\"$2\"/" "$1/hmm_mirror.h"
+}
+
+# refuses TEXT COMMAND...: it fails, and says why.
+refuses()
+{
+	local text=$1
+	shift
+	! "$@" >"$work/refusal" 2>&1 && grep -F -- "$text" "$work/refusal" ||
+		{ cat "$work/refusal"; return 1; }
+}
+
+#
+# make install
+#
+check_install()
+{
+	local stage=$work/stage
+	sync_sources "$repo" "$work/sources"
+	cp "$repo"/{Makefile,hmm_mirror.mk} "$work/sources"
+
+	holds "package: make install" make -C "$work/sources" KDIR="$stock/headers" \
+		DESTDIR="$stage" install
+	# Compressed, as the kernel's own modules are.
+	cat >"$work/expected" <<-END
+		lib/modules/$release/hmm_mirror/Module.symvers
+		lib/modules/$release/updates/hmm-mirror.ko
+		usr/include/hmm_mirror/hmm_mirror.h
+		usr/include/hmm_mirror/hmm_mirror.mk
+	END
+	holds "package: make install installs what it should and nothing else" \
+		diff "$work/expected" <(find "$stage" -type f ! -name 'modules.*' -printf '%P\n' |
+			sed 's/\.xz$//; s:/extra/:/updates/:' | sort)
+	cp -r "$repo/tests/external" "$work/external"
+	sed -i "s,/usr/include,$stage&," "$work/external/Kbuild"
+	holds "package: a driver is built against that" clean_build make -C "$stock/headers" \
+		M="$work/external" W=1 modules \
+		HMM_MIRROR_SYMVERS="$stage/lib/modules/$release/hmm_mirror/Module.symvers"
+}
+
+# It succeeds, without a warning.
+clean_build()
+{
+	"$@" >"$work/build" 2>&1 && ! grep -iE 'warning' "$work/build" ||
+		{ cat "$work/build"; return 1; }
+}
+
+#
+# The chroot
+#
+make_root()
+{
+	local dir
+	in_chroot+=("linux-headers-$release")
+	dir=$cache/chroot/${stock##*/}-$(digest <<<"${in_chroot[*]}")
+	use_suite bookworm || die "no package lists, so no chroot"
+	# In a subshell, whose end unlocks.
+	(lock chroot && cached "$dir" debootstrap)
+
+	mkdir "$root" "$work/upper" "$work/overlay"
+	mount -t overlay -o "lowerdir=$dir,upperdir=$work/upper,workdir=$work/overlay" \
+		overlay "$root"
+	# The files in it go with $work, and those of the host must not.
+	trap 'umount -lR "$root"; cleanup' EXIT
+	mount -t proc proc "$root/proc"
+	cp -r "$work/debs" "$work/next-debs" "$root/"
+	make_poor_kernel
+}
+
+debootstrap()
+{
+	step "making a chroot" mmdebstrap --variant=apt --include="${in_chroot[*]}" \
+		bookworm "$1" "$cache/apt/bookworm/sources.list"
+}
+
+# A kernel whose configuration has no CONFIG_HMM_MIRROR.
+make_poor_kernel()
+{
+	local headers=$root/usr/src/linux-headers-$release
+	local poor=$root/lib/modules/$release-poor/build
+	mkdir -p "$poor"
+	cp -r "$headers"/{Makefile,include,.config} "$poor"
+	sed -i '/^CONFIG_HMM_MIRROR=/d' "$poor/.config" "$poor/include/config/auto.conf"
+}
+
+inside()
+{
+	chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C \
+		DEBIAN_FRONTEND=noninteractive "$@"
+}
+
+# install_debs DIR: as a user would.
+install_debs()
+{
+	inside sh -c "apt-get install -y --no-install-recommends /$1/*.deb" 2>&1 | tee "$work/apt"
+}
+
+#
+# DKMS
+#
+check_dkms()
+{
+	say "installing the packages, for which DKMS builds the module"
+	holds "package: the packages can be installed" install_debs debs
+	holds "package: DKMS has built the module" installed_version "$version"
+	holds "package: a kernel without CONFIG_HMM_MIRROR is skipped" skipped "$release-poor"
+	holds "package: and there DKMS has built nothing" no_module "$release-poor"
+	holds "package: and make says why" refuses "is a kernel without CONFIG_HMM_MIRROR" \
+		inside make -C "/usr/src/hmm_mirror-$version" KVER="$release-poor"
+
+	inside dkms unbuild "hmm_mirror/$version" -k "$release" >"$work/out" 2>&1 || :
+	holds "package: DKMS can take it away" no_module "$release"
+	holds "package: a kernel that is installed later gets the module" \
+		inside /etc/kernel/postinst.d/dkms "$release"
+	holds "package: which is there then" installed_version "$version"
+	holds "package: DKMS has signed it" signed_by "DKMS module signing key"
+	holds "package: one without CONFIG_HMM_MIRROR is skipped, too" skipped_later "$release-poor"
+}
+
+skipped()
+{
+	cat "$work/apt"
+	grep -A 5 "^Building initial module for $1\$" "$work/apt" | grep -x 'Skipped\.'
+}
+
+# DKMS 3.0, of Debian 12, counts it as a failure all the same; 3.2 does not.
+skipped_later()
+{
+	inside /etc/kernel/postinst.d/dkms "$1" >"$work/out" 2>&1 || :
+	cat "$work/out"
+	grep 'includes a BUILD_EXCLUSIVE directive which does not match' "$work/out" && no_module "$1"
+}
+
+signed_by()
+{
+	[[ $(modinfo -F signer "$(module_of "$release")") == "$1" ]]
+}
+
+module_of()
+{
+	find "$root/lib/modules/$1" -name 'hmm-mirror.ko*'
+}
+
+no_module()
+{
+	[[ ! $(module_of "$1") ]] && ! inside dkms status -m hmm_mirror -k "$1" | grep -F "$1"
+}
+
+# installed_version VERSION
+installed_version()
+{
+	local module symvers
+	module=$(module_of "$release")
+	symvers=$root/var/lib/dkms/hmm_mirror/kernel-$release-x86_64/Module.symvers
+
+	inside dkms status -m hmm_mirror &&
+		[[ $(modinfo -F version "$module") == "$1" ]] &&
+		[[ $(modinfo -F vermagic "$module") == "$release "* ]] &&
+		grep -w hmm_mirror "$root/lib/modules/$release/modules.dep" "$symvers"
+}
+
+#
+# Drivers
+#
+check_drivers()
+{
+	local example examples=$root/usr/share/doc/hmm-mirror-dev/examples
+	for example in minimal hmm_gpu; do
+		cp -r "$examples/$example" "$root/$example"
+		holds "package: examples/$example builds against the packages" clean_build \
+			inside make -C "/lib/modules/$release/build" M="/$example" W=1 modules
+	done
+	cp -r "$examples/minimal" "$root/unlinked"
+	holds "package: without Module.symvers a driver is not built, and learns why" \
+		refuses "hmm_mirror is not installed for Linux $release" inside make \
+		-C "/lib/modules/$release/build" M=/unlinked HMM_MIRROR_SYMVERS= modules
+}
+
+check_vm()
+{
+	mkdir "$work/modules"
+	holds "package: modules for the virtual machine" collect "$work/modules"
+	make -s -C "$work/sources" -f "$repo/Makefile" samples/hmm_gpu_demo >&2
+	"$rig/vm.sh" --kernel "$stock" --modules "$work/modules" \
+		--add "$work/sources/samples/hmm_gpu_demo" --run "$rig/vm/package.sh" ||
+		not_ok "package: the virtual machine"
+}
+
+# DKMS compresses as the kernel's own modules are.
+collect()
+{
+	cp "$(module_of "$release")" "$root"/{minimal/minimal,hmm_gpu/hmm_gpu}.ko "$1" &&
+		find "$1" -name '*.xz' -exec xz -d {} +
+}
+
+#
+# Upgrade and removal
+#
+check_upgrade()
+{
+	say "upgrading the packages"
+	holds "package: an upgrade" install_debs next-debs
+	holds "package: brings the next module" installed_version "$version.1"
+	holds "package: and leaves nothing of the last one" \
+		gone "$root/usr/src/hmm_mirror-$version" "$root/var/lib/dkms/hmm_mirror/$version"
+}
+
+check_removal()
+{
+	holds "package: removal" inside apt-get purge -y hmm-mirror-dkms hmm-mirror-dev
+	holds "package: takes the module with it" no_module "$release"
+	holds "package: and everything else" nothing_left
+}
+
+gone()
+{
+	! ls -d "$@" 2>/dev/null
+}
+
+nothing_left()
+{
+	! find "$root"/{usr/src,usr/include,usr/share,var/lib/dkms,lib/modules} -xdev \
+		-iname '*hmm*mirror*' ! -path '*/linux-headers-*' ! -path '*-poor/*' | grep .
+}
+
+main

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+# What "make package" does with the modules that were built from the packages.
+
+. /tests/lib.sh
+
+fails()
+{
+	! "$@"
+}
+
+said()
+{
+	dmesg | grep -F "$1"
+}
+
+demo_quick()
+{
+	hmm_gpu_demo --quick
+}
+
+holds 'package: no driver loads before hmm_mirror' fails insmod /modules/minimal.ko
+holds 'package: the module of DKMS loads' insmod /modules/hmm-mirror.ko
+holds 'package: a driver from elsewhere loads' insmod /modules/minimal.ko
+holds 'package: and its device maps a page' said 'minimal: the device maps a page'
+holds 'package: hmm_mirror cannot be unloaded before the driver' fails rmmod hmm_mirror
+holds 'package: the driver can' rmmod minimal
+holds 'package: it was told when its process ended' said 'minimal: the device maps nothing'
+holds 'package: the software GPU loads' insmod /modules/hmm_gpu.ko gpus=2
+holds 'package: hmm_gpu_demo --quick passes' demo_quick
+holds 'package: everything unloads in the right order' unload
