@@ -67,7 +67,7 @@ demo:
 	@$(rig)/demo.sh
 
 check:
-	@$(rig)/check.sh static series prove kunit kunit-6.12 vm
+	@$(rig)/check.sh static series prove docs kunit kunit-6.12 vm
 
 static series prove kunit vm mutants coverage package:
 	@$(rig)/check.sh $@
@@ -76,6 +76,11 @@ static series prove kunit vm mutants coverage package:
 DEB ?= deb
 deb:
 	@$(rig)/deb.sh $(DEB)
+
+# make docs DOCS=directory
+DOCS ?= docs/_build
+docs:
+	@DOCS=$(DOCS) $(rig)/check.sh docs
 
 # make patches LINUX=tree
 PATCHES ?= patches
@@ -87,6 +92,7 @@ help:
 	@echo 'make            build the modules for the running kernel, or for KVER= or KDIR='
 	@echo 'make install    build and install the core (DESTDIR=, INSTALL_MOD_PATH=)'
 	@echo 'make deb        Debian packages of it, for DKMS, to DEB='
+	@echo 'make docs       the API as HTML and as manual pages, to DOCS='
 	@echo 'make clean      remove what was built here'
 	@echo 'make demo       see it work, in a virtual machine (KERNEL=6.12, 6.1 or 5.10)'
 	@echo 'make check      all tests, which are:'
@@ -104,4 +110,4 @@ help:
 	@echo 'Demo and tests get Debian packages that they lack, and keep kernels in'
 	@echo '$${XDG_CACHE_HOME:-~/.cache}/hmm_mirror, which can be deleted at any time.'
 
-.PHONY: modules core kernel install clean deb package demo check static series prove kunit vm mutants coverage patches help
+.PHONY: modules core kernel install clean deb docs package demo check static series prove kunit vm mutants coverage patches help

@@ -12,6 +12,7 @@ packages_kunit=(gcc make libc6-dev flex bison bc perl python3 ccache rsync)
 packages_vm=(qemu-system-x86 cpio)
 packages_trace=(trace-cmd python3)
 packages_deb=(build-essential debhelper dh-dkms rsync)
+packages_docs=(python3-sphinx python3 groff-base git)
 
 # need PACKAGE...: install those that are missing.
 need()

@@ -1,0 +1,188 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# make docs: the API from its kernel-doc, as HTML and as manual pages, to DOCS=. Nothing
+# may be missing, nothing may warn, and the code in README.md and docs/porting.md has to
+# compile.
+
+. "$(dirname "$0")/lib.sh"
+. "$rig/packages.sh"
+
+to=$(realpath -m "${DOCS:-$repo/docs/_build}")
+
+main()
+{
+	local stock tree
+	need "${packages_fetch[@]}" "${packages_module[@]}" "${packages_docs[@]}"
+	stock=$("$rig/kernels.sh" stock "${KERNEL:-6.12}")
+	tree=$("$rig/kernels.sh" newest)
+	mkdir -p "$to"
+	rm -rf "${to:?}"/{html,man}
+
+	check_html
+	check_man
+	check_examples
+	holds "docs: protocol.md names tests that there are" tests_exist
+	[[ ! -d $to/html ]] || say "$to/html/index.html, $to/man"
+}
+
+# Exported functions, by name.
+exports()
+{
+	sed -n 's/^EXPORT_SYMBOL_GPL(\(.*\));$/\1/p' "$repo"/*.c | sort
+}
+
+#
+# HTML: the page that "make patches" adds to a kernel tree, with the kernel's own
+# extension for Sphinx
+#
+check_html()
+{
+	local name
+	holds "docs: HTML without a warning" html
+	while read -r name; do
+		holds "docs: HTML has $name()" grep -q "id=\"c.$name\"" "$to/html/index.html"
+	done < <(exports)
+}
+
+html()
+{
+	"$rig/patches.sh" --base "$tree" "$work/linux" &&
+		"$rig/graft.sh" "$work/linux" &&
+		mkdir "$work/sphinx" &&
+		cp "$work"/linux/Documentation/*/hmm_mirror.rst "$work/sphinx/index.rst" &&
+		conf_py >"$work/sphinx/conf.py" &&
+		srctree=$tree sphinx-build -q -W --keep-going -b html -d "$work/doctrees" \
+			"$work/sphinx" "$to/html" 2>&1 | tee "$work/html" &&
+		! grep . "$work/html"
+}
+
+conf_py()
+{
+	cat <<-END
+		import sys
+		sys.path.insert(0, "$tree/Documentation/sphinx")
+		project = "hmm_mirror"
+		version = release = "$(module_version)"
+		extensions = ["kerneldoc"]
+		kerneldoc_srctree = "$work/linux"
+		html_theme = "alabaster"
+		html_copy_source = False
+	END
+}
+
+#
+# Manual pages, section 9
+#
+check_man()
+{
+	local name
+	holds "docs: manual pages without a warning" man_pages
+	holds "docs: groff has nothing to say about them" groff_is_silent
+	while read -r name; do
+		holds "docs: there is a manual page of $name()" \
+			grep -q "^$name .. " "$to/man/man9/$name.9"
+	done < <(exports)
+}
+
+man_pages()
+{
+	mkdir -p "$to/man/man9" &&
+		cd "$repo" &&
+		"$tree/scripts/kernel-doc" -Wall -Werror -man hmm_mirror.h hmm_*.c >"$work/man" &&
+		split_man <"$work/man"
+}
+
+# A page begins with .TH "NAME" 9 "DATE" "." "MANUAL", where NAME can be "struct NAME", or
+# the title of a DOC: section.
+split_man()
+{
+	awk -F '"' -v to="$to/man/man9" -v version="$(module_version)" '
+		/^\.TH / {
+			name = tolower($2)
+			sub(/^struct /, "", name)
+			if (name !~ /^hmm_mirror/)
+				name = "hmm_mirror_" name
+			file = to "/" name ".9"
+			printf ".TH \"%s\" 9 \"%s\" \"hmm_mirror %s\" \"%s\"\n",
+				name, $4, version, $8 >file
+			next
+		}
+		{ print >file }
+	'
+}
+
+groff_is_silent()
+{
+	groff -man -Tutf8 -ww -z "$to"/man/man9/*.9 2>&1 | tee "$work/groff"
+	! grep . "$work/groff"
+}
+
+#
+# Code in the documentation: each block is a file of its own. Blocks for kernels of the
+# past, which say so in the line above, are left out.
+#
+check_examples()
+{
+	local built
+	built=$("$rig/build.sh" "$stock")
+	mkdir "$work/examples"
+	cp "$repo"/tests/examples/* "$work/examples"
+	code_blocks "$repo/README.md" "$repo/docs/porting.md"
+	examples_kbuild >"$work/examples/Kbuild"
+	holds "docs: README.md and docs/porting.md have code" test -e "$work/examples/README_1.c" \
+		-a -e "$work/examples/porting_1.c"
+	holds "docs: it compiles without a warning" build_examples
+}
+
+code_blocks()
+{
+	awk -v to="$work/examples" '
+		FNR == 1 {
+			name = FILENAME
+			gsub(/.*\/|\..*/, "", name)
+			n = 0
+		}
+		/^```c$/ && before !~ /^<!-- Linux/ {
+			file = to "/" name "_" ++n ".c"
+			print "#include \"examples.h\"" >file
+			print "#line", FNR + 1, "\"" FILENAME "\"" >file
+			before = $0
+			next
+		}
+		/^```/ { file = "" }
+		file { print >file }
+		{ before = $0 }
+	' "$@"
+}
+
+examples_kbuild()
+{
+	echo "ccflags-y := -I$repo"
+	echo "obj-m := examples.o"
+	echo "examples-y := $(cd "$work/examples" && printf '%s ' *.c | sed 's/\.c /.o /g')"
+	echo "KBUILD_EXTRA_SYMBOLS := $built/Module.symvers"
+}
+
+build_examples()
+{
+	make -C "$stock/headers" M="$work/examples" W=1 modules 2>&1 | tee "$work/make" &&
+		! grep -i 'warning' "$work/make"
+}
+
+# Of the table that says which test shows which invariant.
+tests_exist()
+{
+	local name n=0 unknown=0
+	while read -r name; do
+		grep -qE "KUNIT_CASE\($name\)" "$repo"/tests/*.c ||
+			grep -qw "SCENE_$name" "$repo/tests/model/scenes.pml" ||
+			test -e "$repo/tests/litmus/$name.litmus" ||
+			compgen -G "$repo/tests/mutants/$name-*.patch" >/dev/null ||
+			{ echo "there is no test $name"; unknown=1; }
+		n=$((n + 1))
+	done < <(sed -n '/<!-- who shows it -->/,/^$/p' "$repo/docs/protocol.md" | grep -o '`[^`]*`' | tr -d '`')
+	((n && !unknown))
+}
+
+main
