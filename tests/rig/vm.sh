@@ -78,13 +78,15 @@ libraries()
 }
 
 # boot ACCELERATOR SECONDS LOG APPEND: the scripts' output comes to stdout.
+# The kernel would count timer interrupts early on, and panic if there are too few, as
+# there are if the machine is emulated on a busy host: no_timer_check.
 boot()
 {
 	timeout --foreground --kill-after=5 "$2" qemu-system-x86_64 \
 		-accel "$1" -cpu max -smp 2 -m 1024 -nodefaults -no-user-config \
 		-display none -no-reboot -serial "file:$3" -serial stdio -serial "file:$output" \
 		-kernel "$kernel/vmlinuz" -initrd "$work/initramfs" \
-		-append "console=ttyS0 panic=-1 oops=panic panic_on_warn=1 $4" </dev/null
+		-append "console=ttyS0 no_timer_check panic=-1 oops=panic panic_on_warn=1 $4" </dev/null
 }
 
 # A /dev/kvm can open and yet not run a guest: it aborts, or spins for ever. So
