@@ -66,6 +66,7 @@
  *   lock held: callbacks run inside reclaim.
  */
 
+struct device;
 struct hmm_mirror;
 struct hmm_mirror_mm;
 struct hmm_mirror_range;
@@ -283,6 +284,12 @@ int hmm_mirror_range_populate(struct hmm_mirror_range *range,
 			      struct hmm_mirror_fault *fault,
 			      unsigned int timeout_ms,
 			      hmm_mirror_commit_fn commit, void *arg);
+
+long hmm_mirror_range_dma_map(struct hmm_mirror_range *range, unsigned long seq,
+			      const struct hmm_mirror_fault *fault,
+			      struct device *dev, dma_addr_t *dma_addrs);
+void hmm_mirror_range_dma_unmap(const struct hmm_mirror_fault *fault,
+				struct device *dev, dma_addr_t *dma_addrs, bool dirty);
 
 struct hmm_mirror_range *hmm_mirror_range_first(struct hmm_mirror *mirror,
 						unsigned long start,

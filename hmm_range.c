@@ -855,6 +855,17 @@ static bool fault_is_valid(const struct hmm_mirror_range *range,
 	       PAGE_ALIGNED(fault->start) && PAGE_ALIGNED(fault->end);
 }
 
+/* 0 if @fault is about pages of @range. */
+int hmm_mirror_fault_check(const struct hmm_mirror_range *range, unsigned long seq,
+			   const struct hmm_mirror_fault *fault)
+{
+	if (!is_registered(range))
+		return -ESRCH;
+	if (!fault_is_valid(range, fault))
+		return hmm_mirror_range_retry(range, seq) ? -EBUSY : -EINVAL;
+	return 0;
+}
+
 /*
  * hmm_range_fault() never drops the mmap lock, which is all that some faults would need:
  * userfaultfd, for one. Whether it was that, or an error, is seen by doing the fault in
@@ -938,10 +949,9 @@ static int range_read(struct hmm_mirror_range *range, unsigned long seq,
 	int ret = 0;
 
 	might_sleep();
-	if (!is_registered(range))
-		return -ESRCH;
-	if (!fault_is_valid(range, fault))
-		return hmm_mirror_range_retry(range, seq) ? -EBUSY : -EINVAL;
+	ret = hmm_mirror_fault_check(range, seq, fault);
+	if (ret)
+		return ret;
 
 	mm = range->hmm->mm;
 	if (!mmget_not_zero(mm))

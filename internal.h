@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * hmm_mirror: what hmm_mirror.c and hmm_range.c share. Not for drivers.
+ * hmm_mirror: what the files of the core share. Not for drivers.
  */
 #ifndef HMM_MIRROR_INTERNAL_H
 #define HMM_MIRROR_INTERNAL_H
@@ -93,6 +93,8 @@ void hmm_mirror_track_release(struct hmm_mirror_mm *hmm);
 void hmm_mirror_track_detach(struct hmm_mirror *mirror);
 bool hmm_mirror_track_hits(const struct hmm_mirror *mirror,
 			   const struct mmu_notifier_range *update);
+int hmm_mirror_fault_check(const struct hmm_mirror_range *range, unsigned long seq,
+			   const struct hmm_mirror_fault *fault);
 
 unsigned int hmm_mirror_track_in_flight(const struct hmm_mirror_mm *hmm);
 
