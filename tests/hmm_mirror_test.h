@@ -213,6 +213,7 @@ extern struct kunit_suite hmm_mirror_races_suite;
 extern struct kunit_suite hmm_mirror_model_suite;
 extern struct kunit_suite hmm_mirror_threads_suite;
 extern struct kunit_suite hmm_mirror_mm_suite;
+extern struct kunit_suite hmm_mirror_dma_suite;
 extern struct kunit_suite hmm_mirror_misuse_suite;
 extern struct kunit_suite hmm_mirror_lockdep_suite;
 

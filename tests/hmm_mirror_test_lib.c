@@ -681,7 +681,8 @@ void hmmt_until_it_sleeps(struct test_thread *thread)
 	what(&hmm_mirror_suite, &hmm_mirror_wait_suite,			\
 	     &hmm_mirror_races_suite, &hmm_mirror_model_suite,		\
 	     &hmm_mirror_threads_suite, &hmm_mirror_mm_suite,		\
-	     &hmm_mirror_misuse_suite, &hmm_mirror_lockdep_suite)
+	     &hmm_mirror_dma_suite, &hmm_mirror_misuse_suite,		\
+	     &hmm_mirror_lockdep_suite)
 
 #ifndef BORROWED_MM
 

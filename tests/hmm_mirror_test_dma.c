@@ -1,0 +1,632 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hmm_mirror: KUnit tests. DMA addresses.
+ *
+ * The pages are made up as the test needs them: a letter is a page, neighbours in the
+ * alphabet are neighbours in memory, a capital may be written, a dot is no page.
+ *
+ * Devices differ in how they get at memory. One is a fake: it notes what is mapped, and
+ * fails when it is told to. One reaches memory as it is. One is behind an IOMMU, if the
+ * machine has one: the edu device of QEMU.
+ */
+#include <linux/dma-map-ops.h>
+#include <linux/iommu.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/pci.h>
+#include <linux/platform_device.h>
+#include <linux/slab.h>
+
+#include "hmm_mirror_test.h"
+
+#define FIRST		1000	/* page of the range */
+#define ORDER		4	/* of the pages with letters */
+#define HUGE_ORDER	9
+#define UNTOUCHED	((dma_addr_t)4711)
+
+struct mapping {
+	phys_addr_t phys;
+	size_t size;
+	enum dma_data_direction dir;
+};
+
+static struct dma_test {
+	struct test_fixture *f;
+	struct platform_device *pdev;
+	struct page *pages;
+	unsigned int order;
+	unsigned long pfns[1 << HUGE_ORDER];
+	dma_addr_t addrs[1 << HUGE_ORDER];
+	struct hmm_mirror_fault fault;
+	/* of the fake */
+	struct mapping mapping[TEST_PAGES];
+	unsigned int mapped;		/* since the test began */
+	unsigned int live;
+	bool wrong;			/* it was unmapped otherwise than it was mapped */
+	unsigned int fail_at;
+	unsigned int collide_at;
+} d;
+
+/* ---------------------------------------------------------------- the fake */
+
+#define FAKE_OFFSET	BIT_ULL(40)
+
+static dma_addr_t fake_map(struct device *dev, phys_addr_t phys, size_t size,
+			   enum dma_data_direction dir, unsigned long attrs)
+{
+	d.wrong |= !(attrs & DMA_ATTR_SKIP_CPU_SYNC);
+	if (++d.mapped == d.fail_at || d.mapped > TEST_PAGES)
+		return DMA_MAPPING_ERROR;
+	if (d.mapped == d.collide_at)
+		hmmt_start_end(d.f, P(FIRST), P(FIRST + 1));
+	d.mapping[d.mapped - 1] = (struct mapping) { phys, size, dir };
+	d.live++;
+	return phys + FAKE_OFFSET;
+}
+
+static void fake_unmap(struct device *dev, dma_addr_t addr, size_t size,
+		       enum dma_data_direction dir, unsigned long attrs)
+{
+	bool found = false;
+	unsigned int i;
+
+	for (i = 0; i < d.mapped && i < TEST_PAGES && !found; i++)
+		found = d.mapping[i].phys + FAKE_OFFSET == addr &&
+			d.mapping[i].size == size && d.mapping[i].dir == dir;
+	d.wrong |= !found || !(attrs & DMA_ATTR_SKIP_CPU_SYNC);
+	d.live--;
+}
+
+#ifndef HMM_MIRROR_TEST_HAVE_MAP_PHYS
+static dma_addr_t fake_map_page(struct device *dev, struct page *page,
+				unsigned long offset, size_t size,
+				enum dma_data_direction dir, unsigned long attrs)
+{
+	return fake_map(dev, page_to_phys(page) + offset, size, dir, attrs);
+}
+#endif
+
+static void fake_sync(struct device *dev, dma_addr_t addr, size_t size,
+		      enum dma_data_direction dir)
+{
+}
+
+static const struct dma_map_ops fake_ops = {
+#ifdef HMM_MIRROR_TEST_HAVE_MAP_PHYS
+	.map_phys = fake_map,
+	.unmap_phys = fake_unmap,
+#else
+	.map_page = fake_map_page,
+	.unmap_page = fake_unmap,
+#endif
+};
+
+/* What it maps are copies. */
+static const struct dma_map_ops fake_bouncing_ops = {
+#ifdef HMM_MIRROR_TEST_HAVE_MAP_PHYS
+	.map_phys = fake_map,
+	.unmap_phys = fake_unmap,
+#else
+	.map_page = fake_map_page,
+	.unmap_page = fake_unmap,
+#endif
+	.sync_single_for_cpu = fake_sync,
+	.sync_single_for_device = fake_sync,
+};
+
+/* ------------------------------------------------------------------- devices */
+
+/* NULL, and the test is skipped, where the kernel cannot have such a device. */
+static struct device *direct_device(struct kunit *test, u64 mask)
+{
+	if (!IS_ENABLED(CONFIG_HAS_DMA)) {
+		hmmt_skip(test, "this kernel knows no DMA");
+		return NULL;
+	}
+	KUNIT_ASSERT_EQ(test, dma_coerce_mask_and_coherent(&d.pdev->dev, mask), 0);
+	return &d.pdev->dev;
+}
+
+static struct device *fake_device(struct kunit *test, const struct dma_map_ops *ops)
+{
+	set_dma_ops(&d.pdev->dev, ops);
+	if (get_dma_ops(&d.pdev->dev) != ops) {
+		hmmt_skip(test, "this kernel has no dma_map_ops");
+		return NULL;
+	}
+	return direct_device(test, DMA_BIT_MASK(64));
+}
+
+static struct pci_dev *iommu_device(struct kunit *test)
+{
+	struct pci_dev *pdev = pci_get_device(0x1234, 0x11e8, NULL);
+	struct iommu_domain *domain = pdev ? iommu_get_domain_for_dev(&pdev->dev) : NULL;
+
+	if (domain && (domain->type & __IOMMU_DOMAIN_DMA_API))
+		return pdev;
+	pci_dev_put(pdev);
+	hmmt_skip(test, "this machine has no edu device behind an IOMMU");
+	return NULL;
+}
+
+/* ----------------------------------------------------------------- the pages */
+
+static int dma_init(struct kunit *test)
+{
+	int ret;
+
+	memset(&d, 0, sizeof(d));
+	ret = hmmt_init(test);
+	if (ret)
+		return ret;
+	d.pdev = platform_device_register_simple("hmm_mirror_test", -1, NULL, 0);
+	if (IS_ERR(d.pdev)) {
+		ret = PTR_ERR(d.pdev);
+		d.pdev = NULL;
+		hmmt_exit(test);
+		return ret;
+	}
+	d.f = test->priv;
+	hmmt_mirror(d.f, 0);
+	hmmt_range(d.f, 0, 0, P(FIRST), P(FIRST + (1 << HUGE_ORDER)));
+	return 0;
+}
+
+static void dma_exit(struct kunit *test)
+{
+	unsigned int i;
+
+	for (i = 0; d.pages && i < 1 << d.order; i++)
+		ClearPageDirty(d.pages + i);
+	if (d.pages)
+		__free_pages(d.pages, d.order);
+	platform_device_unregister(d.pdev);
+	hmmt_exit(test);
+}
+
+static void alloc_pages_of(struct kunit *test, unsigned int order, gfp_t gfp)
+{
+	d.order = order;
+	d.pages = alloc_pages(GFP_KERNEL | __GFP_NOWARN | gfp, order);
+	KUNIT_ASSERT_TRUE(test, d.pages);
+}
+
+static bool is_page(char c)
+{
+	return c != '.';
+}
+
+static bool is_writable(char c)
+{
+	return c >= 'A' && c <= 'Z';
+}
+
+static struct page *page_of(char c)
+{
+	return d.pages + (is_writable(c) ? c - 'A' : c - 'a');
+}
+
+/* From page @first of the range on. */
+static struct hmm_mirror_fault *fault_of(struct kunit *test, const char *pages,
+					 unsigned int first)
+{
+	unsigned int i, nr = strlen(pages);
+
+	if (!d.pages)
+		alloc_pages_of(test, ORDER, 0);
+	for (i = 0; i < nr; i++) {
+		d.addrs[i] = UNTOUCHED;
+		d.pfns[i] = is_page(pages[i]) ? page_to_pfn(page_of(pages[i])) | HMM_PFN_VALID |
+			(is_writable(pages[i]) ? HMM_PFN_WRITE : 0) : 0;
+	}
+	d.fault = (struct hmm_mirror_fault) {
+		.start = P(FIRST + first), .end = P(FIRST + first + nr), .pfns = d.pfns,
+	};
+	return &d.fault;
+}
+
+static long map(struct kunit *test, struct device *dev, const char *pages)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range = &f->range[0];
+
+	return hmm_mirror_range_dma_map(range, hmmt_begin(f, range),
+					fault_of(test, pages, 3), dev, d.addrs);
+}
+
+static bool nothing_has_an_address(void)
+{
+	unsigned long i;
+
+	for (i = 0; i < (d.fault.end - d.fault.start) >> PAGE_SHIFT; i++) {
+		if (d.addrs[i] != DMA_MAPPING_ERROR)
+			return false;
+	}
+	return true;
+}
+
+/* ---------------------------------------------------------------------- runs */
+
+static const struct {
+	const char *pages;
+	const char *runs;	/* their first pages */
+} layouts[] = {
+	{ "A",		"A" },
+	{ "ABCDEFGH",	"A" },
+	{ "abcdefgh",	"a" },
+	{ "ABDE",	"AD" },		/* broken */
+	{ "DCBA",	"DCBA" },
+	{ "AABB",	"AAB" },	/* the zero page comes more than once */
+	{ "ABcdEF",	"AcE" },	/* access changes */
+	{ "AB.DE",	"AD" },		/* a hole in the middle */
+	{ "..CD..",	"C" },
+	{ "A.B.c.D",	"ABcD" },
+	{ "...",	"" },
+};
+
+static void runs_are_mapped_at_once(struct kunit *test)
+{
+	struct device *dev = fake_device(test, &fake_ops);
+	unsigned int i, j, nr;
+
+	if (!dev)
+		return;
+	for (i = 0; i < ARRAY_SIZE(layouts); i++) {
+		const char *pages = layouts[i].pages, *runs = layouts[i].runs;
+
+		d.mapped = 0;
+		KUNIT_EXPECT_EQ(test, map(test, dev, pages), (long)strlen(runs));
+		KUNIT_EXPECT_EQ(test, d.live, (unsigned int)strlen(runs));
+		nr = 0;
+		for (j = 0; pages[j]; j++) {
+			struct mapping *m = &d.mapping[nr];
+
+			if (!is_page(pages[j])) {
+				KUNIT_EXPECT_EQ(test, d.addrs[j], DMA_MAPPING_ERROR);
+				continue;
+			}
+			KUNIT_EXPECT_EQ(test, d.addrs[j], (dma_addr_t)
+					page_to_phys(page_of(pages[j])) + FAKE_OFFSET);
+			KUNIT_EXPECT_EQ(test, m->phys, page_to_phys(page_of(runs[nr])));
+			KUNIT_EXPECT_EQ(test, (int)m->dir, is_writable(pages[j]) ?
+					(int)DMA_BIDIRECTIONAL : (int)DMA_TO_DEVICE);
+			if (m->phys + m->size == page_to_phys(page_of(pages[j])) + PAGE_SIZE)
+				nr++;
+		}
+		KUNIT_EXPECT_EQ(test, nr, (unsigned int)strlen(runs));
+
+		hmm_mirror_range_dma_unmap(&d.fault, dev, d.addrs, false);
+		KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
+		KUNIT_EXPECT_EQ(test, d.live, 0U);
+		/* again, and nothing happens */
+		hmm_mirror_range_dma_unmap(&d.fault, dev, d.addrs, false);
+		KUNIT_EXPECT_EQ(test, d.live, 0U);
+		KUNIT_EXPECT_FALSE(test, d.wrong);
+	}
+}
+
+static void addresses_are_those_of_memory(struct kunit *test)
+{
+	struct device *dev = direct_device(test, DMA_BIT_MASK(64));
+	unsigned int i, j;
+
+	for (i = 0; dev && i < ARRAY_SIZE(layouts); i++) {
+		const char *pages = layouts[i].pages;
+
+		KUNIT_EXPECT_EQ(test, map(test, dev, pages), (long)strlen(layouts[i].runs));
+		for (j = 0; pages[j]; j++)
+			KUNIT_EXPECT_EQ(test, d.addrs[j], is_page(pages[j]) ? (dma_addr_t)
+					page_to_phys(page_of(pages[j])) : DMA_MAPPING_ERROR);
+		hmm_mirror_range_dma_unmap(&d.fault, dev, d.addrs, false);
+		KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
+	}
+}
+
+static bool is_translated(struct iommu_domain *domain, dma_addr_t addr, struct page *page)
+{
+	return iommu_iova_to_phys(domain, addr) == page_to_phys(page);
+}
+
+static void iommu_translates(struct kunit *test)
+{
+	struct pci_dev *pdev = iommu_device(test);
+	dma_addr_t was[16];
+	struct iommu_domain *domain;
+	unsigned int i, j;
+
+	if (!pdev)
+		return;
+	domain = iommu_get_domain_for_dev(&pdev->dev);
+	for (i = 0; i < ARRAY_SIZE(layouts); i++) {
+		const char *pages = layouts[i].pages;
+
+		KUNIT_EXPECT_EQ(test, map(test, &pdev->dev, pages),
+				(long)strlen(layouts[i].runs));
+		memcpy(was, d.addrs, sizeof(was));
+		for (j = 0; pages[j]; j++) {
+			if (!is_page(pages[j]))
+				KUNIT_EXPECT_EQ(test, was[j], DMA_MAPPING_ERROR);
+			else
+				KUNIT_EXPECT_TRUE(test, is_translated(domain, was[j],
+								      page_of(pages[j])));
+		}
+		hmm_mirror_range_dma_unmap(&d.fault, &pdev->dev, d.addrs, false);
+		KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
+		for (j = 0; pages[j]; j++)
+			KUNIT_EXPECT_FALSE(test, is_page(pages[j]) &&
+					   iommu_iova_to_phys(domain, was[j]));
+	}
+	pci_dev_put(pdev);
+}
+
+static long map_huge(struct kunit *test, struct device *dev)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range = &f->range[0];
+	unsigned int i;
+
+	if (!d.pages)
+		alloc_pages_of(test, HUGE_ORDER, __GFP_COMP);
+	for (i = 0; i < 1 << HUGE_ORDER; i++)
+		d.pfns[i] = page_to_pfn(d.pages + i) | HMM_PFN_VALID | HMM_PFN_WRITE;
+	d.fault = (struct hmm_mirror_fault) {
+		.start = range->start, .end = range->end, .pfns = d.pfns,
+	};
+	return hmm_mirror_range_dma_map(range, hmmt_begin(f, range), &d.fault, dev, d.addrs);
+}
+
+static void huge_page_is_one_mapping(struct kunit *test)
+{
+	struct device *dev = direct_device(test, DMA_BIT_MASK(64));
+
+	if (!dev)
+		return;
+	KUNIT_EXPECT_EQ(test, map_huge(test, dev), 1L);
+	KUNIT_EXPECT_EQ(test, d.addrs[(1 << HUGE_ORDER) - 1] - d.addrs[0],
+			(dma_addr_t)P((1 << HUGE_ORDER) - 1));
+	hmm_mirror_range_dma_unmap(&d.fault, dev, d.addrs, false);
+	KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
+}
+
+/* Pages from everywhere are one piece for the device, where the kernel can do that. */
+static void iommu_puts_them_together(struct kunit *test)
+{
+#ifdef HMM_MIRROR_COMPAT_DMA_IOVA
+	struct pci_dev *pdev = iommu_device(test);
+	unsigned int i;
+
+	if (!pdev)
+		return;
+	KUNIT_EXPECT_EQ(test, map(test, &pdev->dev, "FBaDE.C"), 5L);
+	for (i = 0; i < 7; i++) {
+		if (i != 5)
+			KUNIT_EXPECT_EQ(test, d.addrs[i], d.addrs[0] + (dma_addr_t)P(i));
+	}
+	hmm_mirror_range_dma_unmap(&d.fault, &pdev->dev, d.addrs, false);
+	pci_dev_put(pdev);
+#else
+	hmmt_skip(test, "this kernel has no dma_iova_link()");
+#endif
+}
+
+/* -------------------------------------------------------------------- errors */
+
+/* What was mapped before the third run failed, is not mapped after it. */
+static void failure_in_the_middle(struct kunit *test)
+{
+	struct device *dev = fake_device(test, &fake_ops);
+
+	if (!dev)
+		return;
+	d.fail_at = 3;
+	KUNIT_EXPECT_EQ(test, map(test, dev, "ABde.HIjK"), (long)-EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, d.mapped, 3U);
+	KUNIT_EXPECT_EQ(test, d.live, 0U);
+	KUNIT_EXPECT_FALSE(test, d.wrong);
+	KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
+}
+
+/* An IOMMU can be full. */
+static void no_room(struct kunit *test)
+{
+	struct pci_dev *pdev = iommu_device(test);
+	u64 mask;
+
+	if (!pdev)
+		return;
+	mask = dma_get_mask(&pdev->dev);
+	KUNIT_EXPECT_EQ(test, dma_set_mask(&pdev->dev, P(8) - 1), 0);
+	KUNIT_EXPECT_EQ(test, map(test, &pdev->dev, "HGFEDCBAABCDEFGH"), (long)-ENOMEM);
+	KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
+	/* and is empty again, as soon as it has flushed what was unmapped */
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(map(test, &pdev->dev, "CAB") == 2));
+	hmm_mirror_range_dma_unmap(&d.fault, &pdev->dev, d.addrs, false);
+	KUNIT_EXPECT_EQ(test, dma_set_mask(&pdev->dev, mask), 0);
+	pci_dev_put(pdev);
+}
+
+static void collision(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range = &f->range[0];
+	struct device *dev = direct_device(test, DMA_BIT_MASK(64));
+	unsigned long seq;
+
+	if (!dev)
+		return;
+	seq = hmmt_begin(f, range);
+	hmmt_start_end(f, P(FIRST), P(FIRST + 1));
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_dma_map(range, seq, fault_of(test, "ABcd", 3),
+						       dev, d.addrs), (long)-EBUSY);
+	KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
+}
+
+static void collision_in_the_middle(struct kunit *test)
+{
+	struct device *dev = fake_device(test, &fake_ops);
+
+	if (!dev)
+		return;
+	d.collide_at = 2;
+	KUNIT_EXPECT_EQ(test, map(test, dev, "ABde.HIjK"), (long)-EBUSY);
+	KUNIT_EXPECT_GE(test, d.mapped, 2U);
+	KUNIT_EXPECT_EQ(test, d.live, 0U);
+	KUNIT_EXPECT_FALSE(test, d.wrong);
+	KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
+}
+
+/* A device that cannot reach all memory would get copies. */
+static void device_out_of_reach(struct kunit *test)
+{
+	struct device *dev = direct_device(test, DMA_BIT_MASK(64));
+
+	if (!dev)
+		return;
+	*dev->dma_mask = P(16) - 1;
+	KUNIT_EXPECT_EQ(test, map(test, dev, "AB"), (long)-EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, d.addrs[0], UNTOUCHED);
+}
+
+static void device_that_gets_copies(struct kunit *test)
+{
+	struct device *dev = fake_device(test, &fake_bouncing_ops);
+
+	if (!dev)
+		return;
+	KUNIT_EXPECT_EQ(test, map(test, dev, "ABde"), (long)-EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, d.mapped, 1U);
+	KUNIT_EXPECT_EQ(test, d.live, 0U);
+	KUNIT_EXPECT_FALSE(test, d.wrong);
+	KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
+}
+
+static void arguments(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range = &f->range[0];
+	struct device *dev = direct_device(test, DMA_BIT_MASK(64));
+	unsigned long seq = hmmt_begin(f, range);
+	const struct hmm_mirror_fault good = *fault_of(test, "ABC", 3);
+	struct hmm_mirror_fault *fault = &d.fault;
+
+	if (!dev)
+		return;
+#define is_refused(dev, addrs) \
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_dma_map(range, seq, fault, dev, addrs), \
+			(long)-EINVAL)
+
+	fault->start = range->start - PAGE_SIZE;
+	is_refused(dev, d.addrs);
+	*fault = good;
+	fault->end = range->end + PAGE_SIZE;
+	is_refused(dev, d.addrs);
+	*fault = good;
+	fault->end = fault->start;
+	is_refused(dev, d.addrs);
+	*fault = good;
+	fault->start++;
+	is_refused(dev, d.addrs);
+	*fault = good;
+	fault->end--;
+	is_refused(dev, d.addrs);
+	*fault = good;
+	fault->pfns = NULL;
+	is_refused(dev, d.addrs);
+	*fault = good;
+	is_refused(NULL, d.addrs);
+	is_refused(dev, NULL);
+	*dev->dma_mask = 0;
+	is_refused(dev, d.addrs);
+	dev->dma_mask = NULL;
+	is_refused(dev, d.addrs);
+#undef is_refused
+	KUNIT_EXPECT_EQ(test, d.addrs[0], UNTOUCHED);
+	KUNIT_EXPECT_EQ(test, d.addrs[2], UNTOUCHED);
+}
+
+/* --------------------------------------------------------------------- dirty */
+
+/* The pages that the device may have written are, and only if it is said. */
+static void writable_pages_get_dirty(struct kunit *test)
+{
+	struct device *dev = direct_device(test, DMA_BIT_MASK(64));
+
+	if (!dev)
+		return;
+	KUNIT_EXPECT_EQ(test, map(test, dev, "ABcd.F"), 3L);
+	hmm_mirror_range_dma_unmap(&d.fault, dev, d.addrs, false);
+	KUNIT_EXPECT_FALSE(test, PageDirty(d.pages + 0));
+
+	KUNIT_EXPECT_EQ(test, map(test, dev, "ABcd.F"), 3L);
+	KUNIT_EXPECT_FALSE(test, PageDirty(d.pages + 0));
+	hmm_mirror_range_dma_unmap(&d.fault, dev, d.addrs, true);
+	KUNIT_EXPECT_TRUE(test, PageDirty(d.pages + 0));
+	KUNIT_EXPECT_TRUE(test, PageDirty(d.pages + 1));
+	KUNIT_EXPECT_FALSE(test, PageDirty(d.pages + 2));
+	KUNIT_EXPECT_FALSE(test, PageDirty(d.pages + 3));
+	KUNIT_EXPECT_TRUE(test, PageDirty(d.pages + 5));
+
+	/* what is not mapped any more is not touched */
+	ClearPageDirty(d.pages);
+	hmm_mirror_range_dma_unmap(&d.fault, dev, d.addrs, true);
+	KUNIT_EXPECT_FALSE(test, PageDirty(d.pages));
+}
+
+/* ------------------------------------------------------------------- the mm */
+
+/* From a process's memory to the device, and back by its munmap(). */
+static void memory_of_a_process(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct device *dev = direct_device(test, DMA_BIT_MASK(64));
+	struct hmm_mirror_range *range = &f->range[0];
+	struct hmm_mirror_fault *fault;
+	unsigned long addr, seq;
+	unsigned int i;
+
+	if (!dev)
+		return;
+	hmm_mirror_range_unregister(range);
+	hmm_mirror_unregister(&f->tm[0].mirror);
+	addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	for (i = 0; i < TEST_MAPPED; i++)
+		hmmt_poke(f, addr + P(i), 'a' + i);
+	fault = hmmt_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE);
+	seq = hmmt_begin(f, range);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), 0);
+	KUNIT_EXPECT_GT(test, hmm_mirror_range_dma_map(range, seq, fault, dev, d.addrs), 0L);
+	for (i = 0; i < TEST_MAPPED; i++)
+		KUNIT_EXPECT_EQ(test, *(char *)phys_to_virt(d.addrs[i]), (char)('a' + i));
+	hmm_mirror_range_dma_unmap(fault, dev, d.addrs, true);
+
+	vm_munmap(addr + P(1), PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_dma_map(range, seq, fault, dev, d.addrs),
+			(long)-EBUSY);
+	KUNIT_EXPECT_EQ(test, d.addrs[0], DMA_MAPPING_ERROR);
+	hmmt_unmapped(f);
+}
+
+static struct kunit_case dma_cases[] = {
+	KUNIT_CASE(runs_are_mapped_at_once),
+	KUNIT_CASE(addresses_are_those_of_memory),
+	KUNIT_CASE(iommu_translates),
+	KUNIT_CASE(huge_page_is_one_mapping),
+	KUNIT_CASE(iommu_puts_them_together),
+	KUNIT_CASE(failure_in_the_middle),
+	KUNIT_CASE(no_room),
+	KUNIT_CASE(collision),
+	KUNIT_CASE(collision_in_the_middle),
+	KUNIT_CASE(device_out_of_reach),
+	KUNIT_CASE(device_that_gets_copies),
+	KUNIT_CASE(arguments),
+	KUNIT_CASE(writable_pages_get_dirty),
+	KUNIT_CASE(memory_of_a_process),
+	{}
+};
+
+struct kunit_suite hmm_mirror_dma_suite = {
+	.name = "hmm_mirror_dma",
+	.init = dma_init,
+	.exit = dma_exit,
+	.test_cases = dma_cases,
+};
