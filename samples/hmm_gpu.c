@@ -8,6 +8,8 @@
  *				opened it, as the device sees it
  *	struct gpu_job		a command, from ioctl() to its end
  *
+ * hmm_gpu_dma.c is for GPUs that do DMA, of which hmm_gpu_edu.c drives a real one.
+ *
  * From top to bottom: device page table, invalidation (the mm side), page fault (the
  * device side), engine, files, module.
  *
@@ -36,6 +38,7 @@
 
 #include <linux/completion.h>
 #include <linux/delay.h>
+#include <linux/dma-mapping.h>
 #include <linux/fs.h>
 #include <linux/jiffies.h>
 #include <linux/kref.h>
@@ -45,6 +48,7 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/overflow.h>
+#include <linux/refcount.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/workqueue.h>
@@ -53,6 +57,7 @@
 #include "hmm_mirror.h"
 #include "hmm_gpu.h"
 #include "hmm_gpu_priv.h"
+#include "hmm_gpu_dma.h"
 
 #define GPU_MAX		8
 #define VRAM_MAX_MB	1024
@@ -102,6 +107,10 @@ static unsigned int fault_timeout_ms = 10000;
 module_param(fault_timeout_ms, uint, 0644);
 MODULE_PARM_DESC(fault_timeout_ms, "Give up a device page fault after this many milliseconds (default 10000)");
 
+static bool dma;
+module_param(dma, bool, 0444);
+MODULE_PARM_DESC(dma, "Map pages for DMA, though a GPU made of software does none (default N)");
+
 #define PTE_READ	0UL
 #define PTE_WRITE	1UL
 
@@ -142,49 +151,73 @@ static int gpu_reserve(struct gpu_space *space, const struct hmm_mirror_fault *f
 	return ret;
 }
 
-static int gpu_install(struct gpu_space *space, const struct hmm_mirror_fault *fault)
+static int gpu_install_page(struct gpu_space *space, unsigned long addr, unsigned long pfn)
 {
-	unsigned long addr, word, pfn, i = 0;
-	struct page *page;
-	int ret = 0;
+	struct page *page = hmm_pfn_to_page(pfn);
+	unsigned long word;
+	int ret;
 
 	lockdep_assert_held(&space->lock);
 
-	for (addr = fault->start; !ret && addr < fault->end; addr += PAGE_SIZE) {
-		pfn = fault->pfns[i++];
-		page = hmm_pfn_to_page(pfn);
+	/*
+	 * Hardware has no such limit: a GPU made of software needs the kernel's mapping
+	 * of the page, which memfd_secret() memory has not.
+	 */
+	if (!is_device_private_page(page) &&
+	    copy_from_kernel_nofault(&word, page_address(page), sizeof(word)))
+		return -EFAULT;
 
-		/*
-		 * Hardware has no such limit: a GPU made of software needs the
-		 * kernel's mapping of the page, which memfd_secret() memory has not.
-		 */
-		if (!is_device_private_page(page) &&
-		    copy_from_kernel_nofault(&word, page_address(page), sizeof(word)))
-			return -EFAULT;
-
-		ret = xa_err(xa_store(&space->ptes, addr >> PAGE_SHIFT,
-				      xa_tag_pointer(page, pfn & HMM_PFN_WRITE ?
-						     PTE_WRITE : PTE_READ),
-				      GFP_NOWAIT));
-		if (!ret)
-			gpu_count(space, HMM_GPU_PTES_INSTALLED, 1);
-	}
+	ret = xa_err(xa_store(&space->ptes, addr >> PAGE_SHIFT,
+			      xa_tag_pointer(page, pfn & HMM_PFN_WRITE ? PTE_WRITE : PTE_READ),
+			      GFP_NOWAIT));
+	if (!ret)
+		gpu_count(space, HMM_GPU_PTES_INSTALLED, 1);
 	return ret;
+}
+
+static int gpu_install(struct gpu_space *space, const struct hmm_mirror_fault *fault)
+{
+	unsigned long addr, i = 0;
+	int ret = 0;
+
+	for (addr = fault->start; !ret && addr < fault->end; addr += PAGE_SIZE)
+		ret = gpu_install_page(space, addr, fault->pfns[i++]);
+	return ret;
+}
+
+/* Their device PTEs have been removed, and hardware would have flushed its TLB. */
+static void gpu_unmap_blocks(struct gpu_space *space, unsigned long start, unsigned long last)
+{
+	struct gpu_block *block;
+	unsigned long index;
+
+	lockdep_assert_held(&space->lock);
+
+	xa_for_each_range(&space->blocks, index, block, start / RANGE_SIZE, last / RANGE_SIZE) {
+		xa_erase(&space->blocks, index);
+		gpu_block_free(block);
+	}
 }
 
 /* Removes the device PTEs of [start, end). */
 static void gpu_zap(struct gpu_space *space, unsigned long start, unsigned long end)
 {
+	unsigned long last = end - 1;
 	unsigned long index;
 	void *pte;
 
 	lockdep_assert_held(&space->lock);
 
-	xa_for_each_range(&space->ptes, index, pte, start >> PAGE_SHIFT,
-			  (end - 1) >> PAGE_SHIFT) {
+	/* What was mapped for DMA at once has to go at once. */
+	if (space->gpu->dma_dev) {
+		start = ALIGN_DOWN(start, RANGE_SIZE);
+		last |= RANGE_SIZE - 1;
+	}
+	xa_for_each_range(&space->ptes, index, pte, start >> PAGE_SHIFT, last >> PAGE_SHIFT) {
 		xa_erase(&space->ptes, index);
 		gpu_count(space, HMM_GPU_PTES_REMOVED, 1);
 	}
+	gpu_unmap_blocks(space, start, last);
 }
 
 /*
@@ -322,6 +355,8 @@ static void gpu_drop_ranges(struct gpu_space *space)
 	 */
 	mutex_lock(&space->lock);
 	xa_destroy(&space->ptes);
+	gpu_unmap_blocks(space, 0, ULONG_MAX);
+	xa_destroy(&space->blocks);
 	xa_for_each(&space->ranges, index, range) {
 		hmm_mirror_range_unregister(range);
 		kfree(range);
@@ -460,6 +495,106 @@ static int gpu_fault_pages(struct gpu_job *job, struct hmm_mirror_range *range,
 	return ret;
 }
 
+/* PTEs for a block, which takes the place of the one that was there. */
+static int gpu_install_block(struct gpu_space *space, struct gpu_block *block,
+			     const struct hmm_mirror_fault *wanted)
+{
+	unsigned long addr = block->fault.start, i;
+	struct gpu_block *old;
+	int ret;
+
+	lockdep_assert_held(&space->lock);
+
+	old = xa_store(&space->blocks, addr / RANGE_SIZE, block, GFP_NOWAIT);
+	ret = xa_err(old);
+	if (ret) {
+		gpu_block_free(block);
+		return ret;
+	}
+	for (i = 0; addr < block->fault.end; i++, addr += PAGE_SIZE) {
+		ret = -EFAULT;
+		if (block->addrs[i] != DMA_MAPPING_ERROR)
+			ret = gpu_install_page(space, addr, block->pfns[i]);
+		if (ret && addr >= wanted->start && addr < wanted->end)
+			break;
+		/* Nobody has asked for this one. */
+		if (ret && xa_load(&space->ptes, addr >> PAGE_SHIFT))
+			xa_erase(&space->ptes, addr >> PAGE_SHIFT);
+		ret = 0;
+	}
+	if (old)
+		gpu_block_free(old);
+	if (ret)
+		gpu_zap(space, block->fault.start, block->fault.end);
+	return ret;
+}
+
+/*
+ * As gpu_fault_pages(), for a device that does DMA: what is wanted is faulted in, and
+ * with it all is mapped that is there of the range.
+ */
+static int gpu_fault_block(struct gpu_job *job, struct hmm_mirror_range *range,
+			   struct hmm_mirror_fault *wanted, unsigned long deadline)
+{
+	struct gpu_space *space = job->space;
+	struct device *dev = space->gpu->dma_dev;
+	struct gpu_block *block;
+	unsigned long seq;
+	long ret;
+
+	block = gpu_block_alloc(range, dev);
+	if (!block)
+		return -ENOMEM;
+
+	for (;;) {
+		ret = READ_ONCE(job->cancelled) ? -EINTR : gpu_begin(space, range, &seq, deadline);
+		if (ret)
+			break;
+
+		ret = gpu_reserve(space, &block->fault);
+		if (!ret)
+			ret = xa_reserve(&space->blocks, range->start / RANGE_SIZE, GFP_KERNEL);
+		if (ret)
+			break;
+
+		ret = hmm_mirror_range_fault(range, seq, wanted);
+		if (!ret)
+			ret = hmm_mirror_range_snapshot(range, seq, &block->fault);
+		if (!ret)
+			ret = hmm_mirror_range_dma_map(range, seq, &block->fault, dev,
+						       block->addrs);
+		if (ret < 0 && ret != -EBUSY)
+			break;
+
+		if (ret >= 0) {
+			fsleep(READ_ONCE(dma_map_us));
+
+			mutex_lock(&space->lock);
+			if (!hmm_mirror_range_retry(range, seq)) {
+				gpu_count(space, HMM_GPU_DMA_MAPPINGS, ret);
+				ret = gpu_install_block(space, block, wanted);
+				mutex_unlock(&space->lock);
+				return ret;
+			}
+			mutex_unlock(&space->lock);
+			gpu_count(space, HMM_GPU_COLLISIONS, 1);
+			hmm_mirror_range_dma_unmap(&block->fault, dev, block->addrs, false);
+		}
+		gpu_count(space, HMM_GPU_RETRIES, 1);
+		cond_resched();
+	}
+	gpu_block_free(block);
+	return ret;
+}
+
+static int gpu_fault_in(struct gpu_job *job, struct hmm_mirror_range *range,
+			struct hmm_mirror_fault *fault, unsigned long deadline)
+{
+	if (job->space->gpu->dma_dev)
+		return gpu_fault_block(job, range, fault, deadline);
+	return gpu_fault_pages(job, range, fault, deadline);
+}
+
 /* The device could not access [addr, addr + len). Maps the first pages of that. */
 static int gpu_fault(struct gpu_job *job, unsigned long addr, unsigned long len,
 		     bool write, unsigned long deadline)
@@ -485,11 +620,11 @@ static int gpu_fault(struct gpu_job *job, unsigned long addr, unsigned long len,
 	fault.end = min3(PAGE_ALIGN(addr + len), range->end,
 			 fault.start + FAULT_PAGES * PAGE_SIZE);
 
-	ret = gpu_fault_pages(job, range, &fault, deadline);
+	ret = gpu_fault_in(job, range, &fault, deadline);
 	if ((ret == -EFAULT || ret == -EPERM) && fault.end - fault.start > PAGE_SIZE) {
 		/* Perhaps only a neighbour has no memory, whose turn may never come. */
 		fault.end = fault.start + PAGE_SIZE;
-		ret = gpu_fault_pages(job, range, &fault, deadline);
+		ret = gpu_fault_in(job, range, &fault, deadline);
 	}
 out:
 	if (ret == -ETIME)
@@ -620,6 +755,29 @@ static size_t gpu_execute(struct hmm_gpu_cmd *cmd, u64 *dst, const u64 *src, siz
 	return words;
 }
 
+/* Where the device finds what it has a PTE for. */
+static dma_addr_t gpu_dma_addr(struct gpu_space *space, unsigned long addr)
+{
+	struct gpu_block *block = xa_load(&space->blocks, addr / RANGE_SIZE);
+
+	lockdep_assert_held(&space->lock);
+	return block->addrs[addr % RANGE_SIZE / PAGE_SIZE] + offset_in_page(addr);
+}
+
+static int gpu_execute_by_dma(struct gpu_space *space, struct hmm_gpu_cmd *cmd, size_t len)
+{
+	unsigned long addr = cmd->addr + cmd->done;
+	dma_addr_t src = 0;
+	int ret;
+
+	if (gpu_ops[cmd->op].src)
+		src = gpu_dma_addr(space, cmd->src + cmd->done);
+	ret = gpu_edu_execute(space->gpu->edu, cmd, gpu_dma_addr(space, addr), src, len);
+	if (!ret)
+		cmd->done += len;
+	return ret;
+}
+
 /* One step: @len bytes, which are in one page, and so are those of @src. */
 static int gpu_step(struct gpu_job *job, unsigned long len)
 {
@@ -631,18 +789,20 @@ static int gpu_step(struct gpu_job *job, unsigned long len)
 	unsigned long left = cmd->len - cmd->done;
 	bool write = gpu_ops[cmd->op].write;
 	u64 *dst, *src;
-	int ret;
+	int ret = 0;
 
 	do {
 		mutex_lock(&space->lock);
 		dst = gpu_translate(space, addr, write);
 		src = gpu_ops[cmd->op].src ? gpu_translate(space, src_addr, false) : dst;
-		if (dst && src)
+		if (dst && src && space->gpu->edu)
+			ret = gpu_execute_by_dma(space, cmd, len);
+		else if (dst && src)
 			cmd->done += 8 * gpu_execute(cmd, dst, src, len / 8);
 		mutex_unlock(&space->lock);
 
 		if (dst && src)
-			return 0;
+			return ret;
 		if (!dst)
 			ret = gpu_fault(job, addr, left, write, deadline);
 		else
@@ -683,9 +843,16 @@ static int gpu_run(struct gpu_job *job)
 	return 0;
 }
 
+static void gpu_put(struct gpu *gpu)
+{
+	if (refcount_dec_and_test(&gpu->users))
+		complete(&gpu->unused);
+}
+
 static void gpu_space_free(struct kref *ref)
 {
 	struct gpu_space *space = container_of(ref, struct gpu_space, ref);
+	struct gpu *gpu = space->gpu;
 
 	/* first, so that no callback runs any more */
 	hmm_mirror_unregister(&space->mirror);
@@ -693,6 +860,7 @@ static void gpu_space_free(struct kref *ref)
 	mutex_destroy(&space->moving);
 	mutex_destroy(&space->lock);
 	kfree(space);
+	gpu_put(gpu);
 }
 
 static void gpu_job_free(struct kref *ref)
@@ -731,12 +899,14 @@ static int gpu_open(struct inode *inode, struct file *file)
 	mutex_init(&space->lock);
 	xa_init(&space->ptes);
 	mutex_init(&space->moving);
+	xa_init(&space->blocks);
 	space->mirror.ops = READ_ONCE(two_pass) ? &gpu_two_pass_ops : &gpu_one_pass_ops;
 
 	ret = hmm_mirror_attach(&space->mirror, current->mm);
 	if (ret)
 		goto err_free;
 
+	refcount_inc(&gpu->users);
 	file->private_data = space;
 	return 0;
 
@@ -775,6 +945,8 @@ static int gpu_check_cmd(const struct gpu_space *space, const struct hmm_gpu_cmd
 		return -EINVAL;
 	if (cmd->op == HMM_GPU_COPY && cmd->addr < src_end && cmd->src < end)
 		return -EINVAL;
+	if (space->gpu->edu && cmd->op != HMM_GPU_VERIFY && !gpu_edu_knows(cmd->op))
+		return -EOPNOTSUPP;
 	if (end > task_size || (gpu_ops[cmd->op].src && src_end > task_size))
 		return -EFAULT;
 	return 0;
@@ -876,19 +1048,23 @@ static struct gpu gpus[GPU_MAX];
 
 static int gpu_add(struct gpu *gpu, unsigned int i)
 {
+	const char *name = gpu->edu ? "hmm_gpu_edu" : "hmm_gpu";
 	int ret;
 
 	if (i)
-		snprintf(gpu->name, sizeof(gpu->name), "hmm_gpu%u", i);
+		snprintf(gpu->name, sizeof(gpu->name), "%s%u", name, i);
 	else
-		snprintf(gpu->name, sizeof(gpu->name), "hmm_gpu");
+		strscpy(gpu->name, name, sizeof(gpu->name));
+	refcount_set(&gpu->users, 1);
+	init_completion(&gpu->unused);
 
 	/* Nothing in reclaim waits for the engine, which itself faults pages in. */
 	gpu->engine = alloc_ordered_workqueue("%s", 0, gpu->name);
 	if (!gpu->engine)
 		return -ENOMEM;
 
-	ret = gpu_mem_add(gpu, vram_mb);
+	/* Pages in there have no DMA address. */
+	ret = gpu_mem_add(gpu, gpu->dma_dev ? 0 : vram_mb);
 	if (ret == -EOPNOTSUPP)
 		pr_err("vram_mb=%u: not with this kernel\n", vram_mb);
 	if (ret)
@@ -913,9 +1089,55 @@ err_engine:
 static void gpu_remove(struct gpu *gpu)
 {
 	misc_deregister(&gpu->misc);
-	/* All files are closed, but the last jobs of killed processes may still run. */
+	/* The last jobs of killed processes may still run; and hardware can be pulled out. */
+	gpu_put(gpu);
+	wait_for_completion(&gpu->unused);
 	destroy_workqueue(gpu->engine);
 	gpu_mem_remove(gpu);
+}
+
+struct gpu *gpu_add_edu(struct device *dev, struct gpu_edu *edu, unsigned int i)
+{
+	struct gpu *gpu = kzalloc(sizeof(*gpu), GFP_KERNEL);
+	int ret;
+
+	if (!gpu)
+		return ERR_PTR(-ENOMEM);
+	gpu->dma_dev = dev;
+	gpu->edu = edu;
+	ret = gpu_add(gpu, i);
+	if (ret) {
+		kfree(gpu);
+		return ERR_PTR(ret);
+	}
+	return gpu;
+}
+
+void gpu_remove_edu(struct gpu *gpu)
+{
+	gpu_remove(gpu);
+	kfree(gpu);
+}
+
+static int gpu_add_software(struct gpu *gpu, unsigned int i)
+{
+	int ret;
+
+	if (dma) {
+		gpu->dma_dev = gpu_dma_device_add(i);
+		if (IS_ERR(gpu->dma_dev))
+			return PTR_ERR(gpu->dma_dev);
+	}
+	ret = gpu_add(gpu, i);
+	if (ret)
+		gpu_dma_device_remove(gpu->dma_dev);
+	return ret;
+}
+
+static void gpu_remove_software(struct gpu *gpu)
+{
+	gpu_remove(gpu);
+	gpu_dma_device_remove(gpu->dma_dev);
 }
 
 static int __init gpu_init(void)
@@ -931,16 +1153,23 @@ static int __init gpu_init(void)
 		pr_err("vram_mb=%u: must be 0 to %u\n", vram_mb, VRAM_MAX_MB);
 		return -EINVAL;
 	}
+	if (vram_mb && dma) {
+		pr_err("vram_mb=%u: must be 0 with dma\n", vram_mb);
+		return -EINVAL;
+	}
 	for (i = 0; i < nr_gpus; i++) {
-		ret = gpu_add(&gpus[i], i);
+		ret = gpu_add_software(&gpus[i], i);
 		if (ret)
 			goto err_remove;
 	}
+	ret = gpu_edu_register();
+	if (ret)
+		goto err_remove;
 	return 0;
 
 err_remove:
 	while (i--)
-		gpu_remove(&gpus[i]);
+		gpu_remove_software(&gpus[i]);
 	return ret;
 }
 
@@ -948,8 +1177,9 @@ static void __exit gpu_exit(void)
 {
 	unsigned int i = nr_gpus;
 
+	gpu_edu_unregister();
 	while (i--)
-		gpu_remove(&gpus[i]);
+		gpu_remove_software(&gpus[i]);
 }
 
 module_init(gpu_init);

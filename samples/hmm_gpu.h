@@ -3,7 +3,8 @@
  * hmm_gpu: a GPU made of software. What programs see of it.
  *
  * A file of /dev/hmm_gpu acts on the memory of the process that opened it, at the
- * addresses of that process; also when a child inherits the file.
+ * addresses of that process; also when a child inherits the file. So does a file of
+ * /dev/hmm_gpu_edu, where hardware moves the data: the edu device of QEMU.
  */
 #ifndef HMM_GPU_H
 #define HMM_GPU_H
@@ -47,7 +48,8 @@ enum hmm_gpu_op {
  *	EINVAL	unknown op, flags, an operand that the op has not, no length, not
  *		aligned, wraps around, overlaps
  *	EFAULT	not in the address space of any process
- *	EOPNOTSUPP	MIGRATE_TO_VRAM: the GPU has no memory (parameter vram_mb)
+ *	EOPNOTSUPP	not an op of this GPU: one that is hardware fills and copies;
+ *		MIGRATE_TO_VRAM wants one that has memory (parameter vram_mb)
  *
  * Errors of a page:
  *	EFAULT	there is no memory, or it is PROT_NONE
@@ -55,6 +57,9 @@ enum hmm_gpu_op {
  *	ESRCH	the process is gone
  *	ETIME	the memory did not stop changing (parameter fault_timeout_ms)
  *	EUCLEAN	VERIFY: a stale device PTE. This is a bug of the driver.
+ *	EOPNOTSUPP	the GPU cannot reach the memory by DMA
+ *
+ * ETIMEDOUT: the hardware hangs.
  */
 struct hmm_gpu_cmd {
 	__u32 op;
@@ -83,6 +88,7 @@ enum hmm_gpu_counter {
 	HMM_GPU_PTES_REMOVED,		/* pages unmapped by them */
 	HMM_GPU_NONBLOCK_FAILURES,	/* invalidations refused with EAGAIN */
 	HMM_GPU_OWN_SKIPPED,		/* invalidations that are its own doing */
+	HMM_GPU_DMA_MAPPINGS,		/* made for the pages mapped; a huge page is one */
 	HMM_GPU_NR_COUNTERS
 };
 

@@ -1496,17 +1496,186 @@ static int abuse(void)
 	return failures ? 1 : 0;
 }
 
+/* ----------------------------------------------------------------------- dma */
+
+/* Bytes of huge pages in the mapping that begins at an address. */
+static size_t huge_bytes(const void *addr)
+{
+	FILE *smaps = fopen("/proc/self/smaps", "re");
+	unsigned long start, kib = 0;
+	bool found = false;
+	char line[256], c;
+
+	if (!smaps)
+		die("/proc/self/smaps");
+	while (fgets(line, sizeof(line), smaps)) {
+		if (sscanf(line, "%lx-%*x %c", &start, &c) == 2)
+			found = start == (uintptr_t)addr;
+		else if (found && sscanf(line, "AnonHugePages: %lu", &kib) == 1)
+			break;
+	}
+	fclose(smaps);
+	return kib << 10;
+}
+
+/* One device page fault each. */
+static void test_mappings(int fd)
+{
+	struct hmm_gpu_stats before, after;
+	__u64 pages, mappings;
+	char *mem = map_ranges(1);
+	unsigned int i;
+
+	for (i = 0; i < 8; i++)
+		mem[i * page_size] = 1;
+	before = gpu_stats(fd);
+	test(!gpu_run(fd, HMM_GPU_FILL, mem, 64, NULL, 1, NULL), "the GPU writes to memory by DMA");
+	after = gpu_stats(fd);
+	pages = after.counter[HMM_GPU_PTES_INSTALLED] - before.counter[HMM_GPU_PTES_INSTALLED];
+	mappings = after.counter[HMM_GPU_DMA_MAPPINGS] - before.counter[HMM_GPU_DMA_MAPPINGS];
+	test(pages == 8 && mappings >= 1 && mappings <= 8,
+	     "%llu small pages cost %llu DMA mapping(s)", pages, mappings);
+
+	munmap(mem, RANGE_SIZE);
+	mem = mmap(mem, RANGE_SIZE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0);
+	if (mem == MAP_FAILED)
+		die("mmap");
+	madvise(mem, RANGE_SIZE, MADV_HUGEPAGE);
+	mem[0] = 1;
+	if (huge_bytes(mem) == RANGE_SIZE) {
+		before = gpu_stats(fd);
+		i = gpu_run(fd, HMM_GPU_FILL, mem + 100 * page_size, 64, NULL, 1, NULL);
+		after = gpu_stats(fd);
+		pages = after.counter[HMM_GPU_PTES_INSTALLED] -
+			before.counter[HMM_GPU_PTES_INSTALLED];
+		mappings = after.counter[HMM_GPU_DMA_MAPPINGS] -
+			   before.counter[HMM_GPU_DMA_MAPPINGS];
+		test(!i && pages == RANGE_SIZE / page_size && mappings == 1,
+		     "a huge page, which is %llu pages, costs %llu DMA mapping(s)", pages,
+		     mappings);
+	} else {
+		test(true, "a huge page # SKIP the kernel gave none");
+	}
+	munmap(mem, RANGE_SIZE);
+}
+
+/* What the CPU wrote last is what the GPU reads, and the other way round. */
+static void test_changes(int fd)
+{
+	static const char *const names[] = {
+		"untouched", "after MADV_DONTNEED", "after mremap()", "after fork()",
+	};
+	__u64 *src = (__u64 *)map_ranges(1), *dst = (__u64 *)map_ranges(1), *to;
+	unsigned int i, round;
+	pid_t pid = 0;
+
+	for (round = 0; round < 8; round++) {
+		switch (round % 4) {
+		case 1:
+			madvise(src, page_size, MADV_DONTNEED);
+			madvise(dst, page_size, MADV_DONTNEED);
+			break;
+		case 2:
+			to = (__u64 *)map_ranges(1);
+			dst[0] = 4711;
+			dst = mremap(dst, page_size, page_size, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+			if (dst == MAP_FAILED)
+				die("mremap");
+			break;
+		case 3:
+			pid = fork();
+			if (!pid) {
+				pause();
+				_exit(0);
+			}
+		}
+		for (i = 0; i < 8; i++)
+			src[i] = CPU_TAG(round, i);
+		i = gpu_run(fd, HMM_GPU_COPY, dst, 64, src, 0, NULL);
+		test(!i && !memcmp(dst, src, 64) && src[7] == CPU_TAG(round, 7),
+		     "the GPU copies, memory %s", names[round % 4]);
+		if (pid > 0) {
+			kill(pid, SIGKILL);
+			waitpid(pid, NULL, 0);
+			pid = 0;
+		}
+	}
+	munmap(src, RANGE_SIZE);
+	munmap(dst, page_size);
+}
+
+static void *neighbour_changes(void *arg)
+{
+	char *page = arg;
+
+	while (running()) {
+		madvise(page, page_size, MADV_DONTNEED);
+		page[0]++;
+		usleep(20000);
+	}
+	return NULL;
+}
+
+static void test_busy_neighbour(int fd)
+{
+	__u64 *mem = (__u64 *)map_ranges(1), n = 0;
+	struct hmm_gpu_stats stats;
+	unsigned int i, err = 0;
+	pthread_t thread;
+
+	start(&thread, neighbour_changes, (char *)mem + page_size);
+	for (i = 1; i <= 5 && !err; i++) {
+		err = gpu_run(fd, HMM_GPU_FILL, mem, 64, NULL, i, NULL);
+		if (mem[0] != i || mem[7] != i)
+			err = EIO;
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	stats = gpu_stats(fd);
+	test(!err && stats.counter[HMM_GPU_INVALIDATIONS],
+	     "the GPU writes while a page beside it comes and goes (%llu invalidations, %llu retries)",
+	     stats.counter[HMM_GPU_INVALIDATIONS], stats.counter[HMM_GPU_RETRIES]);
+	test(!gpu_run(fd, HMM_GPU_VERIFY, mem, RANGE_SIZE, NULL, 0, &n), "no device PTE is stale");
+	munmap(mem, RANGE_SIZE);
+	test(!gpu_run(fd, HMM_GPU_VERIFY, mem, RANGE_SIZE, NULL, 0, &n) && !n,
+	     "no device PTE after munmap");
+}
+
+/* Hardware may take its time: a few words for each command. */
+static int dma(void)
+{
+	int fd = gpu_open(device), fd2 = gpu_open(device);
+	char *mem = map_ranges(1);
+
+	test_mappings(fd);
+	test_changes(fd);
+	test_busy_neighbour(fd);
+	test(!gpu_run(fd, HMM_GPU_COPY, mem, 64, mem + page_size, 0, NULL) && !mem[0],
+	     "the GPU reads memory that nobody has touched");
+	mprotect(mem, page_size, PROT_READ);
+	test(gpu_run(fd, HMM_GPU_FILL, mem, 64, NULL, 1, NULL) == EPERM, "read-only: EPERM");
+	munmap(mem, page_size);
+	test(gpu_run(fd, HMM_GPU_FILL, mem, 64, NULL, 1, NULL) == EFAULT, "unmapped: EFAULT");
+	test(!gpu_run(fd2, HMM_GPU_FILL, mem + page_size, 64, NULL, 7, NULL) &&
+	     mem[page_size] == 7, "the same memory for two files");
+	gpu_close(fd);
+	gpu_close(fd2);
+	printf("1..%lu\n%s\n", nr_tests, failures ? "FAIL" : "PASS");
+	return failures ? 1 : 0;
+}
+
 /* ---------------------------------------------------------------------- main */
 
 static void usage(FILE *to)
 {
 	fprintf(to,
-		"hmm_gpu_demo [-d DEVICE] [-s SECONDS] [--quick | --hold | --abuse]\n"
+		"hmm_gpu_demo [-d DEVICE] [-s SECONDS] [--quick | --hold | --abuse | --dma]\n"
 		"  -d DEVICE    default /dev/hmm_gpu\n"
 		"  -s SECONDS   length of the storm, default 8\n"
 		"  --quick      all parts, in short\n"
 		"  --hold       only the storm, for ever\n"
-		"  --abuse      only bad input\n");
+		"  --abuse      only bad input\n"
+		"  --dma        only what a GPU does that moves data by DMA, like hmm_gpu_edu\n");
 }
 
 int main(int argc, char **argv)
@@ -1515,6 +1684,7 @@ int main(int argc, char **argv)
 		{ "quick", no_argument, NULL, 'q' },
 		{ "hold", no_argument, NULL, 'o' },
 		{ "abuse", no_argument, NULL, 'a' },
+		{ "dma", no_argument, NULL, 'm' },
 		{ "help", no_argument, NULL, 'h' },
 		{ }
 	};
@@ -1539,6 +1709,7 @@ int main(int argc, char **argv)
 			break;
 		case 'o':
 		case 'a':
+		case 'm':
 			mode = c;
 			break;
 		case 'h':
@@ -1563,6 +1734,8 @@ int main(int argc, char **argv)
 
 	if (mode == 'a')
 		return abuse();
+	if (mode == 'm')
+		return dma();
 	if (mode == 'o')
 		part_storm(-1);
 

@@ -6,16 +6,19 @@
 #define HMM_GPU_PRIV_H
 
 #include <linux/atomic.h>
+#include <linux/completion.h>
 #include <linux/kref.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/refcount.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
 #include "hmm_mirror.h"
 #include "hmm_gpu.h"
 
+struct gpu_edu;
 struct gpu_mem;
 
 /**
@@ -24,14 +27,22 @@ struct gpu_mem;
  * @name: of those
  * @engine: executes commands
  * @mem: its memory; NULL if it has none
+ * @dma_dev: what does DMA; NULL if nothing does
+ * @edu: the hardware; NULL if the GPU is made of software
+ * @users: open files, and who can remove the device
+ * @unused: there are none
  *
  * It is also the owner of its device private pages.
  */
 struct gpu {
 	struct miscdevice misc;
-	char name[20];
+	char name[24];
 	struct workqueue_struct *engine;
 	struct gpu_mem *mem;
+	struct device *dma_dev;
+	struct gpu_edu *edu;
+	refcount_t users;
+	struct completion unused;
 };
 
 /**
@@ -45,6 +56,8 @@ struct gpu {
  * @lock: the driver's lock, see top of hmm_gpu.c
  * @ptes: the device page table: struct page by address / PAGE_SIZE, tagged with
  *	PTE_WRITE if the device may write. Changed under @lock.
+ * @blocks: struct gpu_block by address / RANGE_SIZE: the DMA addresses of what @ptes
+ *	has, if the device does DMA. Changed under @lock.
  * @moving: held while pages are moved to the memory of the device
  * @mover: the thread that has the mm collect these pages now
  * @counter: enum hmm_gpu_counter
@@ -57,6 +70,7 @@ struct gpu_space {
 	unsigned int nr_ranges;
 	struct mutex lock;	/* see above */
 	struct xarray ptes;
+	struct xarray blocks;
 	struct mutex moving;	/* see above */
 	struct task_struct *mover;
 	atomic64_t counter[HMM_GPU_NR_COUNTERS];
