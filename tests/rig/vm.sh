@@ -8,6 +8,7 @@
 #   --modules DIR	directory whose *.ko the machine gets in /modules
 #   --add FILE		program that the machine gets in /bin, with its libraries
 #   --append ARGS	for the kernel's command line
+#   --qemu ARGS		for QEMU, separated by blanks
 #   --timeout SECONDS	for the whole run
 #   --log FILE		where to leave the kernel's log
 #   --output FILE	where to leave what the scripts write to /dev/ttyS2
@@ -19,7 +20,8 @@
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
 
-kernel='' modules='' programs=() append='' timeout=300 log=$work/console output=$work/output scripts=()
+kernel='' modules='' programs=() append='' qemu=() timeout=300
+log=$work/console output=$work/output scripts=()
 accelerator=''
 
 main()
@@ -30,6 +32,7 @@ main()
 		--modules)	modules=$2 ;;
 		--add)		programs+=("$2") ;;
 		--append)	append=$2 ;;
+		--qemu)		read -ra qemu <<<"$2" ;;
 		--timeout)	timeout=$2 ;;
 		--log)		log=$2 ;;
 		--output)	output=$2 ;;
@@ -84,7 +87,8 @@ boot()
 {
 	timeout --foreground --kill-after=5 "$2" qemu-system-x86_64 \
 		-accel "$1" -cpu max -smp 2 -m 1024 -nodefaults -no-user-config \
-		-display none -no-reboot -serial "file:$3" -serial stdio -serial "file:$output" \
+		"${qemu[@]}" -display none -no-reboot \
+		-serial "file:$3" -serial stdio -serial "file:$output" \
 		-kernel "$kernel/vmlinuz" -initrd "$work/initramfs" \
 		-append "console=ttyS0 no_timer_check panic=-1 oops=panic panic_on_warn=1 $4" </dev/null
 }

@@ -18,6 +18,12 @@ main()
 		--add "$(command -v trace-cmd)" --output "$cache/storm.trace" \
 		--run "$rig/vm/tests.sh" "$rig/vm/vram.sh" "$rig/vm/trace.sh"
 	holds "trace: hmm_mirror_trace draws it" draw
+
+	# Interrupts are not to be remapped: a slow machine takes its timer for broken then.
+	"$rig/vm.sh" --kernel "$stock" --modules "$built" --log "$cache/vm-dma.log" \
+		--qemu "-machine q35 -device intel-iommu,intremap=off -device edu" \
+		--append "intel_iommu=on" \
+		--add "$built/samples/hmm_gpu_demo" --run "$rig/vm/dma.sh"
 }
 
 # Well-formed, with both sides and a collision. The picture stays in the cache.
