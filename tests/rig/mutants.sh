@@ -12,8 +12,9 @@
 #
 # The test may also be "log": the kernel must complain (lockdep, KASAN, hung task).
 #
-# A third line "# needs: two CPUs, ..." asks for the newest kernel, on which User Mode
-# Linux has them; otherwise it is one that builds fast.
+# A third line "# needs: two CPUs, ..." or "# needs: DMA" asks for the newest kernel, on
+# which User Mode Linux has them; otherwise it is one that builds fast. What User Mode
+# Linux has not at all, "# needs: x86, ...", is skipped.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -42,6 +43,11 @@ mutate()
 	killer=$(sed -n 's/^# killed-by: *//p' "$1" | head -n 1)
 	[[ $killer ]] || die "$1 does not say which test it is killed by"
 
+	if grep -q '^# needs: x86' "$1"; then
+		skip "mutants: $2 is killed by $killer" "it $(sed -n 's/^# \(needs\): /\1 /p' "$1")"
+		return
+	fi
+
 	rm -rf "$sources"
 	mkdir "$sources"
 	sync_sources "$repo" "$sources"
@@ -51,7 +57,7 @@ mutate()
 		return
 	fi
 
-	grep -q '^# needs: two CPUs' "$1" && uml='' || uml=6.12
+	grep -qE '^# needs: (two CPUs|DMA)' "$1" && uml='' || uml=6.12
 	UML=$uml SOURCES=$sources KUNIT_TIMEOUT=60 "$rig/kunit.sh" "$(filter "$killer")" \
 		>"$out" 2>"$work/err" || status=$?
 	if noticed "$killer" "$out"; then
