@@ -5,6 +5,8 @@
 # cache. Nothing is installed. Each prints the directory:
 #
 #   kernels.sh stock 6.12     vmlinuz, headers/ (for M= builds) and release
+#   kernels.sh modules 6.12   what the stock kernel has as modules and the suite
+#                             wants: *.ko, and order, a list to load them by
 #   kernels.sh source 7.3     a source tree
 #   kernels.sh newest         the source tree of the newest kernel to be had
 #   kernels.sh busybox        busybox, statically linked
@@ -20,10 +22,11 @@ main()
 	find "$cache" -maxdepth 1 -name 'tmp.*' -mtime +1 -exec rm -rf {} +
 	case ${1-}:${2-} in
 	stock:?*)	stock "$2" ;;
+	modules:?*)	stock_modules "$2" ;;
 	source:?*)	source_tree "$2" ;;
 	newest:)	newest ;;
 	busybox:)	busybox ;;
-	*)		die "usage: kernels.sh stock VERSION | source VERSION | newest | busybox" ;;
+	*)		die "usage: kernels.sh stock VERSION | modules VERSION | source VERSION | newest | busybox" ;;
 	esac
 }
 
@@ -121,24 +124,28 @@ plain()
 stock()
 {
 	local abi version dir
+	find_stock "$1"
+	dir=$cache/stock/$(plain "$version")
+	cached "$dir" unpack_stock "$abi"
+	echo "$dir"
+}
+
+# find_stock VERSION: sets abi and version.
+find_stock()
+{
 	use_suite "$(suite_of "$1")" || die "no package lists, so no Linux $1"
 	abi=$(apt-cache "${apt[@]}" pkgnames "linux-headers-$1." |
 		sed -n 's/^linux-headers-\([0-9.]*[-+~a-z0-9]*-amd64\)$/\1/p' |
 		grep -Ev -- '-(cloud|rt)-' | sort -V | tail -n 1)
 	[[ $abi ]] || die "the archive has no Linux $1 for amd64"
 	version=$(package_version "linux-headers-$abi")
-	dir=$cache/stock/$(plain "$version")
-	cached "$dir" unpack_stock "$abi"
-	echo "$dir"
 }
 
 unpack_stock()
 {
-	local to=$1 abi=$2 deb
-	local image=linux-image-$abi headers=linux-headers-$abi
+	local to=$1 abi=$2 deb image headers=linux-headers-$2
 
-	# Signed and unsigned images differ in the signature only.
-	[[ $(package_version "$image") ]] || image+=-unsigned
+	image=$(image_package "$abi")
 	# shellcheck disable=SC2046 # package names are words
 	fetch $(depends "$image" '^linux-binary-') \
 		$(depends "$headers" '^linux-(headers|kbuild)-') "$image" "$headers"
@@ -164,6 +171,50 @@ unpack_stock()
 
 	! ldd "$to/headers/scripts/basic/fixdep" 2>&1 | grep -q 'not found' ||
 		die "the kernel headers $abi were made for a newer Debian than this one"
+}
+
+# Signed and unsigned images differ in the signature only.
+image_package()
+{
+	[[ $(package_version "linux-image-$1") ]] && echo "linux-image-$1" ||
+		echo "linux-image-$1-unsigned"
+}
+
+stock_modules()
+{
+	local abi version dir
+	need "${packages_module[@]}"
+	find_stock "$1"
+	dir=$cache/stock-modules/$(plain "$version")
+	cached "$dir" unpack_modules "$abi"
+	echo "$dir"
+}
+
+unpack_modules()
+{
+	local to=$1 abi=$2 image deb
+	image=$(image_package "$abi")
+	# shellcheck disable=SC2046 # package names are words
+	fetch $(depends "$image" '^linux-(binary|modules)-') "$image"
+	mkdir "$work/image"
+	for deb in "$work"/debs/*.deb; do
+		step "unpacking the modules of ${deb##*/}" dpkg-deb -x "$deb" "$work/image"
+	done
+	[[ -d $work/image/lib/modules ]] || ln -s usr/lib "$work/image/lib"
+	step "looking for dependencies" depmod -b "$work/image" "$abi"
+	step "picking modules" pick_modules "$to" "$abi"
+	rm -r "$work/debs" "$work/image"
+}
+
+# Swap space, and a file system that writes back.
+pick_modules()
+{
+	local files
+	files=$(modprobe -d "$work/image" -S "$2" --show-depends -a zram ext4 |
+		awk '$1 == "insmod" && !seen[$2]++ { print $2 }') &&
+		xargs cp -t "$1" <<<"$files" &&
+		sed 's,.*/,,; s,\.xz$,,' <<<"$files" >"$1/order" &&
+		find "$1" -name '*.xz' -exec unxz {} +
 }
 
 depends()

@@ -6,6 +6,8 @@
 # one after the other.
 #
 #   --modules DIR	directory whose *.ko the machine gets in /modules
+#   --stock-modules DIR	modules of the kernel itself, from kernels.sh; the machine
+#			gets them in /stock
 #   --add FILE		program that the machine gets in /bin, with its libraries
 #   --append ARGS	for the kernel's command line
 #   --qemu ARGS		for QEMU, separated by blanks
@@ -20,7 +22,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
 
-kernel='' modules='' programs=() append='' qemu=() timeout=300
+kernel='' modules='' stock_modules='' programs=() append='' qemu=() timeout=300
 log=$work/console output=$work/output scripts=()
 accelerator=''
 
@@ -30,6 +32,7 @@ main()
 		case $1 in
 		--kernel)	kernel=$2 ;;
 		--modules)	modules=$2 ;;
+		--stock-modules) stock_modules=$2 ;;
 		--add)		programs+=("$2") ;;
 		--append)	append=$2 ;;
 		--qemu)		read -ra qemu <<<"$2" ;;
@@ -71,6 +74,7 @@ make_initramfs()
 		cp "$script" "$root/tests/run-$((n++))-${script##*/}"
 	done
 	[[ -z $modules ]] || find "$modules" -name '*.ko' -exec cp -t "$root/modules" {} +
+	[[ -z $stock_modules ]] || cp -r "$stock_modules" "$root/stock"
 	(cd "$root" && find . | cpio -o -H newc --quiet) >"$work/initramfs"
 }
 
