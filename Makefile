@@ -54,7 +54,7 @@ clean:
 	find . -name .git -prune -o \( -name '*.o' -o -name '*.ko' -o -name '*.mod' \
 		-o -name '*.mod.c' -o -name '.*.cmd' -o -name '.*.d' -o -name .module-common.o \
 		-o -name modules.order -o -name Module.symvers \) -exec rm -f {} +
-	rm -f samples/hmm_gpu_demo tests/user/hmm_gpu_vram
+	rm -f samples/hmm_gpu_demo tests/user/hmm_gpu_vram tests/user/hmm_gpu_suite
 
 # Static: it also runs in a virtual machine that has no C library.
 samples/hmm_gpu_demo: samples/hmm_gpu_demo.c $(wildcard samples/*.h)
@@ -63,13 +63,19 @@ samples/hmm_gpu_demo: samples/hmm_gpu_demo.c $(wildcard samples/*.h)
 tests/user/hmm_gpu_vram: tests/user/hmm_gpu_vram.c $(wildcard samples/*.h)
 	$(or $(HOSTCC),cc) -O2 -g -Wall -Wextra -pthread -static -I. $(CFLAGS) -o $@ $< $(LDFLAGS)
 
+# In the order of the cases.
+suite := $(addprefix tests/user/,memory.c change.c process.c race.c suite.c)
+
+tests/user/hmm_gpu_suite: $(suite) tests/user/suite.h samples/hmm_gpu.h
+	$(or $(HOSTCC),cc) -O2 -g -Wall -Wextra -pthread -static -I. $(CFLAGS) -o $@ $(suite) $(LDFLAGS)
+
 demo:
 	@$(rig)/demo.sh
 
 check:
 	@$(rig)/check.sh static series prove docs kunit kunit-6.12 vm
 
-static series prove kunit vm mutants coverage package:
+static series prove kunit vm suite mutants coverage package:
 	@$(rig)/check.sh $@
 
 # make deb DEB=directory
@@ -102,6 +108,7 @@ help:
 	@echo 'make prove      the protocol, model-checked: Spin, and litmus tests with herd7'
 	@echo 'make vm         tests in a virtual machine (KERNEL=6.12, 6.1 or 5.10)'
 	@echo
+	@echo 'make suite      every kind of memory, and all that can happen to it, in that machine'
 	@echo 'make package    the Debian packages, in a chroot and a virtual machine; needs root'
 	@echo 'make mutants    break the core on purpose, and see that a test notices'
 	@echo 'make coverage   how much of the core the KUnit suites execute'
@@ -110,4 +117,4 @@ help:
 	@echo 'Demo and tests get Debian packages that they lack, and keep kernels in'
 	@echo '$${XDG_CACHE_HOME:-~/.cache}/hmm_mirror, which can be deleted at any time.'
 
-.PHONY: modules core kernel install clean deb docs package demo check static series prove kunit vm mutants coverage patches help
+.PHONY: modules core kernel install clean deb docs package demo check static series prove kunit vm suite mutants coverage patches help

@@ -105,7 +105,7 @@ check_style()
 	local file
 	while IFS= read -r file; do
 		holds "static: checkpatch $file" checkpatch "$file"
-	done < <(sources "$repo" | grep '\.[ch]$'; cd "$repo" && ls tests/{examples,external}/*.[ch])
+	done < <(sources "$repo" | grep '\.[ch]$'; cd "$repo" && ls tests/{examples,external,user}/*.[ch])
 }
 
 # Not to be asked of a whole file that is to build on many kernels:
@@ -115,7 +115,10 @@ check_style()
 #   MACRO_ARG_REUSE	in hmm_mirror.h: a for_each macro cannot but do it
 #   COMPLEX_MACRO ...	in hmm_trace.h: what TRACE_EVENT() takes is hardly C
 # and of a program:
-#   PREFER_KERNEL_TYPES, PREFER_DEFINED_ATTRIBUTE_MACRO	are not there
+#   PREFER_KERNEL_TYPES, PREFER_DEFINED_ATTRIBUTE_MACRO, BIT_MACRO	are not there
+#   ENOSYS, VOLATILE	mean there what they say
+#   EMBEDDED_FUNCTION_NAME	is that of a file
+#   MACRO_ARG_REUSE	in macros that are statements
 trace_style=COMPLEX_MACRO,MACRO_ARG_UNUSED,TRAILING_SEMICOLON,PARENTHESIS_ALIGNMENT,OPEN_ENDED_LINE
 checkpatch()
 {
@@ -124,8 +127,8 @@ checkpatch()
 	compat/*)	ignore+=,LINUX_VERSION_CODE ;;
 	hmm_mirror.h)	ignore+=,MACRO_ARG_REUSE ;;
 	hmm_trace.h)	ignore+=,$trace_style ;;
-	*_demo.c | tests/user/*)
-			ignore+=,PREFER_KERNEL_TYPES,PREFER_DEFINED_ATTRIBUTE_MACRO ;;
+	*_demo.c | tests/user/*)	ignore+=,PREFER_KERNEL_TYPES,PREFER_DEFINED_ATTRIBUTE_MACRO ;;&
+	tests/user/*)	ignore+=,BIT_MACRO,ENOSYS,VOLATILE,EMBEDDED_FUNCTION_NAME,MACRO_ARG_REUSE ;;
 	esac
 	cd "$repo" && perl "$tree/scripts/checkpatch.pl" --no-tree --strict --quiet \
 		--show-types --ignore "$ignore" -f "$1"
