@@ -36,7 +36,7 @@ build_modules()
 
 build_programs()
 {
-	make -C "$1" -f "$repo/Makefile" samples/hmm_gpu_demo tests/user/hmm_gpu_vram
+	make -C "$1" -f "$repo/Makefile" samples/hmm_gpu_demo tests/user/hmm_gpu_{vram,suite}
 }
 
 main "$@"

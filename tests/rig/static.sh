@@ -105,7 +105,7 @@ check_style()
 	local file
 	while IFS= read -r file; do
 		holds "static: checkpatch $file" checkpatch "$file"
-	done < <(sources "$repo" | grep '\.[ch]$'; cd "$repo" && ls tests/{examples,external,user}/*.[ch])
+	done < <(sources "$repo" | grep '\.[ch]$'; cd "$repo" && ls tests/{examples,external}/*.[ch])
 }
 
 # Not to be asked of a whole file that is to build on many kernels:

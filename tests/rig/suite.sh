@@ -1,0 +1,43 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# suite.sh [--kernel DIR --modules DIR [--stock-modules DIR]]: tests/user in a virtual
+# machine, on the stock kernel KERNEL= or on the one given: see vm.sh. There the modules'
+# directory also has tests/user/hmm_gpu_suite, and is one in which they were built.
+#
+# Two nodes, for migration, and secret memory, which not all kernels have by default. An
+# emulated machine that has to share its CPUs can fail a test of its timer as it boots.
+#
+# SUITE= in the environment: options and cases for the program, such as "-v -t 300 ksm".
+
+. "$(dirname "$0")/lib.sh"
+. "$rig/packages.sh"
+
+main()
+{
+	local stock built extra
+
+	need "${packages_fetch[@]}" "${packages_module[@]}" "${packages_vm[@]}"
+	if (($#)); then
+		[[ ${1-}:${3-} == --kernel:--modules ]] || die "usage: suite.sh [--kernel DIR --modules DIR ...]"
+		built=$4
+	else
+		stock=$("$rig/kernels.sh" stock "${KERNEL:-6.12}")
+		extra=$("$rig/kernels.sh" modules "${KERNEL:-6.12}")
+		built=$("$rig/build.sh" "$stock")
+		set -- --kernel "$stock" --modules "$built" --stock-modules "$extra"
+	fi
+	# shellcheck disable=SC2086 # words
+	"$rig/vm.sh" "$@" --add "$built/tests/user/hmm_gpu_suite" --timeout 1800 \
+		--append "numa=fake=2 secretmem.enable=1 no_timer_check suite=$(words ${SUITE-})" \
+		--log "$cache/suite-${2##*/}.log" --run "$rig/vm/suite.sh"
+}
+
+# As one word, of which vm/suite.sh makes several again.
+words()
+{
+	local IFS=,
+	echo "$*"
+}
+
+main "$@"

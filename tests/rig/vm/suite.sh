@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+# The tests of "make suite": a machine with all that the suite wants, as far as the
+# kernel has it; what it has not, the suite skips.
+
+. /tests/lib.sh
+
+# Modules of the kernel itself, where they are not built in.
+stock_modules()
+{
+	[ ! -e /stock/order ] || while read -r module; do
+		insmod "/stock/$module" || return
+	done </stock/order
+}
+
+unload_stock_modules()
+{
+	[ ! -e /stock/order ] || tac /stock/order | while read -r module; do
+		rmmod "${module%.ko}" || exit
+	done
+}
+
+# new_zram SIZE: prints its number.
+new_zram()
+{
+	n=$(cat /sys/class/zram-control/hot_add) &&
+		echo "$1" >"/sys/block/zram$n/disksize" &&
+		echo "$n"
+}
+
+swap_space()
+{
+	swap=$(new_zram 128M) && mkswap "/dev/zram$swap" && swapon "/dev/zram$swap"
+}
+
+file_system()
+{
+	disk=$(new_zram 64M) && mke2fs -b 4096 "/dev/zram$disk" && mount -t ext4 "/dev/zram$disk" /files
+}
+
+# The rest: whatever there is.
+prepare()
+{
+	mkdir -p /files
+	if [ -e /sys/class/zram-control ]; then
+		holds 'suite: swap space on zram' swap_space
+	fi
+	if grep -qw ext4 /proc/filesystems && [ -e /sys/class/zram-control ]; then
+		holds 'suite: a file system on zram' file_system
+	else
+		mount -t tmpfs files /files
+	fi
+	mount -t cgroup2 cgroup /sys/fs/cgroup
+	for pages in /sys/devices/system/node/node*/hugepages/hugepages-2048kB/nr_hugepages \
+		/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages; do
+		[ ! -e "$pages" ] || [ "$(cat "$pages")" -ge 4 ] || echo 4 >"$pages"
+	done
+	# what moves pages on its own only makes the results less certain
+	[ ! -e /proc/sys/kernel/numa_balancing ] || echo 0 >/proc/sys/kernel/numa_balancing
+	[ ! -e /sys/kernel/mm/transparent_hugepage ] ||
+		echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
+}
+
+clean_up()
+{
+	umount /files || return
+	[ ! -e /sys/fs/cgroup/cgroup.controllers ] || umount /sys/fs/cgroup
+	while read -r device _; do
+		case $device in
+		/dev/*)	swapoff "$device" || return ;;
+		esac
+	done </proc/swaps
+	unload_stock_modules
+}
+
+# TAP of the program to that of the rig; what is missing from the plan has failed.
+translate()
+{
+	left=-1
+	while read -r line; do
+		case $line in
+		1..*)
+			left=${line#1..}
+			left=${left%% *}
+			[ "$left" -gt 0 ] || not_ok "suite: $line"
+			;;
+		"ok "*)
+			ok "suite: ${line#ok * - }"
+			left=$((left - 1))
+			;;
+		"not ok "*)
+			not_ok "suite: ${line#not ok * - }"
+			left=$((left - 1))
+			;;
+		"#"*)
+			echo "$line"
+			;;
+		esac
+	done
+	[ $left -eq 0 ] || not_ok "suite: $left cases have no result"
+}
+
+arguments()
+{
+	sed -n 's/.*\<suite=\([^ ]*\).*/\1/p' /proc/cmdline | tr , ' '
+}
+
+holds 'suite: the modules load' load
+holds 'suite: modules of the kernel load' stock_modules
+prepare
+# shellcheck disable=SC2046 # words
+hmm_gpu_suite -f /files $(arguments) 2>&1 | translate
+holds 'suite: nothing uses the modules any more' unused hmm_gpu
+holds 'suite: the modules unload' unload
+holds 'suite: swap and file system can be given up' clean_up
