@@ -216,5 +216,8 @@ extern struct kunit_suite hmm_mirror_mm_suite;
 extern struct kunit_suite hmm_mirror_dma_suite;
 extern struct kunit_suite hmm_mirror_misuse_suite;
 extern struct kunit_suite hmm_mirror_lockdep_suite;
+extern struct kunit_suite hmm_mirror_legacy_5_2_suite;
+extern struct kunit_suite hmm_mirror_legacy_5_3_suite;
+extern struct kunit_suite hmm_mirror_legacy_5_4_suite;
 
 #endif /* HMM_MIRROR_TEST_H */

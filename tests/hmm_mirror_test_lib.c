@@ -676,13 +676,21 @@ void hmmt_until_it_sleeps(struct test_thread *thread)
 
 /* -------------------------------------------------------------------- suites */
 
-/* The last one ends lockdep. */
-#define with_all_suites(what)						\
+#define with_these_and(what, last...)					\
 	what(&hmm_mirror_suite, &hmm_mirror_wait_suite,			\
 	     &hmm_mirror_races_suite, &hmm_mirror_model_suite,		\
 	     &hmm_mirror_threads_suite, &hmm_mirror_mm_suite,		\
-	     &hmm_mirror_dma_suite, &hmm_mirror_misuse_suite,		\
-	     &hmm_mirror_lockdep_suite)
+	     &hmm_mirror_dma_suite, &hmm_mirror_misuse_suite, last)
+
+/* The last one ends lockdep. */
+#ifdef HMM_MIRROR_TEST_LEGACY
+#define with_all_suites(what)						\
+	with_these_and(what, &hmm_mirror_legacy_5_2_suite,		\
+		       &hmm_mirror_legacy_5_3_suite,			\
+		       &hmm_mirror_legacy_5_4_suite, &hmm_mirror_lockdep_suite)
+#else
+#define with_all_suites(what)	with_these_and(what, &hmm_mirror_lockdep_suite)
+#endif
 
 #ifndef BORROWED_MM
 

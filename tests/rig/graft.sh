@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # graft.sh LINUX_TREE [PART...]: put hmm_mirror into a kernel tree. Parts: core,
-# kunit, sample, docs; all of them if none is named. Again after a change: only
+# kunit, sample, docs; all of them if none is named. And legacy, which is for drivers
+# out of tree, so that KUnit can test it. Again after a change: only
 # changed files are written, so the kernel's next build is short.
 #
 #   SOURCES=DIR		graft the sources in DIR instead of this repository's
@@ -49,6 +50,15 @@ keep()
 {
 	[[ $1 == *" kunit "* ]] || drop tests HMM_MIRROR_KUNIT_TEST
 	[[ $1 == *" sample "* ]] || drop samples SAMPLE_HMM_GPU
+	rm -rf "$stage/$dir/tests/legacy"
+	[[ $1 == *" legacy "* ]] || drop_legacy
+}
+
+drop_legacy()
+{
+	rm -rf "${stage:?}/$dir"/legacy "$stage/$dir"/tests/*_legacy*
+	[[ ! -e $stage/$dir/tests ]] ||
+		sed -i '/^# Not in the series/,/^endif/d' "$stage/$dir/tests/Kbuild"
 }
 
 # drop FOLDER SYMBOL

@@ -40,7 +40,7 @@ main()
 
 	# The tree holds one graft at a time.
 	lock "uml-${tree##*/}"
-	"$rig/graft.sh" "$tree" core kunit sample
+	"$rig/graft.sh" "$tree" core kunit sample legacy
 	build
 	run "$@"
 	report
