@@ -31,7 +31,7 @@ build()
 
 build_modules()
 {
-	make -C "$2/headers" M="$1" W=1 -j"$(nproc)" modules 2>&1 | tee "$1/build.log"
+	make -C "$2/headers" M="$1" W=1 -j"$(nproc)" CONFIG_HMM_MIRROR_LEGACY_TEST=m modules 2>&1 | tee "$1/build.log"
 }
 
 build_programs()

@@ -127,7 +127,8 @@ holds()
 # other things below tests/.
 sources()
 {
-	(cd "$1" && find . \( -name .git -o -path './tests/*/*' ! -path './tests/user/*' \) -prune -o -type f ! -name '*.mod.c' \
+	(cd "$1" && find . \( -name .git -o -path './tests/*/*' ! -path './tests/user/*' \
+		! -path './tests/legacy/*' \) -prune -o -type f ! -name '*.mod.c' \
 		\( -name '*.[ch]' -o -name 'Kbuild*' -o -name Kconfig \) -printf '%P\n' | sort)
 }
 
@@ -136,7 +137,8 @@ sources()
 sync_sources()
 {
 	rsync -rc --delete --prune-empty-dirs \
-		--exclude=.git --exclude='*.mod.c' --include=/tests/user/ --exclude='/tests/*/' \
+		--exclude=.git --exclude='*.mod.c' --include=/tests/user/ --include=/tests/legacy/ \
+		--exclude='/tests/*/' \
 		--include='*/' --include='*.[ch]' --include='Kbuild*' --include=Kconfig \
 		--exclude='*' "$1/" "$2/"
 }

@@ -7,7 +7,7 @@
 packages_fetch=(ca-certificates debian-archive-keyring xz-utils)
 # What Debian's kernel headers want, which are unpacked and not installed.
 packages_module=(gcc gcc-12 make libc6-dev libelf1 libssl3 zlib1g pahole kmod rsync)
-packages_static=(sparse perl python3)
+packages_static=(sparse coccinelle perl python3)
 packages_kunit=(gcc make libc6-dev flex bison bc perl python3 ccache rsync)
 packages_vm=(qemu-system-x86 cpio)
 packages_trace=(trace-cmd python3)

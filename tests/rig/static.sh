@@ -18,6 +18,7 @@ main()
 	check_exports
 	check_modinfo
 	check_sparse
+	check_to_native
 	check_style
 	check_kernel_doc
 	check_shell
@@ -97,7 +98,38 @@ check_sparse()
 run_sparse()
 {
 	make -C "$stock/headers" M="$1" -j"$(nproc)" W=1 C=2 CHECK=sparse \
-		CONFIG_HMM_MIRROR_KUNIT_TEST=m CONFIG_DEVICE_PRIVATE=y KBUILD_MODPOST_WARN=1 modules 2>&1 | tee "$2"
+		CONFIG_HMM_MIRROR_KUNIT_TEST=m CONFIG_HMM_MIRROR_LEGACY_TEST=m \
+		CONFIG_DEVICE_PRIVATE=y KBUILD_MODPOST_WARN=1 modules 2>&1 | tee "$2"
+}
+
+# What legacy/to_native.cocci makes of a driver for 5.4.
+check_to_native()
+{
+	local dir=$work/native
+	mkdir "$dir"
+	cp "$repo/tests/legacy/to_native.c" "$dir"
+	echo "obj-m += to_native.o" >"$dir/Kbuild"
+	echo "ccflags-y += -I$repo" >>"$dir/Kbuild"
+	holds "static: to_native.cocci moves a driver" to_native "$dir/to_native.c"
+	holds "static: to_native.cocci leaves no name of 2019" no_match \
+		'"legacy/|mmap_sem|\<hmm_range|\<hmm_device_entry|->hmm\>|\<pfn_shift' "$dir/to_native.c"
+	step "building the driver that was moved" build_native "$dir" || :
+	holds "static: what to_native.cocci makes builds" test -f "$dir/to_native.ko"
+	holds "static: what to_native.cocci makes builds without a warning" \
+		no_match ' warning: |^WARNING: ' "$dir/log"
+}
+
+# It ends well also when it could not make sense of something.
+to_native()
+{
+	spatch --sp-file "$repo/legacy/to_native.cocci" --in-place "$1" 2>&1 &&
+		grep -q 'hmm_mirror_range_fault(' "$1" && grep -q 'hmm_mirror_attach(' "$1"
+}
+
+build_native()
+{
+	make -C "$stock/headers" M="$1" W=1 KBUILD_EXTRA_SYMBOLS="$built/Module.symvers" \
+		modules 2>&1 | tee "$1/log"
 }
 
 check_style()

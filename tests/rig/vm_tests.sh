@@ -13,10 +13,11 @@ main()
 	need "${packages_fetch[@]}" "${packages_module[@]}" "${packages_vm[@]}" "${packages_trace[@]}"
 	stock=$("$rig/kernels.sh" stock "${KERNEL:-6.12}")
 	built=$("$rig/build.sh" "$stock")
-	"$rig/vm.sh" --kernel "$stock" --modules "$built" --log "$cache/vm.log" \
+	"$rig/vm.sh" --kernel "$stock" --modules "$built" --timeout 900 --log "$cache/vm.log" \
 		--add "$built/samples/hmm_gpu_demo" --add "$built/tests/user/hmm_gpu_vram" \
 		--add "$(command -v trace-cmd)" --output "$cache/storm.trace" \
-		--run "$rig/vm/tests.sh" "$rig/vm/vram.sh" "$rig/vm/trace.sh"
+		--run "$rig/vm/tests.sh" "$rig/vm/vram.sh" "$rig/vm/legacy.sh" \
+		"$rig/vm/trace.sh"
 	holds "trace: hmm_mirror_trace draws it" draw
 
 	# Interrupts are not to be remapped: a slow machine takes its timer for broken then.

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A driver for Linux 5.2, as nouveau was: what is asked for stands in the pfns,
+ * hmm_vma_fault() registers a range of the mm, hmm_vma_range_done() asks whether it is
+ * valid and unregisters it, all of it with mmap_sem held.
+ */
+#include "legacy/hmm_5_2.h"
+#include "gpu.h"
+
+static int gpu_probe(struct device *device)
+{
+	return 0;
+}
+
+static int gpu_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
+{
+	struct gpu_space *space = container_of(mirror, struct gpu_space, mirror);
+
+	return gpu_zap(space, update->start, update->end, update->blockable);
+}
+
+static void gpu_release(struct hmm_mirror *mirror)
+{
+	gpu_zap(container_of(mirror, struct gpu_space, mirror), 0, ULONG_MAX, true);
+}
+
+static const struct hmm_mirror_ops gpu_mirror_ops = {
+	.sync_cpu_device_pagetables = gpu_sync,
+	.release = gpu_release,
+};
+
+/* With mmap_sem held; -EAGAIN: it was dropped. */
+static int gpu_look(struct gpu_space *space, struct hmm_range *range)
+{
+	long ret;
+
+	ret = hmm_range_register(range, space->mm, range->start, range->end, PAGE_SHIFT);
+	if (ret)
+		return ret;
+	gpu_wait(space, range);
+	ret = hmm_range_snapshot(range);
+	if (ret == -EAGAIN)
+		up_read(&space->mm->mmap_sem);
+	if (ret < 0)
+		hmm_range_unregister(range);
+	return min(ret, 0L);
+}
+
+static int gpu_access_pages(struct gpu_space *space, unsigned long start, unsigned long end,
+			    enum gpu_access access)
+{
+	u64 ask = GPU_PTE_V | (access == GPU_WRITE ? GPU_PTE_W : 0);
+	unsigned long deadline = jiffies + FAULT_TIMEOUT, i;
+	struct mm_struct *mm = space->mm;
+	u64 pfns[FAULT_PAGES];
+	struct hmm_range range;
+	int ret;
+
+	if (!hmm_mirror_mm_is_alive(&space->mirror))
+		return -ESRCH;
+
+	range.start = start;
+	range.pfns = pfns;
+	range.flags = gpu_pte_flags;
+	range.values = gpu_pte_values;
+	range.pfn_shift = GPU_PTE_SHIFT;
+again:
+	down_read(&mm->mmap_sem);
+again_locked:
+	range.vma = find_vma(mm, start);
+	if (!range.vma || start < range.vma->vm_start || !(range.vma->vm_flags & VM_READ)) {
+		up_read(&mm->mmap_sem);
+		/* munmap() takes it away before it invalidates */
+		return access == GPU_LOOK ? 0 : -EFAULT;
+	}
+	range.end = min(end, range.vma->vm_end);
+	for (i = 0; i < FAULT_PAGES; i++)
+		pfns[i] = ask;
+
+	if (access == GPU_LOOK)
+		ret = gpu_look(space, &range);
+	else
+		ret = hmm_vma_fault(&range, true);
+	if (ret == -EAGAIN || ret == -EBUSY) {
+		ret = gpu_may_retry(space, deadline);
+		if (ret)
+			return ret;
+		goto again;
+	}
+	if (ret)
+		goto out_unlock;
+
+	ret = gpu_reserve(space, &range);
+	mutex_lock(&space->lock);
+	if (!hmm_vma_range_done(&range)) {
+		mutex_unlock(&space->lock);
+		gpu_count(space, HMM_GPU_COLLISIONS, 1);
+		ret = gpu_may_retry(space, deadline);
+		if (ret)
+			goto out_unlock;
+		goto again_locked;
+	}
+	if (!ret)
+		ret = gpu_commit(space, &range, access);
+	mutex_unlock(&space->lock);
+out_unlock:
+	up_read(&mm->mmap_sem);
+	return ret;
+}
+
+MODULE_DESCRIPTION("A driver for Linux 5.2, on hmm_mirror");
