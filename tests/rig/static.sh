@@ -17,6 +17,7 @@ main()
 	holds "static: W=1 builds without a warning" no_match ' warning: |^WARNING: ' "$built/build.log"
 	check_exports
 	check_modinfo
+	check_refusals
 	check_sparse
 	check_to_native
 	check_style
@@ -68,6 +69,28 @@ modinfo_complete()
 	[[ $(modinfo -F intree "$1") == "" ]] || { echo "it pretends to be in-tree"; return 1; }
 	# Every parameter says what it is for.
 	! modinfo -F parm "$1" | grep -E '^[^:]*:\((int|uint|bool|ulong|charp)\)$'
+}
+
+# Kernels that the modules cannot be built for are told apart before kbuild is asked.
+check_refusals()
+{
+	local config=$work/refused/.config
+	mkdir "$work/refused"
+	touch "$work/refused/Makefile"
+	echo '# CONFIG_64BIT is not set' >"$config"
+	holds "static: 32 bits are refused" refused 'needs 64 bits'
+	echo CONFIG_64BIT=y >"$config"
+	holds "static: a kernel without mmu notifiers is refused" refused 'without CONFIG_MMU_NOTIFIER'
+	echo CONFIG_MMU_NOTIFIER=y >>"$config"
+	holds "static: a kernel without HMM is refused" refused 'without CONFIG_HMM_MIRROR'
+}
+
+# refused WHY: in one sentence.
+refused()
+{
+	! make -s -C "$repo" KDIR="$work/refused" modules >"$work/refusal" 2>&1 || return
+	cat "$work/refusal"
+	[[ $(grep -c '^error: ' "$work/refusal") -eq 1 ]] && grep -q "$1" "$work/refusal"
 }
 
 # With the KUnit tests and the device memory of the sample, which no stock kernel could
