@@ -1,0 +1,92 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# built.sh VERSION[-FRAGMENT...]: a kernel for virtual machines that is built here, of
+# Debian's source or of the tree LINUX=, with configs/x86.config and the fragments
+# configs/FRAGMENT.config on top. 7.3 is a plain one, 7.3-debug one with KASAN, lockdep
+# and others, 6.12-kcsan one that looks for data races. Prints a directory of the cache
+# with vmlinuz, headers/ (for M= builds) and release, as kernels.sh has for stock ones.
+
+. "$(dirname "$0")/lib.sh"
+. "$rig/packages.sh"
+
+main()
+{
+	local name=${1:?usage: built.sh VERSION[-FRAGMENT...]} tree source configs=("$rig/configs/x86.config") dir
+	local fragment fragments=${name#"${name%%-*}"}
+
+	need "${packages_built[@]}"
+	for fragment in ${fragments//-/ }; do
+		configs+=("$rig/configs/$fragment.config")
+	done
+	cat "${configs[@]}" >"$work/fragment"
+
+	if [[ ${LINUX-} ]]; then
+		tree=$(cd "$LINUX" && pwd)
+		source=$(make -s -C "$tree" kernelversion)-$(tree_digest "$tree")
+	else
+		tree=$("$rig/kernels.sh" source "${name%%-*}")
+		source=${tree##*/}
+	fi
+	dir=$cache/built/$source$fragments-$(cat "$work/fragment" <(gcc --version) | digest)
+	lock "built-${dir##*/}"
+	cached "$dir" build "$tree" "$dir.objects" "$name"
+	touch "$dir"
+	# What nobody uses any more.
+	find "$cache/built" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf {} +
+	echo "$dir"
+}
+
+# Of names, sizes and times, as a kernel tree is big.
+tree_digest()
+{
+	(cd "$1" && find . -name .git -prune -o -type f -printf '%P %s %T@\n' | sort | digest)
+}
+
+# build TO TREE OBJECTS NAME. What was interrupted goes on where it was.
+build()
+{
+	local to=$1 tree=$2 objects=$3
+	local make=(make -C "$tree" "O=$objects" "CC=ccache gcc")
+
+	mkdir -p "$objects"
+	step "configuring Linux $4" "${make[@]}" KCONFIG_ALLCONFIG="$work/fragment" allnoconfig
+	configured "$tree" "$objects/.config"
+	step "building Linux $4, which takes minutes" "${make[@]}" -j"$(nproc)" bzImage modules
+	step "packing Linux $4" pack "$tree" "$objects" "$to"
+	rm -rf "$objects"
+}
+
+# configured TREE CONFIG: kconfig drops silently what it cannot have. That is fine for what
+# the version does not know, and for what a comment in the fragment calls optional.
+configured()
+{
+	local line symbol lost=()
+	while IFS= read -r line; do
+		symbol=${line%%=*} symbol=${symbol#CONFIG_}
+		if grep -qrE --include='Kconfig*' "^(menu)?config $symbol\$" "$1" &&
+			! grep -q "^# optional:.* $symbol\>" "$work/fragment"; then
+			lost+=("$line")
+		fi
+	done < <(grep '^CONFIG_' "$work/fragment" | grep -vxFf "$2")
+	((${#lost[@]} == 0)) || die "the configuration lost ${lost[*]}"
+}
+
+# pack TREE OBJECTS TO: only what builds of modules and boots need.
+pack()
+{
+	local headers=$3/headers
+	mkdir -p "$headers"
+	(cd "$1" && find Makefile include scripts arch/x86/Makefile* arch/x86/include \
+		-path include/dt-bindings -prune -o -path include/linux/hmm_mirror.h -o ! -type d -print0) |
+		rsync -a --from0 --files-from=- "$1" "$headers" &&
+	rsync -a --exclude='*.o' --exclude='.*.cmd' --exclude=/include/generated/utsrelease.h.tmp \
+		--include=/include/'***' --include=/scripts/'***' --include=/.config \
+		--include=/Module.symvers --include=/arch/ --include=/arch/x86/ \
+		--include=/arch/x86/include/'***' --include=/tools/ --include=/tools/objtool/ \
+		--include=/tools/objtool/objtool --exclude='*' "$2/" "$headers" &&
+	cp "$2/arch/x86/boot/bzImage" "$3/vmlinuz" &&
+	cp "$2/include/config/kernel.release" "$3/release"
+}
+
+main "$@"
