@@ -5,6 +5,7 @@
 # Linux, with lockdep and, where the kernel can, two CPUs. In the environment:
 #
 #   UML=6.12		the kernel version; the newest to be had otherwise
+#   PAGES=64K		not User Mode Linux but arm64, emulated, with pages of 4K or 64K
 #   SOURCES=DIR		test the sources in DIR instead of this repository's
 #   KUNIT_TIMEOUT=600	seconds, for all of it
 #   COVERAGE=yes		count the lines that were executed, see coverage.sh
@@ -14,9 +15,13 @@
 
 main()
 {
-	local tree build config=("$rig/configs/um.config") smp=''
+	local tree build config smp='' arch=um cross='' image=linux
 
 	need "${packages_kunit[@]}"
+	if [[ ${PAGES-} ]]; then
+		need "${packages_arm64[@]}"
+		arch=arm64 cross=aarch64-linux-gnu- image=Image.gz
+	fi
 	if [[ ${UML-} ]]; then
 		tree=$("$rig/kernels.sh" source "$UML")
 	else
@@ -24,7 +29,11 @@ main()
 	fi
 	say "KUnit runs on Linux $(make -s -C "$tree" kernelversion)"
 
-	if grep -q '^config SMP' "$tree/arch/um/Kconfig"; then
+	config=("$rig/configs/um.config")
+	if [[ $arch == arm64 ]]; then
+		smp=yes
+		config+=("$rig/configs/arm64.config" "$rig/configs/arm64-$PAGES.config")
+	elif grep -q '^config SMP' "$tree/arch/um/Kconfig"; then
 		smp=yes
 		config+=("$rig/configs/um-smp.config")
 	else
@@ -35,7 +44,7 @@ main()
 		config[0]=$work/um.config
 		config+=("$rig/configs/um-gcov.config")
 	fi
-	build=$cache/uml/${tree##*/}-$(cat "${config[@]}" <(gcc --version) | digest)
+	build=$cache/${arch/%um/uml}/${tree##*/}-$(cat "${config[@]}" <("${cross}gcc" --version) | digest)
 	mkdir -p "$build"
 
 	# The tree holds one graft at a time.
@@ -50,26 +59,30 @@ kunit_py()
 {
 	local command=$1
 	shift
-	"$tree/tools/testing/kunit/kunit.py" "$command" --build_dir="$build" "$@"
+	"$tree/tools/testing/kunit/kunit.py" "$command" --build_dir="$build" \
+		--arch=$arch --cross_compile=$cross "$@"
 }
 
 # kunit.py can build, too, but shows nothing of it for minutes.
 build()
 {
-	local options=("CC=ccache gcc") args=() file
+	local options=("CC=ccache ${cross}gcc") args=() file
 	for file in "${config[@]}"; do
 		args+=("--kunitconfig=$file")
 	done
 	step "configuring the KUnit kernel" \
 		kunit_py config --make_options="${options[0]}" "${args[@]}"
 	step "building the KUnit kernel" \
-		make -C "$tree" ARCH=um O="$build" "${options[@]}" -j"$(nproc)" linux
+		make -C "$tree" ARCH=$arch CROSS_COMPILE=$cross O="$build" "${options[@]}" \
+			-j"$(nproc)" $image
 }
 
 run()
 {
 	local args=("--kernel_args=uml_dir=$work/")
 	[[ -z $smp ]] || args+=(--kernel_args=ncpus=2 --kernel_args=seccomp=on)
+	# The last -cpu counts; to emulate the real thing takes twice the time.
+	[[ $arch == um ]] || args=("--qemu_args=-smp 2 -cpu max,pauth-impdef=on")
 	! shm_is_small || export TMPDIR=$work
 
 	rm -f "$build/test.log" "$build/results.json" "$build/failed"

@@ -10,6 +10,7 @@ packages_module=(gcc gcc-12 make libc6-dev libelf1 libssl3 zlib1g pahole kmod rs
 packages_static=(sparse coccinelle perl python3)
 packages_kunit=(gcc make libc6-dev flex bison bc perl python3 ccache rsync)
 packages_built=("${packages_kunit[@]}" libelf-dev)
+packages_arm64=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm)
 packages_vm=(qemu-system-x86 cpio)
 packages_trace=(trace-cmd python3)
 packages_deb=(build-essential debhelper dh-dkms rsync)
