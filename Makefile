@@ -75,7 +75,7 @@ demo:
 check:
 	@$(rig)/check.sh static series prove docs kunit kunit-6.12 vm
 
-static series prove kunit vm suite mutants coverage package:
+static series prove kunit vm suite matrix mutants coverage package:
 	@$(rig)/check.sh $@
 
 # make deb DEB=directory
@@ -109,6 +109,7 @@ help:
 	@echo 'make vm         tests in a virtual machine (KERNEL=6.12, 6.1 or 5.10)'
 	@echo
 	@echo 'make suite      every kind of memory, and all that can happen to it, in that machine'
+	@echo 'make matrix     the modules on all kernels, most of which it builds (KERNELS="7.3 ...")'
 	@echo 'make package    the Debian packages, in a chroot and a virtual machine; needs root'
 	@echo 'make mutants    break the core on purpose, and see that a test notices'
 	@echo 'make coverage   how much of the core the KUnit suites execute'
@@ -117,4 +118,4 @@ help:
 	@echo 'Demo and tests get Debian packages that they lack, and keep kernels in'
 	@echo '$${XDG_CACHE_HOME:-~/.cache}/hmm_mirror, which can be deleted at any time.'
 
-.PHONY: modules core kernel install clean deb docs package demo check static series prove kunit vm suite mutants coverage patches help
+.PHONY: modules core kernel install clean deb docs package demo check static series prove kunit vm suite matrix mutants coverage patches help

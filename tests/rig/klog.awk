@@ -20,8 +20,21 @@ BEGIN { on = (from == "") }
 	next
 }
 
+# A data race is ours if it is in one of our functions, or in one that ours have called.
+# The kernel has many others.
+race != "" {
+	race = race "\n" $0
+	if (/ bytes by .* on cpu /)
+		frame = 0
+	else if (/\+0x[0-9a-f]+\/0x/ && ++frame <= 2 && /\[hmm_/)
+		ours = 1
+	else if (/======/)
+		end_of_race()
+}
+/BUG: KCSAN:/ { race = $0; ours = /\[hmm_/; next }
+
 # always fatal
-/Kernel panic|Oops|[Uu]nable to handle kernel|general protection|KASAN|KCSAN|UBSAN/ ||
+/Kernel panic|Oops|[Uu]nable to handle kernel|general protection|KASAN|UBSAN/ ||
 /stack-protector|list_add corruption|list_del corruption|refcount_t:|ODEBUG:/ ||
 /Objects remaining|still has objects|Bad page|Bad rss-counter|non-zero pgtables/ ||
 /lockup|self-detected stall|detected stalls|blocked for more than/ {
@@ -36,11 +49,20 @@ BEGIN { on = (from == "") }
 }
 
 END {
+	end_of_race()
 	if (!on)
 		complain("the log does not have: " from)
 	if (expected)
 		complain("expect-begin without expect-end")
 	exit bad
+}
+
+function end_of_race()
+{
+	if (ours)
+		complain(race)
+	race = ""
+	ours = 0
 }
 
 function complain(text)

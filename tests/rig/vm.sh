@@ -11,6 +11,7 @@
 #   --add FILE		program that the machine gets in /bin, with its libraries
 #   --append ARGS	for the kernel's command line
 #   --qemu ARGS		for QEMU, separated by blanks
+#   --memory MEGABYTES	1024 if it is not said
 #   --timeout SECONDS	for the whole run
 #   --log FILE		where to leave the kernel's log
 #   --output FILE	where to leave what the scripts write to /dev/ttyS2
@@ -22,7 +23,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
 
-kernel='' modules='' stock_modules='' programs=() append='' qemu=() timeout=300
+kernel='' modules='' stock_modules='' programs=() append='' qemu=() memory=1024 timeout=300
 log=$work/console output=$work/output scripts=()
 accelerator=''
 
@@ -36,6 +37,7 @@ main()
 		--add)		programs+=("$2") ;;
 		--append)	append=$2 ;;
 		--qemu)		read -ra qemu <<<"$2" ;;
+		--memory)	memory=$2 ;;
 		--timeout)	timeout=$2 ;;
 		--log)		log=$2 ;;
 		--output)	output=$2 ;;
@@ -63,7 +65,7 @@ make_initramfs()
 	mkdir -p "$root"/{bin,dev,modules,proc,sys,tests,tmp}
 	cp "$("$rig/kernels.sh" busybox)" "$root/bin/busybox"
 	install "$rig/vm/init" "$root/init"
-	cp "$rig/vm/lib.sh" "$rig/klog.awk" "$root/tests"
+	cp "$rig/vm/lib.sh" "$rig/klog.awk" "$rig/kunit.awk" "$root/tests"
 	for script in "${programs[@]}"; do
 		install "$script" "$root/bin"
 		libraries "$script" | while read -r script; do
@@ -90,7 +92,7 @@ libraries()
 boot()
 {
 	timeout --foreground --kill-after=5 "$2" qemu-system-x86_64 \
-		-accel "$1" -cpu max -smp 2 -m 1024 -nodefaults -no-user-config \
+		-accel "$1" -cpu max -smp 2 -m "$memory" -nodefaults -no-user-config \
 		"${qemu[@]}" -display none -no-reboot \
 		-serial "file:$3" -serial stdio -serial "file:$output" \
 		-kernel "$kernel/vmlinuz" -initrd "$work/initramfs" \

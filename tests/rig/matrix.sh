@@ -1,0 +1,169 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# matrix.sh: the modules on many kernels. For each it builds them with W=1, runs the
+# programs in one virtual machine, and the KUnit suites in another, as they provoke
+# warnings and end lockdep. The last lines are a table. In the environment:
+#
+#   KERNELS="7.3 stock-6.12"	which: names for built.sh, stock- and versions for
+#				kernels.sh, arm64 and arm64-64k
+#   LINUX=DIR			a kernel tree to build those of built.sh from
+
+. "$(dirname "$0")/lib.sh"
+. "$rig/packages.sh"
+
+kernels=${KERNELS:-5.10 6.1 6.12 7.2 7.3 5.10-debug 7.3-debug 6.12-kcsan
+	stock-5.10 stock-6.1 stock-6.12 arm64 arm64-64k}
+# What runs in the virtual machine, as far as it is there.
+user_scripts=(tests.sh suite.sh dma.sh vram.sh)
+
+main()
+{
+	local name
+	need "${packages_fetch[@]}" "${packages_module[@]}" "${packages_vm[@]}"
+	printf '%-12s %-8s %6s %6s %7s %7s\n' kernel suite passed failed skipped seconds >"$work/table"
+	for name in $kernels; do
+		say "kernel: $name"
+		collect "$name" < <(results "$name")
+	done
+	comment <"$work/table"
+	[[ ! -e $work/failed ]]
+}
+
+# results NAME: of one kernel; "suite: SUITE" is where those of one begin.
+results()
+{
+	local rc
+	set +e
+	case $1 in
+	arm64*)	(set -e; arm64 "$1") ;;
+	*)	(set -e; x86 "$1") ;;
+	esac
+	rc=$?
+	((rc == 0)) || echo "ended with status $rc"
+}
+
+x86()
+{
+	local dir built script scripts=() rc=0
+
+	echo "suite: build"
+	case $1 in
+	stock-*)	dir=$("$rig/kernels.sh" stock "${1#stock-}") ;;
+	*)		dir=$("$rig/built.sh" "$1") ;;
+	esac
+	built=$("$rig/build.sh" "$dir")
+	holds "build: W=1 builds without a warning" no_warning "$built"
+
+	echo "suite: user"
+	for script in "${user_scripts[@]}"; do
+		[[ ! -e $rig/vm/$script ]] || scripts+=("$rig/vm/$script")
+	done
+	boot "$1" user panic_on_warn=1 "${scripts[@]}" || rc=$?
+	instruments "$1"
+
+	# Stock kernels have no KUnit.
+	if [[ -e $built/tests/hmm_mirror_test.ko ]]; then
+		echo "suite: kunit"
+		boot "$1" kunit panic_on_warn=0 "$rig/vm/kunit.sh" >"$work/kunit" || rc=$?
+		cat "$work/kunit"
+		holds "kunit: all suites were run" all_suites "$work/kunit" "$built/tests/hmm_mirror_test.ko"
+	fi
+	return $rc
+}
+
+# no_warning DIR: in our files, of which make prints the bare names; whose headers warn
+# at W=1 is the kernel's affair.
+no_warning()
+{
+	! grep -E ' warning: |^WARNING: |objtool:' "$1/build.log" | grep -v '^[^ ]*/include/'
+}
+
+# boot NAME SUITE APPEND SCRIPT...
+boot()
+{
+	local append=$3 memory=1024 program add=()
+	case $1 in
+	*-debug)	memory=2048 ;;
+	# The kernel has races of its own, each of which would be a reason to panic.
+	*-kcsan)	append=panic_on_warn=0 ;;
+	esac
+	for program in "$built"/samples/* "$built"/tests/user/*; do
+		[[ ! -f $program || ! -x $program || ${program##*/} == *.* ]] || add+=(--add "$program")
+	done
+	"$rig/vm.sh" --kernel "$dir" --modules "$built" "${add[@]}" \
+		--append "numa=fake=2 log_buf_len=16M $append" --memory $memory --timeout 1800 \
+		--log "$cache/matrix-$1-$2.log" --run "${@:4}"
+}
+
+# instruments NAME: a kernel that looks for mistakes says so when it boots.
+instruments()
+{
+	local text log=$cache/matrix-$1-user.log
+	case $1 in
+	*-debug)	set -- KernelAddressSanitizer 'Lock dependency validator' \
+				'Kernel memory leak detector' 'DMA-API: debugging enabled' ;;
+	*-kcsan)	set -- 'kcsan: enabled early' 'kcsan: strict mode' ;;
+	*)		set -- ;;
+	esac
+	for text; do
+		holds "instruments: $text" grep "$text" "$log"
+	done
+}
+
+# all_suites RESULTS MODULE: those that it has. That they ran all their cases is checked
+# in the machine.
+all_suites()
+{
+	local run linked
+	run=$(grep -c '^# suite ' "$1")
+	linked=$(nm "$2" | grep -cE ' [dD] [a-z0-9_]+_suite$')
+	echo "$run of $linked"
+	((run == linked && run > 0))
+}
+
+arm64()
+{
+	local pages=4K
+	[[ $1 != *-64k ]] || pages=64K
+	echo "suite: kunit"
+	PAGES=$pages KUNIT_TIMEOUT=1800 "$rig/kunit.sh"
+}
+
+# collect KERNEL: show its results, which are on stdin, and write them to the table.
+collect()
+{
+	local kernel=$1 suite=rig passed=0 failed=0 skipped=0 any=0 began=$SECONDS line
+	while IFS= read -r line; do
+		case $line in
+		"suite: "*)
+			row
+			suite=${line#*: } passed=0 failed=0 skipped=0 began=$SECONDS
+			continue
+			;;
+		"ended with status "*)
+			# There may be a result that says why.
+			((any == 0)) || continue
+			line="not ok - $suite: it $line"
+			;;
+		esac
+		case $line in
+		"ok - "*" # SKIP"*)	: $((skipped++)) ;;
+		"ok - "*)		: $((passed++)) ;;
+		"not ok - "*)		: $((failed++)) $((any++)) ;;
+		*)			echo "$line"; continue ;;
+		esac
+		echo "${line%%ok - *}ok - $kernel: ${line#*ok - }"
+	done
+	row
+	((any == 0)) || touch "$work/failed"
+}
+
+row()
+{
+	((passed + failed + skipped == 0)) ||
+		printf '%-12s %-8s %6d %6d %7d %7d\n' "$kernel" "$suite" $passed $failed $skipped \
+			$((SECONDS - began)) >>"$work/table"
+}
+
+main
