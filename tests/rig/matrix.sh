@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# matrix.sh: the modules on many kernels. For each it builds them with W=1, runs the
-# programs in one virtual machine, and the KUnit suites in another, as they provoke
-# warnings and end lockdep. The last lines are a table. In the environment:
+# matrix.sh: the modules on many kernels. For each it builds them with W=1 and boots
+# virtual machines: for the demo and the drivers of 2019, for the suite of tests/user, for
+# DMA behind an IOMMU, and for the KUnit suites, which provoke warnings and end lockdep.
+# The last lines are a table. In the environment:
 #
 #   KERNELS="7.3 stock-6.12"	which: names for built.sh, stock- and versions for
 #				kernels.sh, arm64 and arm64-64k
@@ -14,8 +15,6 @@
 
 kernels=${KERNELS:-5.10 6.1 6.12 7.2 7.3 5.10-debug 7.3-debug 6.12-kcsan
 	stock-5.10 stock-6.1 stock-6.12 arm64 arm64-64k}
-# What runs in the virtual machine, as far as it is there.
-user_scripts=(tests.sh suite.sh dma.sh vram.sh)
 
 main()
 {
@@ -45,7 +44,7 @@ results()
 
 x86()
 {
-	local dir built script scripts=() rc=0
+	local dir built rc=0
 
 	echo "suite: build"
 	case $1 in
@@ -56,16 +55,19 @@ x86()
 	holds "build: W=1 builds without a warning" no_warning "$built"
 
 	echo "suite: user"
-	for script in "${user_scripts[@]}"; do
-		[[ ! -e $rig/vm/$script ]] || scripts+=("$rig/vm/$script")
-	done
-	boot "$1" user panic_on_warn=1 "${scripts[@]}" || rc=$?
+	boot "$1" user "" tests.sh vram.sh legacy.sh || rc=$?
 	instruments "$1"
+
+	echo "suite: suite"
+	boot "$1" suite secretmem.enable=1 suite.sh || rc=$?
+
+	echo "suite: dma"
+	boot "$1" dma intel_iommu=on dma.sh || rc=$?
 
 	# Stock kernels have no KUnit.
 	if [[ -e $built/tests/hmm_mirror_test.ko ]]; then
 		echo "suite: kunit"
-		boot "$1" kunit panic_on_warn=0 "$rig/vm/kunit.sh" >"$work/kunit" || rc=$?
+		boot "$1" kunit panic_on_warn=0 kunit.sh >"$work/kunit" || rc=$?
 		cat "$work/kunit"
 		holds "kunit: all suites were run" all_suites "$work/kunit" "$built/tests/hmm_mirror_test.ko"
 	fi
@@ -79,21 +81,26 @@ no_warning()
 	! grep -E ' warning: |^WARNING: |objtool:' "$1/build.log" | grep -v '^[^ ]*/include/'
 }
 
-# boot NAME SUITE APPEND SCRIPT...
+# boot NAME SUITE APPEND SCRIPT...: the scripts are in vm/.
 boot()
 {
-	local append=$3 memory=1024 program add=()
-	case $1 in
+	local name=$1 suite=$2 append=$3 memory=1024 program add=()
+	shift 3
+	case $name in
 	*-debug)	memory=2048 ;;
 	# The kernel has races of its own, each of which would be a reason to panic.
-	*-kcsan)	append=panic_on_warn=0 ;;
+	*-kcsan)	append+=" panic_on_warn=0" ;;
 	esac
 	for program in "$built"/samples/* "$built"/tests/user/*; do
 		[[ ! -f $program || ! -x $program || ${program##*/} == *.* ]] || add+=(--add "$program")
 	done
+	# See vm_tests.sh.
+	[[ $suite != dma ]] || add+=(--qemu "-machine q35 -device intel-iommu,intremap=off -device edu")
+	[[ $name:$suite != stock-*:suite ]] ||
+		add+=(--stock-modules "$("$rig/kernels.sh" modules "${name#stock-}")")
 	"$rig/vm.sh" --kernel "$dir" --modules "$built" "${add[@]}" \
 		--append "numa=fake=2 log_buf_len=16M $append" --memory $memory --timeout 1800 \
-		--log "$cache/matrix-$1-$2.log" --run "${@:4}"
+		--log "$cache/matrix-$name-$suite.log" --run "${@/#/$rig/vm/}"
 }
 
 # instruments NAME: a kernel that looks for mistakes says so when it boots.
