@@ -44,7 +44,7 @@ results()
 
 x86()
 {
-	local dir built rc=0
+	local dir built driver rc=0
 
 	echo "suite: build"
 	case $1 in
@@ -60,6 +60,15 @@ x86()
 
 	echo "suite: suite"
 	boot "$1" suite secretmem.enable=1 suite.sh || rc=$?
+
+	# On two kernels, which are far apart.
+	case $1 in
+	stock-5.10 | stock-6.12)
+		for driver in legacy_5_{2,3,4}; do
+			echo "suite: $driver"
+			boot "$1" suite "secretmem.enable=1 driver=$driver" suite.sh || rc=$?
+		done ;;
+	esac
 
 	echo "suite: dma"
 	boot "$1" dma intel_iommu=on dma.sh || rc=$?

@@ -5,10 +5,10 @@
 # machine, on the stock kernel KERNEL= or on the one given: see vm.sh. There the modules'
 # directory also has tests/user/hmm_gpu_suite, and is one in which they were built.
 #
-# Two nodes, for migration, and secret memory, which not all kernels have by default. An
-# emulated machine that has to share its CPUs can fail a test of its timer as it boots.
+# Two nodes, for migration, and secret memory, which not all kernels have by default.
 #
-# SUITE= in the environment: options and cases for the program, such as "-v -t 300 ksm".
+# In the environment: SUITE=, options and cases for the program, such as "-v -t 300 ksm";
+# DRIVER=legacy_5_2, 5_3 or 5_4, one of 2019 in place of hmm_gpu.
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
@@ -29,7 +29,7 @@ main()
 	fi
 	# shellcheck disable=SC2086 # words
 	"$rig/vm.sh" "$@" --add "$built/tests/user/hmm_gpu_suite" --timeout 1800 \
-		--append "numa=fake=2 secretmem.enable=1 no_timer_check suite=$(words ${SUITE-})" \
+		--append "numa=fake=2 secretmem.enable=1 suite=$(words ${SUITE-}) driver=${DRIVER-}" \
 		--log "$cache/suite-${2##*/}.log" --run "$rig/vm/suite.sh"
 }
 

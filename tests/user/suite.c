@@ -755,6 +755,20 @@ static void check_names(char **names)
 	}
 }
 
+/* Of option -n. */
+static const char *left_out[8];
+
+static bool is_left_out(const struct test_case *c)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(left_out) && left_out[i]; i++) {
+		if (!strcmp(c->name, left_out[i]))
+			return true;
+	}
+	return false;
+}
+
 static int run_cases(char **names, bool no_skip)
 {
 	unsigned int count[3] = {}, nr = 0, n = 0;
@@ -773,7 +787,12 @@ static int run_cases(char **names, bool no_skip)
 			continue;
 		n++;
 		ms = now_ms();
-		verdict = run_case(c);
+		if (is_left_out(c)) {
+			snprintf(report->text, sizeof(report->text), "left out");
+			verdict = SKIP;
+		} else {
+			verdict = run_case(c);
+		}
 		ms = now_ms() - ms;
 		if (verdict == SKIP && no_skip)
 			verdict = FAIL;
@@ -799,6 +818,7 @@ static void usage(FILE *to)
 		"  -v          say more\n"
 		"  -x          a skip is a failure\n"
 		"  -s SEED     of random numbers, default 1\n"
+		"  -n CASE     leave it out: the driver cannot do that\n"
 		"  -t SECONDS  that each case has, default 60\n"
 		"  -d DEVICE   default /dev/hmm_gpu\n"
 		"  -f DIR      for files, default /tmp\n");
@@ -806,15 +826,15 @@ static void usage(FILE *to)
 
 int main(int argc, char **argv)
 {
+	size_t i, nr_left_out = 0;
 	bool no_skip = false;
-	size_t i;
 	int c;
 
 	page_size = sysconf(_SC_PAGESIZE);
 	if (argc == 3 && !strcmp(argv[1], "--after-exec"))
 		return after_exec(atoi(argv[2]));
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	while ((c = getopt(argc, argv, "lvxs:t:d:f:h")) != -1) {
+	while ((c = getopt(argc, argv, "lvxn:s:t:d:f:h")) != -1) {
 		switch (c) {
 		case 'l':
 			for (i = 0; i < nr_all; i++)
@@ -826,6 +846,13 @@ int main(int argc, char **argv)
 			break;
 		case 'x':
 			no_skip = true;
+			break;
+		case 'n':
+			if (nr_left_out == ARRAY_SIZE(left_out)) {
+				fprintf(stderr, "too many -n\n");
+				return 2;
+			}
+			left_out[nr_left_out++] = optarg;
 			break;
 		case 's':
 			seed = strtoull(optarg, NULL, 0);

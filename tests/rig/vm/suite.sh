@@ -100,16 +100,36 @@ translate()
 	[ $left -eq 0 ] || not_ok "suite: $left cases have no result"
 }
 
-arguments()
+# argument NAME: of the kernel's command line.
+argument()
 {
-	sed -n 's/.*\<suite=\([^ ]*\).*/\1/p' /proc/cmdline | tr , ' '
+	sed -n "s/.*\<$1=\([^ ]*\).*/\1/p" /proc/cmdline
 }
 
-holds 'suite: the modules load' load
+# Whatever has a /dev/hmm_gpu.
+driver=$(argument driver)
+load_driver()
+{
+	if [ "$driver" ]; then
+		insmod /modules/hmm-mirror.ko && insmod "/modules/$driver.ko"
+	else
+		load
+	fi
+}
+
+unload_driver()
+{
+	rmmod "${driver:-hmm_gpu}" && rmmod hmm_mirror
+}
+
+# What a driver could not do in its time, see docs/legacy.md.
+[ "$driver" != legacy_5_2 ] || without='-n uffd_missing -n uffd_wp'
+
+holds 'suite: the modules load' load_driver
 holds 'suite: modules of the kernel load' stock_modules
 prepare
-# shellcheck disable=SC2046 # words
-hmm_gpu_suite -f /files $(arguments) 2>&1 | translate
-holds 'suite: nothing uses the modules any more' unused hmm_gpu
-holds 'suite: the modules unload' unload
+# shellcheck disable=SC2046,SC2086 # words
+hmm_gpu_suite -f /files $without $(argument suite | tr , ' ') 2>&1 | translate
+holds 'suite: nothing uses the modules any more' unused "${driver:-hmm_gpu}"
+holds 'suite: the modules unload' unload_driver
 holds 'suite: swap and file system can be given up' clean_up
