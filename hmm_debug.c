@@ -2,9 +2,10 @@
 /*
  * hmm_mirror: what is going on, in debugfs.
  *
- *	hmm_mirror/mms	a line for each mm, with its mirrors below
+ *	hmm_mirror/mms		a line for each mm, with its mirrors below
+ *	hmm_mirror/inject/	see hmm_inject.c
  *
- * Pairs of a name and a value. What has the name of an event counts since the first
+ * In mms are pairs of a name and a value. What has the name of an event counts since the first
  * mirror of that mm was registered.
  */
 #include <linux/debugfs.h>
@@ -88,13 +89,14 @@ static int mms_show(struct seq_file *file, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(mms);
 
-void hmm_mirror_debug_init(void)
+struct dentry *hmm_mirror_debug_init(void)
 {
 	dir = debugfs_create_dir("hmm_mirror", NULL);
 	debugfs_create_file("mms", 0400, dir, NULL, &mms_fops);
+	return dir;
 }
 
 void hmm_mirror_debug_exit(void)
 {
-	debugfs_remove(dir);
+	debugfs_remove_recursive(dir);
 }

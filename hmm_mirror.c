@@ -31,6 +31,7 @@
 #include <linux/wait_bit.h>
 
 #include "internal.h"
+#include "hmm_inject.h"
 #include "hmm_trace.h"
 
 #ifndef CONFIG_64BIT
@@ -107,6 +108,10 @@ static int call_start(struct mmu_notifier *mn,
 
 		if (!mirror_is_hit(mirror, update))
 			continue;
+
+		ret = hmm_mirror_inject_start(update);
+		if (unlikely(ret))
+			break;
 
 		if (!ops->sync_start) {
 			ret = ops->sync_cpu_device_pagetables(mirror, update);
@@ -401,13 +406,14 @@ static int __init hmm_mirror_init(void)
 		lock_map_release(&hmm_mirror_invalidate_map);
 		fs_reclaim_release(GFP_KERNEL);
 	}
-	hmm_mirror_debug_init();
+	hmm_mirror_inject_init(hmm_mirror_debug_init());
 	return 0;
 }
 
 static void __exit hmm_mirror_exit(void)
 {
 	hmm_mirror_debug_exit();
+
 	/*
 	 * mmu_notifier_put() frees behind our back, and mmu_notifier_synchronize()
 	 * waits for readers only. When the count is 0 (unload.litmus) the last free

@@ -82,6 +82,7 @@
 #include <linux/sched/signal.h>
 
 #include "internal.h"
+#include "hmm_inject.h"
 #include "hmm_trace.h"
 
 #define DIRTY		1UL
@@ -185,6 +186,12 @@ static void slots_wake_all(struct hmm_mirror_mm *hmm)
 		slot_wake(&hmm->slot[i]);
 }
 
+/* Not one that may be endless: nobody could end it. */
+static bool inject_overflow(const struct mmu_notifier_range *update)
+{
+	return update->start && hmm_mirror_inject(HMM_MIRROR_INJECT_OVERFLOW);
+}
+
 static struct hmm_mirror_slot *slot_take(struct hmm_mirror_mm *hmm,
 					 const struct mmu_notifier_range *update)
 {
@@ -196,7 +203,7 @@ static struct hmm_mirror_slot *slot_take(struct hmm_mirror_mm *hmm,
 		 * looks again.
 		 */
 		slot_wake(slot);
-	} else if (likely(~hmm->used & EXACT_SLOTS)) {
+	} else if (likely(~hmm->used & EXACT_SLOTS) && !inject_overflow(update)) {
 		unsigned int i = __ffs64(~hmm->used & EXACT_SLOTS);
 
 		hmm->used |= BIT_ULL(i);
@@ -840,6 +847,17 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_wait_until_valid);
 
 /* ---------------------------------------------------------------- population */
 
+/* As if it had just been invalidated, for tests. */
+static void range_collide(struct hmm_mirror_range *range)
+{
+	struct hmm_mirror_mm *hmm = range->hmm;
+
+	spin_lock(&hmm->lock);
+	hmm->seq += SEQ_STEP;
+	range_raise(range, hmm->seq);
+	spin_unlock(&hmm->lock);
+}
+
 static bool fault_is_valid(const struct hmm_mirror_range *range,
 			   const struct hmm_mirror_fault *fault)
 {
@@ -1031,8 +1049,12 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_snapshot);
 int hmm_mirror_range_fault(struct hmm_mirror_range *range, unsigned long seq,
 			   struct hmm_mirror_fault *fault)
 {
-	return range_read(range, seq, fault, fault->default_flags,
-			  fault->pfn_flags_mask);
+	int ret = range_read(range, seq, fault, fault->default_flags,
+			     fault->pfn_flags_mask);
+
+	if (!ret && hmm_mirror_inject(HMM_MIRROR_INJECT_COLLISION))
+		range_collide(range);
+	return ret;
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_fault);
 

@@ -99,15 +99,16 @@ int hmm_mirror_fault_check(const struct hmm_mirror_range *range, unsigned long s
 unsigned int hmm_mirror_track_in_flight(const struct hmm_mirror_mm *hmm);
 
 /* hmm_debug.c */
+struct dentry;
 #ifdef CONFIG_DEBUG_FS
 void hmm_mirror_debug_add(struct hmm_mirror_mm *hmm);
 void hmm_mirror_debug_del(struct hmm_mirror_mm *hmm);
-void hmm_mirror_debug_init(void);
+struct dentry *hmm_mirror_debug_init(void);
 void hmm_mirror_debug_exit(void);
 #else
 static inline void hmm_mirror_debug_add(struct hmm_mirror_mm *hmm) { }
 static inline void hmm_mirror_debug_del(struct hmm_mirror_mm *hmm) { }
-static inline void hmm_mirror_debug_init(void) { }
+static inline struct dentry *hmm_mirror_debug_init(void) { return NULL; }
 static inline void hmm_mirror_debug_exit(void) { }
 #endif
 
