@@ -73,9 +73,9 @@ demo:
 	@$(rig)/demo.sh
 
 check:
-	@$(rig)/check.sh static series prove docs kunit kunit-6.12 vm
+	@TIME=15 $(rig)/check.sh static series prove docs kunit kunit-6.12 vm suite torture
 
-static series prove kunit vm suite matrix mutants coverage package:
+static series prove kunit vm suite torture matrix mutants coverage package:
 	@$(rig)/check.sh $@
 
 # make deb DEB=directory
@@ -107,6 +107,7 @@ help:
 	@echo 'make series     the patches of "make patches", on the trees in the cache'
 	@echo 'make prove      the protocol, model-checked: Spin, and litmus tests with herd7'
 	@echo 'make vm         tests in a virtual machine (KERNEL=6.12, 6.1 or 5.10)'
+	@echo 'make torture    random work from all sides at once (TIME=60, KERNEL=, SEED=)'
 	@echo
 	@echo 'make suite      every kind of memory, and all that can happen to it, in that machine'
 	@echo 'make matrix     the modules on all kernels, most of which it builds (KERNELS="7.3 ...")'
@@ -118,4 +119,4 @@ help:
 	@echo 'Demo and tests get Debian packages that they lack, and keep kernels in'
 	@echo '$${XDG_CACHE_HOME:-~/.cache}/hmm_mirror, which can be deleted at any time.'
 
-.PHONY: modules core kernel install clean deb docs package demo check static series prove kunit vm suite matrix mutants coverage patches help
+.PHONY: modules core kernel install clean deb docs package demo check static series prove kunit vm suite torture matrix mutants coverage patches help

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # check.sh STAGE...: run the stages (static, series, prove, docs, kunit, kunit-6.12, vm,
-# suite, matrix, package, mutants, coverage), number and count their results. TAP version
-# 14; the last line has the totals. A stage that ends early or says nothing is a failure,
-# and so is a run without a test.
+# suite, torture, matrix, package, mutants, coverage), number and count their results. TAP
+# version 14; the last line has the totals. A stage that ends early or says nothing is a
+# failure, and so is a run without a test.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -29,7 +29,7 @@ stage()
 {
 	local script=$rig/$1.sh rc=0
 	case $1 in
-	static | series | kunit | suite | matrix | mutants | prove | coverage | package | docs)	;;
+	static | series | prove | docs | kunit | suite | torture | matrix | package | mutants | coverage) ;;
 	vm)		script=$rig/vm_tests.sh ;;
 	kunit-6.12)	script=kunit_6_12 ;;
 	*)		die "there is no stage $1" ;;

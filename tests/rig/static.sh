@@ -102,7 +102,8 @@ check_sparse()
 	local dir=$work/sparse log=$work/sparse/log
 	mkdir "$dir"
 	sync_sources "$repo" "$dir"
-	echo 'obj-m += canary.o' >>"$dir/Kbuild"
+	cp -r "$repo/tests/torture" "$dir/tests"
+	echo 'obj-m += canary.o tests/torture/' >>"$dir/Kbuild"
 	cat >"$dir/canary.c" <<-END
 		#include <linux/module.h>
 		int canary(int __user *p);
@@ -160,7 +161,7 @@ check_style()
 	local file
 	while IFS= read -r file; do
 		holds "static: checkpatch $file" checkpatch "$file"
-	done < <(sources "$repo" | grep '\.[ch]$'; cd "$repo" && ls tests/{examples,external}/*.[ch])
+	done < <(sources "$repo" | grep '\.[ch]$'; cd "$repo" && ls tests/{examples,external,torture}/*.[ch])
 }
 
 # Not to be asked of a whole file that is to build on many kernels:
@@ -180,7 +181,7 @@ checkpatch()
 	local ignore=FILE_PATH_CHANGES,ALLOC_WITH_SIZEOF
 	case $1 in
 	compat/*)	ignore+=,LINUX_VERSION_CODE ;;
-	hmm_mirror.h)	ignore+=,MACRO_ARG_REUSE ;;
+	hmm_mirror.h | tests/torture/*)	ignore+=,MACRO_ARG_REUSE,PREFER_DEFINED_ATTRIBUTE_MACRO ;;
 	hmm_trace.h)	ignore+=,$trace_style ;;
 	*_demo.c | tests/user/*)	ignore+=,PREFER_KERNEL_TYPES,PREFER_DEFINED_ATTRIBUTE_MACRO ;;&
 	tests/user/*)	ignore+=,BIT_MACRO,ENOSYS,VOLATILE,EMBEDDED_FUNCTION_NAME,MACRO_ARG_REUSE ;;

@@ -1,0 +1,35 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# make torture: random work on the core from all sides at once, in a virtual
+# machine. In the environment:
+#
+#   TIME=SECONDS	how long (60)
+#   KERNEL=VERSION|DIR	a stock kernel (6.12), or a directory that is laid out as
+#			those of "kernels.sh stock"
+#   SEED=NUMBER		of all that is random; it was printed by another run
+#   PATIENCE=SECONDS	after which a thread counts as hanging (20)
+#   APPEND=ARGS		for the kernel's command line
+#   LOG=FILE		where to leave the kernel's log
+
+. "$(dirname "$0")/lib.sh"
+. "$rig/packages.sh"
+. "$rig/torture_lib.sh"
+
+main()
+{
+	local time=${TIME:-60} kernel=${KERNEL:-6.12} append
+
+	need "${packages_fetch[@]}" "${packages_module[@]}" "${packages_vm[@]}"
+	[[ -d $kernel ]] || kernel=$("$rig/kernels.sh" stock "$kernel")
+	build_torture "$kernel"
+	append="hmm_torture_time=$time hmm_torture_patience=${PATIENCE:-20}"
+	[[ -z ${SEED:-} ]] || append+=" hmm_torture_seed=$SEED"
+
+	"$rig/vm.sh" --kernel "$kernel" --modules "$work/torture" \
+		--log "${LOG:-$cache/torture.log}" --append "$append ${APPEND:-}" \
+		--timeout $((time * 2 + 600)) --add "$work/hmm_torture" \
+		--add "$work/torture/samples/hmm_gpu_demo" --run "$rig/vm/torture.sh"
+}
+
+main

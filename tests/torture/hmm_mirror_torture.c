@@ -1,0 +1,2045 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hmm_mirror: torture.
+ *
+ * A process that opens /dev/hmm_torture gets some devices without hardware, each with
+ * a mirror and ranges, and some kernel threads that use them in all ways at once, at
+ * random. The process, the program hmm_torture, does the same to its memory, and dies
+ * in some way or other. Two kinds of memory are mirrored:
+ *
+ *	real	what the process maps: the kernel invalidates, and pages are faulted in
+ *	fake	addresses where nothing is mapped. Their "page table" is an array of
+ *		numbers. The threads change them, calling the mmu notifier operations of
+ *		the core as the mm would: thousands of times in the time of one munmap().
+ *
+ * What must hold is looked at wherever it can be known, see enum check. Much of that
+ * looks behind the API, under the core's own lock: a thread that sleeps where it must
+ * not is found at once, instead of when a time-out is over.
+ *
+ * Locks, from the outermost to the innermost:
+ *
+ *	tspace.rest		held for reading by each operation; for writing, all rest
+ *	  tspace.life		of the registrations of mirrors
+ *	    mmap lock, waits of hmm_mirror
+ *	      tmirror.lock	the driver's lock
+ *	        tspace.table_lock, tworker.lock
+ *	          hmm_mirror_mm.lock
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/delay.h>
+#include <linux/fs.h>
+#include <linux/jiffies.h>
+#include <linux/kernel.h>
+#include <linux/kref.h>
+#include <linux/kthread.h>
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/oom.h>
+#include <linux/prandom.h>
+#include <linux/random.h>
+#include <linux/rwsem.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "internal.h"
+#include "hmm_torture.h"
+
+#define FOREVER		HMM_MIRROR_WAIT_FOREVER
+#define TO_THE_END	(ULONG_MAX & PAGE_MASK)
+
+#define REAL_PAGES	TORTURE_PAGES
+#define REAL_BASE	TORTURE_BASE(PAGE_SIZE)
+#define REAL_END	(REAL_BASE + REAL_PAGES * PAGE_SIZE)
+#define FAKE_PAGES	32
+#define FAKE_BASE	BIT(37)
+#define FAKE_END	(FAKE_BASE + FAKE_PAGES * PAGE_SIZE)
+
+#define NR_MIRRORS	4
+#define NR_RANGES	12
+#define NR_WORKERS	5
+#define NR_PROBES	5
+/* More than there are slots. */
+#define NR_UPDATES	(HMM_MIRROR_SLOTS + 8)
+/* Pages of one fault. */
+#define NR_PFNS		16
+
+static unsigned int seed;
+module_param(seed, uint, 0444);
+MODULE_PARM_DESC(seed, "of all that is random; 0, the default, takes any");
+
+static unsigned int patience = 20;
+module_param(patience, uint, 0444);
+MODULE_PARM_DESC(patience, "seconds after which a thread counts as hanging (default 20)");
+
+static bool injected;
+module_param(injected, bool, 0444);
+MODULE_PARM_DESC(injected, "the core injects faults: do not wonder (default N)");
+
+static unsigned long patience_jiffies(void)
+{
+	return patience * HZ;
+}
+
+/* -------------------------------------------------------------- what must hold */
+
+enum check {
+	STALE_PTE, PTE_IN_FLIGHT, COMMIT_OLD, VALID_IN_FLIGHT, VALID_LATE, NOT_IN_FLIGHT,
+	STILL_IN_FLIGHT, INVALID_AT_REST, HIT_OTHERS, HIT_NOT, ORDER, SEQ_BACK, RESULT,
+	PASSES, CALLED_WRONG, CALLED_LATE, WALK, LOOKUP, BOUNDS, SLEEPS, HANGS, KILL,
+	EINTR_UNKILLED, TIMEOUT, DEAD_VALID, RELEASE_TWICE, ORPHAN_VALID, NOT_AT_REST,
+	USERS, MM_USERS, REAPED, NO_PAGE, ERRNO,
+	NR_CHECKS
+};
+
+static const char * const check_text[NR_CHECKS] = {
+	[STALE_PTE]	= "a device PTE is not what the CPU page table says",
+	[PTE_IN_FLIGHT]	= "a device PTE outlives, or was installed in, an invalidation",
+	[COMMIT_OLD]	= "retry() is false, though the page table has changed since begin()",
+	[VALID_IN_FLIGHT] = "a range is valid while an invalidation hits it",
+	[VALID_LATE]	= "a range counts as waited for when it is registered",
+	[NOT_IN_FLIGHT]	= "an invalidation in flight is not known",
+	[STILL_IN_FLIGHT] = "an invalidation that has ended is in flight",
+	[INVALID_AT_REST] = "a range is not valid though nothing is in flight",
+	[HIT_OTHERS]	= "an invalidation of other addresses hit a range",
+	[HIT_NOT]	= "an invalidation did not hit a range",
+	[ORDER]		= "a callback runs before the sequence is raised",
+	[SEQ_BACK]	= "a sequence goes back, or did not move",
+	[RESULT]	= "start returns something else than the callbacks",
+	[PASSES]	= "two passes do not match",
+	[CALLED_WRONG]	= "a mirror is called in vain, or is not called, or after a failure",
+	[CALLED_LATE]	= "a callback of a mirror that is not registered",
+	[WALK]		= "a walk finds a wrong range",
+	[LOOKUP]	= "a lookup finds a wrong range",
+	[BOUNDS]	= "wrong bounds after resize or split",
+	[SLEEPS]	= "a waiter sleeps for what has ended or does not concern it",
+	[HANGS]		= "a thread hangs",
+	[KILL]		= "a killed waiter waits on",
+	[EINTR_UNKILLED] = "-EINTR without a signal",
+	[TIMEOUT]	= "a waiter waits on though its time is over",
+	[DEAD_VALID]	= "something is valid, or was registered, though the mm is dead",
+	[RELEASE_TWICE]	= "release twice",
+	[ORPHAN_VALID]	= "a range is valid though its mirror is not registered",
+	[NOT_AT_REST]	= "a count is not zero at rest",
+	[USERS]		= "the users of the structure are miscounted at rest",
+	[MM_USERS]	= "mm_users is not given back",
+	[REAPED]	= "pages of a reaped mm were returned",
+	[NO_PAGE]	= "a fault succeeded without a page",
+	[ERRNO]		= "an unexpected error",
+};
+
+static unsigned long failed[BITS_TO_LONGS(NR_CHECKS)];
+static atomic_long_t nr_failures;
+static unsigned long started;
+
+/* Only the first of each kind is worth a line. */
+static void fail_at(enum check check, int line, long detail)
+{
+	atomic_long_inc(&nr_failures);
+	if (!test_and_set_bit(check, failed))
+		pr_err("FAILED after %u ms: %s (line %d: %ld)\n",
+		       jiffies_to_msecs(jiffies - started), check_text[check], line,
+		       detail);
+}
+
+#define expect(condition, check, detail) do {				\
+	if (unlikely(!(condition)))					\
+		fail_at(check, __LINE__, (long)(detail));		\
+} while (0)
+
+/* ---------------------------------------------------------------- what is counted */
+
+enum count {
+	SPACES, RELEASES, REAL_STARTS, REAL_NONBLOCK, FAKE_STARTS, OVERFLOWS, EAGAINS,
+	FAULTS, COMMITS, COLLISIONS, FAULT_ERRORS, POPULATES, VERIFIED, WAITS, TIMEOUTS,
+	KILLS, RANGES, LOOKUPS, MIRRORS, PROBES, RESTS,
+	NR_COUNTS
+};
+
+static const char * const count_text[NR_COUNTS] = {
+	[SPACES] = "mms", [RELEASES] = "releases", [REAL_STARTS] = "invalidations",
+	[REAL_NONBLOCK] = "nonblock", [FAKE_STARTS] = "fake", [OVERFLOWS] = "overflows",
+	[EAGAINS] = "eagains", [FAULTS] = "faults", [COMMITS] = "commits",
+	[COLLISIONS] = "collisions", [FAULT_ERRORS] = "fault-errors",
+	[POPULATES] = "populates", [VERIFIED] = "verified", [WAITS] = "waits",
+	[TIMEOUTS] = "timeouts", [KILLS] = "kills", [RANGES] = "ranges",
+	[LOOKUPS] = "lookups", [MIRRORS] = "mirrors", [PROBES] = "probes",
+	[RESTS] = "rests",
+};
+
+static atomic_long_t counts[NR_COUNTS];
+
+static void count(enum count i)
+{
+	atomic_long_inc(&counts[i]);
+}
+
+/* ------------------------------------------------------------------------ types */
+
+struct tspace;
+
+/**
+ * struct tmirror - a device
+ * @mirror: what is tortured
+ * @s: the space
+ * @bit: of struct tupdate's masks
+ * @lock: the driver's lock
+ * @registered: under tspace.life
+ * @live: callbacks may come
+ * @released: the mm has died
+ * @open: device PTEs may be installed; under @lock
+ * @passes: first passes without a second one
+ * @rnd: under @lock
+ * @real: device PTEs: as of hmm_range_fault(), or 0; under @lock
+ * @fake: device PTEs: the number that was read, or 0; under @lock
+ */
+struct tmirror {
+	struct hmm_mirror mirror;
+	struct tspace *s;
+	unsigned int bit;
+	struct mutex lock;	/* see above */
+	bool registered;
+	bool live;
+	bool released;
+	bool open;
+	atomic_t passes;
+	struct rnd_state rnd;
+	unsigned long real[REAL_PAGES];
+	s64 fake[FAKE_PAGES];
+};
+
+/* @seq: the highest that begin() has returned. */
+struct trange {
+	struct hmm_mirror_range range;
+	struct kref ref;
+	struct tmirror *m;
+	atomic64_t seq;
+};
+
+/* An invalidation that we make, and which mirrors have seen it how. */
+struct tupdate {
+	struct mmu_notifier_range range;
+	unsigned int called, failed, started, finished;
+	bool in_flight;
+};
+
+struct tworker {
+	struct tspace *s;
+	struct task_struct *task;
+	struct rnd_state rnd;
+	struct hmm_mirror_mm *hmm;	/* with tspace.life held */
+	struct trange *got;		/* by the last lookup */
+	const char *op;
+	unsigned long since;
+	spinlock_t lock;		/* of the next three */
+	struct trange *waiting;
+	unsigned long waits;
+	unsigned int timeout;
+	struct tupdate update[NR_UPDATES];
+	struct trange probe[NR_PROBES];
+	unsigned long pfns[NR_PFNS];
+};
+
+struct tspace {
+	struct list_head list;
+	struct mm_struct *mm;		/* mm_count is held */
+	struct mmu_notifier witness;
+	struct rw_semaphore rest, life;
+	spinlock_t table_lock;		/* of the table */
+	struct trange *table[NR_RANGES];
+	atomic64_t gen[FAKE_PAGES];	/* the fake page table; never 0 */
+	struct tmirror mirror[NR_MIRRORS];
+	struct tworker worker[NR_WORKERS];
+};
+
+static u32 rnd(struct tworker *w, u32 below)
+{
+	return prandom_u32_state(&w->rnd) % below;
+}
+
+static void pause_a_bit(u32 random, bool may_sleep)
+{
+	switch (random % 64) {
+	case 0:
+		if (may_sleep)
+			usleep_range(20, 400);
+		break;
+	case 1 ... 10:
+		udelay(random / 64 % 30);
+		break;
+	case 11 ... 20:
+		if (may_sleep)
+			cond_resched();
+		break;
+	}
+}
+
+/* Between what was looked at and what is done. */
+static void window(struct tworker *w)
+{
+	if (!rnd(w, 8))
+		usleep_range(20, 300);
+	else
+		pause_a_bit(prandom_u32_state(&w->rnd), true);
+}
+
+static bool intersects(const struct hmm_mirror_range *range, unsigned long start,
+		       unsigned long end)
+{
+	unsigned long last = range->end >= TO_THE_END ? ULONG_MAX : range->end - 1;
+
+	return start < end && range->start <= end - 1 && last >= start;
+}
+
+/* ------------------------------------------------------------ device page tables */
+
+/* Pages of [start, end) in an array that begins at base: first, and behind the last. */
+static unsigned int first_page(unsigned long start, unsigned long base, unsigned int nr)
+{
+	return start <= base ? 0 : min_t(unsigned long, (start - base) >> PAGE_SHIFT, nr);
+}
+
+static unsigned int end_page(unsigned long end, unsigned long base, unsigned int nr)
+{
+	if (end <= base)
+		return 0;
+	return min_t(unsigned long, ((end - 1 - base) >> PAGE_SHIFT) + 1, nr);
+}
+
+#define for_each_real(i, start, end)						\
+	for ((i) = first_page((start), REAL_BASE, REAL_PAGES);			\
+	     (start) < (end) && (i) < end_page((end), REAL_BASE, REAL_PAGES); (i)++)
+
+#define for_each_fake(i, start, end)						\
+	for ((i) = first_page((start), FAKE_BASE, FAKE_PAGES);			\
+	     (start) < (end) && (i) < end_page((end), FAKE_BASE, FAKE_PAGES); (i)++)
+
+static void zap(struct tmirror *m, unsigned long start, unsigned long end)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&m->lock);
+	for_each_real(i, start, end)
+		m->real[i] = 0;
+	for_each_fake(i, start, end)
+		m->fake[i] = 0;
+}
+
+/* Between the callbacks and the end of an invalidation. */
+static void expect_no_ptes(struct tspace *s, unsigned long start, unsigned long end)
+{
+	unsigned int i, k;
+
+	for (k = 0; k < NR_MIRRORS; k++) {
+		struct tmirror *m = &s->mirror[k];
+
+		mutex_lock(&m->lock);
+		for_each_real(i, start, end)
+			expect(!m->real[i], PTE_IN_FLIGHT, i);
+		for_each_fake(i, start, end)
+			expect(!m->fake[i], PTE_IN_FLIGHT, i);
+		mutex_unlock(&m->lock);
+	}
+}
+
+/* -------------------------------------------------------------------- callbacks */
+
+/* NULL: it is one of the mm. */
+static struct tupdate *own_update(struct tspace *s, const struct mmu_notifier_range *update)
+{
+	if ((void *)update < (void *)s->worker ||
+	    (void *)update >= (void *)(s->worker + NR_WORKERS))
+		return NULL;
+	return container_of(update, struct tupdate, range);
+}
+
+static void expect_live(struct tmirror *m)
+{
+	expect(READ_ONCE(m->live), CALLED_LATE, m->bit);
+}
+
+static int sync(struct hmm_mirror *mirror, const struct mmu_notifier_range *update)
+{
+	struct tmirror *m = container_of(mirror, struct tmirror, mirror);
+	struct tupdate *u = own_update(m->s, update);
+	bool blockable = mmu_notifier_range_blockable(update);
+	struct hmm_mirror_range *range;
+	unsigned long start = 0;
+	u32 random;
+
+	expect_live(m);
+	if (u) {
+		expect(!u->failed && !(u->called & m->bit), CALLED_WRONG, m->bit);
+		u->called |= m->bit;
+	}
+	if (blockable) {
+		mutex_lock(&m->lock);
+	} else if (!mutex_trylock(&m->lock)) {
+		count(EAGAINS);
+		if (u)
+			u->failed |= m->bit;
+		return -EAGAIN;
+	}
+	random = prandom_u32_state(&m->rnd);
+	if (!blockable && random % 8 == 0) {
+		mutex_unlock(&m->lock);
+		count(EAGAINS);
+		if (u)
+			u->failed |= m->bit;
+		return -EAGAIN;
+	}
+
+	hmm_mirror_for_each_range(range, mirror, update->start, update->end) {
+		struct trange *tr = container_of(range, struct trange, range);
+
+		/* bounds change under the lock that we hold */
+		expect(tr->m == m && range->start >= start, WALK, m->bit);
+		if (tr->m != m)
+			break;
+		expect(intersects(range, update->start, update->end), WALK, range->end);
+		expect(READ_ONCE(range->state) & 1, ORDER, m->bit);
+		start = range->start;
+	}
+	zap(m, update->start, update->end);
+	mutex_unlock(&m->lock);
+
+	pause_a_bit(random >> 8, blockable);
+	expect_live(m);
+	return 0;
+}
+
+static int sync_start(struct hmm_mirror *mirror, const struct mmu_notifier_range *update,
+		      struct hmm_mirror_pass *pass)
+{
+	struct tmirror *m = container_of(mirror, struct tmirror, mirror);
+	struct tupdate *u = own_update(m->s, update);
+	int ret = sync(mirror, update);
+
+	if (ret)
+		return ret;
+	atomic_inc(&m->passes);
+	if (u) {
+		/* all four fit: all first passes are before all second ones */
+		expect(!u->finished && !(u->started & m->bit), PASSES, m->bit);
+		u->started |= m->bit;
+	}
+	pass->priv[0] = (unsigned long)m;
+	pass->priv[1] = (unsigned long)current;
+	return 0;
+}
+
+static void sync_finish(struct hmm_mirror *mirror, struct hmm_mirror_pass *pass)
+{
+	struct tmirror *m = container_of(mirror, struct tmirror, mirror);
+	struct tupdate *u = own_update(m->s, pass->update);
+
+	expect_live(m);
+	expect(pass->priv[0] == (unsigned long)m &&
+	       pass->priv[1] == (unsigned long)current, PASSES, m->bit);
+	if (u) {
+		expect(u->started & ~u->finished & m->bit, PASSES, m->bit);
+		u->finished |= m->bit;
+	}
+	expect(atomic_dec_return(&m->passes) >= 0, PASSES, m->bit);
+	pause_a_bit(get_random_u32(), mmu_notifier_range_blockable(pass->update));
+	expect_live(m);
+}
+
+static void release(struct hmm_mirror *mirror)
+{
+	struct tmirror *m = container_of(mirror, struct tmirror, mirror);
+	struct hmm_mirror_range *range;
+	unsigned long seq;
+
+	expect_live(m);
+	expect(!READ_ONCE(m->released), RELEASE_TWICE, m->bit);
+	count(RELEASES);
+
+	mutex_lock(&m->lock);
+	hmm_mirror_for_each_range(range, mirror, 0, ULONG_MAX)
+		expect(hmm_mirror_range_begin(range, &seq, 0) == -ESRCH, DEAD_VALID, m->bit);
+	m->open = false;
+	zap(m, 0, ULONG_MAX);
+	mutex_unlock(&m->lock);
+
+	pause_a_bit(get_random_u32(), true);
+	WRITE_ONCE(m->released, true);
+	expect_live(m);
+}
+
+/* By two bits: two passes, tracked only. */
+static const struct hmm_mirror_ops ops[4] = {
+	{
+		.sync_cpu_device_pagetables = sync,
+		.release = release,
+	}, {
+		.sync_start = sync_start,
+		.sync_finish = sync_finish,
+		.release = release,
+	}, {
+		.sync_cpu_device_pagetables = sync,
+		.release = release,
+		.flags = HMM_MIRROR_TRACKED_ONLY,
+	}, {
+		.sync_start = sync_start,
+		.sync_finish = sync_finish,
+		.release = release,
+		.flags = HMM_MIRROR_TRACKED_ONLY,
+	},
+};
+
+/* ---------------------------------------------------------------- the witness */
+
+/*
+ * A subscriber of our own, which comes after those of the core, since it was there
+ * before them: the callbacks have run, and the mm has changed nothing yet.
+ */
+static int witness_start(struct mmu_notifier *mn, const struct mmu_notifier_range *update)
+{
+	struct tspace *s = container_of(mn, struct tspace, witness);
+	struct hmm_mirror_mm *hmm;
+	unsigned int i;
+
+	if (mmu_notifier_range_blockable(update)) {
+		count(REAL_STARTS);
+		expect_no_ptes(s, update->start, update->end);
+	} else {
+		count(REAL_NONBLOCK);
+	}
+
+	spin_lock(&s->table_lock);
+	for (i = 0; i < NR_RANGES; i++) {
+		struct trange *tr = s->table[i];
+
+		if (!tr)
+			continue;
+		hmm = tr->range.hmm;
+		spin_lock(&hmm->lock);
+		expect(!tr->range.mirror || (tr->range.state & 1) ||
+		       !intersects(&tr->range, update->start, update->end),
+		       VALID_IN_FLIGHT, i);
+		spin_unlock(&hmm->lock);
+	}
+	spin_unlock(&s->table_lock);
+	return 0;
+}
+
+static const struct mmu_notifier_ops witness_ops = {
+	.invalidate_range_start = witness_start,
+};
+
+/* ------------------------------------------------------------------------ ranges */
+
+static void range_free(struct kref *ref)
+{
+	struct trange *tr = container_of(ref, struct trange, ref);
+	struct tmirror *m = tr->m;
+
+	mutex_lock(&m->lock);
+	zap(m, tr->range.start, tr->range.end);
+	hmm_mirror_range_unregister(&tr->range);
+	mutex_unlock(&m->lock);
+	kfree(tr);
+}
+
+static void range_put(struct trange *tr)
+{
+	if (tr)
+		kref_put(&tr->ref, range_free);
+}
+
+/* Replaces one of the table, which loses its reference. */
+static void table_set(struct tspace *s, unsigned int i, struct trange *tr)
+{
+	struct trange *old;
+
+	spin_lock(&s->table_lock);
+	old = s->table[i];
+	s->table[i] = tr;
+	spin_unlock(&s->table_lock);
+	range_put(old);
+}
+
+static bool range_get(struct hmm_mirror_range *range)
+{
+	struct trange *tr = container_of(range, struct trange, range);
+	unsigned int i;
+
+	if (!kref_get_unless_zero(&tr->ref))
+		return false;
+	for (i = 0; i < NR_WORKERS; i++) {
+		if (tr->m->s->worker[i].task == current)
+			tr->m->s->worker[i].got = tr;
+	}
+	return true;
+}
+
+static struct trange *table_get(struct tworker *w)
+{
+	struct tspace *s = w->s;
+	struct trange *tr;
+
+	spin_lock(&s->table_lock);
+	tr = s->table[rnd(w, NR_RANGES)];
+	if (tr)
+		kref_get(&tr->ref);
+	spin_unlock(&s->table_lock);
+	return tr;
+}
+
+/* Any that is registered; with tspace.life held. */
+static struct tmirror *any_mirror(struct tworker *w)
+{
+	unsigned int i, first = rnd(w, NR_MIRRORS);
+
+	for (i = 0; i < NR_MIRRORS; i++) {
+		struct tmirror *m = &w->s->mirror[(first + i) % NR_MIRRORS];
+
+		if (m->registered) {
+			w->hmm = m->mirror.hmm;
+			return m;
+		}
+	}
+	return NULL;
+}
+
+static struct trange *lookup(struct tworker *w, unsigned long addr)
+{
+	struct hmm_mirror_range *range = NULL;
+	struct tmirror *m;
+
+	down_read(&w->s->life);
+	m = any_mirror(w);
+	w->got = NULL;
+	if (m) {
+		range = hmm_mirror_range_lookup(&m->mirror, addr, range_get);
+		expect(range == (w->got ? &w->got->range : NULL), LOOKUP, addr);
+		expect(!w->got || w->got->m == m, LOOKUP, addr);
+	}
+	up_read(&w->s->life);
+	count(LOOKUPS);
+	return w->got;
+}
+
+static void random_bounds(struct tworker *w, unsigned long *start, unsigned long *end)
+{
+	unsigned long base = FAKE_BASE, pages = FAKE_PAGES, first, nr;
+
+	if (rnd(w, 5) < 2) {
+		base = REAL_BASE;
+		pages = REAL_PAGES;
+	}
+	switch (rnd(w, 32)) {
+	case 0:
+		*start = 0;
+		*end = rnd(w, 2) ? ULONG_MAX : TO_THE_END;
+		return;
+	case 1:
+		*start = REAL_BASE;
+		*end = FAKE_END;
+		return;
+	case 2:
+		*start = base;
+		*end = base + pages * PAGE_SIZE;
+		return;
+	case 3:
+		*start = 0;
+		*end = base + (1 + rnd(w, pages)) * PAGE_SIZE;
+		return;
+	}
+	first = rnd(w, pages);
+	nr = 1 + rnd(w, min_t(unsigned long, pages - first, 12));
+	*start = base + first * PAGE_SIZE;
+	*end = *start + nr * PAGE_SIZE;
+}
+
+/* With tspace.life held. */
+static int range_register(struct tworker *w, struct trange *tr, struct tmirror *m)
+{
+	bool dead = READ_ONCE(m->released);
+	int ret;
+
+	tr->m = m;
+	atomic64_set(&tr->seq, 0);
+	ret = hmm_mirror_range_register(&tr->range, &m->mirror);
+	expect(!ret || ret == -ESRCH, ERRNO, ret);
+	expect(!dead || ret, DEAD_VALID, m->bit);
+	expect(ret || !hmm_mirror_range_valid(&tr->range), VALID_LATE, m->bit);
+	count(RANGES);
+	return ret;
+}
+
+/* The end of one that has no references. */
+static void range_unregister(struct trange *tr)
+{
+	mutex_lock(&tr->m->lock);
+	zap(tr->m, tr->range.start, tr->range.end);
+	hmm_mirror_range_unregister(&tr->range);
+	mutex_unlock(&tr->m->lock);
+}
+
+static void op_range(struct tworker *w)
+{
+	struct trange *tr = kmalloc(sizeof(*tr), GFP_KERNEL);
+	struct tmirror *m;
+	int ret = -ESRCH;
+
+	if (!tr)
+		return;
+	kref_init(&tr->ref);
+	random_bounds(w, &tr->range.start, &tr->range.end);
+
+	down_read(&w->s->life);
+	m = any_mirror(w);
+	if (m)
+		ret = range_register(w, tr, m);
+	up_read(&w->s->life);
+
+	if (ret) {
+		kfree(tr);
+		tr = NULL;
+	}
+	table_set(w->s, rnd(w, NR_RANGES), tr);
+}
+
+static void op_resize(struct tworker *w)
+{
+	struct trange *tr = table_get(w);
+	unsigned long start, end, seq;
+	bool begun;
+	int ret;
+
+	if (!tr)
+		return;
+	random_bounds(w, &start, &end);
+
+	mutex_lock(&tr->m->lock);
+	begun = !hmm_mirror_range_begin(&tr->range, &seq, 0);
+	zap(tr->m, tr->range.start, tr->range.end);
+	ret = hmm_mirror_range_resize(&tr->range, start, end);
+	if (!ret) {
+		expect(tr->range.start == start && tr->range.end == end, BOUNDS, 0);
+		expect(!begun || hmm_mirror_range_retry(&tr->range, seq), SEQ_BACK, seq);
+	}
+	expect(!ret || ret == -ESRCH, ERRNO, ret);
+	mutex_unlock(&tr->m->lock);
+	range_put(tr);
+}
+
+static void op_split(struct tworker *w)
+{
+	struct trange *tr = table_get(w), *tail;
+	unsigned long at, end, seq;
+	int ret = -EINVAL;
+	bool begun;
+
+	if (!tr)
+		return;
+	tail = kmalloc(sizeof(*tail), GFP_KERNEL);
+	if (!tail)
+		goto out;
+	kref_init(&tail->ref);
+	atomic64_set(&tail->seq, 0);
+	tail->m = tr->m;
+
+	mutex_lock(&tr->m->lock);
+	end = tr->range.end;
+	at = tr->range.start + PAGE_SIZE * (1 + rnd(w, 4));
+	if (at < end) {
+		begun = !hmm_mirror_range_begin(&tr->range, &seq, 0);
+		ret = hmm_mirror_range_split(&tr->range, at, &tail->range);
+		expect(!ret || ret == -ESRCH, ERRNO, ret);
+		expect(ret || (tr->range.end == at && tail->range.start == at &&
+			       tail->range.end == end), BOUNDS, at);
+		expect(ret || !begun || hmm_mirror_range_retry(&tr->range, seq),
+		       SEQ_BACK, seq);
+	}
+	mutex_unlock(&tr->m->lock);
+
+	if (!ret) {
+		table_set(w->s, rnd(w, NR_RANGES), tail);
+		tail = NULL;
+	}
+	kfree(tail);
+out:
+	range_put(tr);
+}
+
+static void op_lookup(struct tworker *w)
+{
+	unsigned long start, end;
+
+	random_bounds(w, &start, &end);
+	range_put(lookup(w, start));
+}
+
+/* ------------------------------------------------------------- begin, and all that */
+
+static unsigned int random_timeout(struct tworker *w)
+{
+	switch (rnd(w, 3)) {
+	case 0:
+		return 0;
+	case 1:
+		return 1 + rnd(w, 20);
+	default:
+		return FOREVER;
+	}
+}
+
+static void waits(struct tworker *w, struct trange *tr, unsigned int timeout)
+{
+	spin_lock(&w->lock);
+	w->waiting = tr;
+	w->timeout = timeout;
+	w->waits++;
+	spin_unlock(&w->lock);
+}
+
+static void expect_seq(struct trange *tr, s64 before, unsigned long seq)
+{
+	s64 old = atomic64_read(&tr->seq);
+
+	expect((s64)seq >= before && !(seq & 1), SEQ_BACK, seq);
+	while (old < (s64)seq) {
+		s64 seen = atomic64_cmpxchg(&tr->seq, old, seq);
+
+		if (seen == old)
+			break;
+		old = seen;
+	}
+}
+
+static int begin(struct tworker *w, struct trange *tr, unsigned long *seq)
+{
+	unsigned int timeout = random_timeout(w);
+	s64 before = atomic64_read(&tr->seq);
+	bool dead = READ_ONCE(tr->m->released);
+	int ret;
+
+	waits(w, tr, timeout);
+	ret = hmm_mirror_range_begin(&tr->range, seq, timeout);
+	waits(w, NULL, 0);
+
+	switch (ret) {
+	case 0:
+		expect(!dead, DEAD_VALID, *seq);
+		expect_seq(tr, before, *seq);
+		break;
+	case -ETIME:
+		count(TIMEOUTS);
+		expect(timeout != FOREVER, ERRNO, ret);
+		break;
+	case -EINTR:
+		expect(fatal_signal_pending(current), EINTR_UNKILLED, ret);
+		break;
+	default:
+		expect(ret == -ESRCH, ERRNO, ret);
+	}
+	count(WAITS);
+	return ret;
+}
+
+/* The range, or a part of it, that is inside of [base, limit). Empty: false. */
+static bool random_part(struct tworker *w, struct trange *tr, unsigned long base,
+			unsigned long limit, unsigned long *start, unsigned long *end)
+{
+	unsigned long nr;
+
+	mutex_lock(&tr->m->lock);
+	*start = max(tr->range.start, base);
+	*end = min(tr->range.end, limit);
+	mutex_unlock(&tr->m->lock);
+	if (*start >= *end)
+		return false;
+
+	nr = (*end - *start) >> PAGE_SHIFT;
+	*start += rnd(w, nr) * PAGE_SIZE;
+	nr = (*end - *start) >> PAGE_SHIFT;
+	*end = *start + (1 + rnd(w, min_t(unsigned long, nr, NR_PFNS))) * PAGE_SIZE;
+	return true;
+}
+
+static struct trange *any_range(struct tworker *w, unsigned long base, unsigned int pages)
+{
+	return rnd(w, 2) ? table_get(w) : lookup(w, base + rnd(w, pages) * PAGE_SIZE);
+}
+
+/* The fake page table has not changed since it was read; with the lock held. */
+static void fake_commit(struct trange *tr, const unsigned long *gens, unsigned long start,
+			unsigned long end)
+{
+	struct tmirror *m = tr->m;
+	struct tspace *s = m->s;
+	unsigned int i, k = 0;
+
+	count(COMMITS);
+	/* other bounds than we have read, but before begin() */
+	if (start < tr->range.start || end > tr->range.end)
+		return;
+	for_each_fake(i, start, end) {
+		s64 gen = atomic64_read(&s->gen[i]);
+
+		expect((s64)gens[k] == gen, COMMIT_OLD, i);
+		expect(!m->fake[i] || m->fake[i] == gen, STALE_PTE, i);
+		if (m->open)
+			m->fake[i] = gens[k];
+		k++;
+	}
+}
+
+static void op_fault_fake(struct tworker *w)
+{
+	struct trange *tr = any_range(w, FAKE_BASE, FAKE_PAGES);
+	unsigned long start, end, seq;
+	unsigned int i, k = 0;
+
+	if (!tr)
+		return;
+	if (!random_part(w, tr, FAKE_BASE, FAKE_END, &start, &end))
+		goto out;
+	if (begin(w, tr, &seq))
+		goto out;
+	count(FAULTS);
+	for_each_fake(i, start, end)
+		w->pfns[k++] = atomic64_read(&w->s->gen[i]);
+	window(w);
+
+	mutex_lock(&tr->m->lock);
+	if (hmm_mirror_range_retry(&tr->range, seq))
+		count(COLLISIONS);
+	else
+		fake_commit(tr, w->pfns, start, end);
+	mutex_unlock(&tr->m->lock);
+out:
+	range_put(tr);
+}
+
+/* The form of 2019: a range on the stack, and of one thread. */
+static void op_fault_2019(struct tworker *w)
+{
+	struct trange *tr = &w->probe[0];
+	unsigned int timeout = random_timeout(w), i, k = 0;
+	unsigned long start, end;
+	struct tmirror *m;
+	int ret = -ESRCH;
+	bool valid;
+
+	memset(&tr->ref, 0, sizeof(tr->ref));
+	random_bounds(w, &tr->range.start, &tr->range.end);
+	down_read(&w->s->life);
+	m = any_mirror(w);
+	if (m)
+		ret = range_register(w, tr, m);
+	up_read(&w->s->life);
+	if (ret)
+		return;
+
+	waits(w, tr, timeout);
+	valid = hmm_mirror_range_wait_until_valid(&tr->range, timeout);
+	waits(w, NULL, 0);
+	count(WAITS);
+	if (valid && random_part(w, tr, FAKE_BASE, FAKE_END, &start, &end)) {
+		count(FAULTS);
+		for_each_fake(i, start, end)
+			w->pfns[k++] = atomic64_read(&w->s->gen[i]);
+		window(w);
+		mutex_lock(&m->lock);
+		if (hmm_mirror_range_valid(&tr->range))
+			fake_commit(tr, w->pfns, start, end);
+		else
+			count(COLLISIONS);
+		mutex_unlock(&m->lock);
+	}
+	range_unregister(tr);
+}
+
+/* A hmm_mirror_commit_fn. */
+static int real_commit(struct hmm_mirror_range *range, unsigned long seq,
+		       const struct hmm_mirror_fault *fault, void *arg)
+{
+	struct trange *tr = container_of(range, struct trange, range);
+	struct tmirror *m = tr->m;
+	unsigned int i, k = 0;
+	int ret = -EBUSY;
+
+	mutex_lock(&m->lock);
+	if (hmm_mirror_range_retry(range, seq)) {
+		count(COLLISIONS);
+	} else {
+		count(COMMITS);
+		for_each_real(i, fault->start, fault->end) {
+			if (m->open)
+				m->real[i] = fault->pfns[k];
+			k++;
+		}
+		ret = 0;
+	}
+	mutex_unlock(&m->lock);
+	return ret;
+}
+
+static int real_commit_busy(struct hmm_mirror_range *range, unsigned long seq,
+			    const struct hmm_mirror_fault *fault, void *arg)
+{
+	return -EBUSY;
+}
+
+/* As if someone else had killed us just now. */
+static int real_commit_killed(struct hmm_mirror_range *range, unsigned long seq,
+			      const struct hmm_mirror_fault *fault, void *arg)
+{
+	send_sig(SIGKILL, current, 1);
+	return -EBUSY;
+}
+
+static void expect_pages(const struct hmm_mirror_fault *fault)
+{
+	unsigned long nr = (fault->end - fault->start) >> PAGE_SHIFT, i;
+
+	for (i = 0; i < nr; i++)
+		expect(fault->pfns[i] & HMM_PFN_VALID, NO_PAGE, i);
+}
+
+static void expect_fault_error(int ret)
+{
+	count(FAULT_ERRORS);
+	/* -EINVAL: the range has other bounds by now */
+	expect(ret == -EBUSY || ret == -EFAULT || ret == -EPERM || ret == -ENOMEM ||
+	       ret == -EINTR || ret == -ESRCH || ret == -EINVAL || ret == -EHWPOISON ||
+	       ret == -ETIME, ERRNO, ret);
+	expect(ret != -EINTR || fatal_signal_pending(current), EINTR_UNKILLED, ret);
+}
+
+static void op_fault_real(struct tworker *w)
+{
+	struct trange *tr = any_range(w, REAL_BASE, REAL_PAGES);
+	struct hmm_mirror_fault fault = {
+		.pfns = w->pfns,
+		.default_flags = HMM_PFN_REQ_FAULT | (rnd(w, 2) ? HMM_PFN_REQ_WRITE : 0),
+	};
+	bool reaped;
+	unsigned long seq;
+	int ret;
+
+	if (!tr)
+		return;
+	if (!random_part(w, tr, REAL_BASE, REAL_END, &fault.start, &fault.end))
+		goto out;
+	if (begin(w, tr, &seq))
+		goto out;
+	count(FAULTS);
+	memset(w->pfns, 0, sizeof(w->pfns));
+	reaped = check_stable_address_space(w->s->mm);
+	ret = hmm_mirror_range_fault(&tr->range, seq, &fault);
+	if (!ret) {
+		expect(!reaped, REAPED, 0);
+		expect_pages(&fault);
+		window(w);
+		real_commit(&tr->range, seq, &fault, NULL);
+	} else {
+		expect_fault_error(ret);
+	}
+out:
+	range_put(tr);
+}
+
+static void op_populate(struct tworker *w)
+{
+	struct trange *tr = any_range(w, REAL_BASE, REAL_PAGES);
+	struct hmm_mirror_fault fault = {
+		.pfns = w->pfns,
+		.default_flags = HMM_PFN_REQ_FAULT | (rnd(w, 2) ? HMM_PFN_REQ_WRITE : 0),
+	};
+	hmm_mirror_commit_fn commit = real_commit;
+	unsigned int timeout = random_timeout(w);
+	int ret;
+
+	if (!tr)
+		return;
+	if (!random_part(w, tr, REAL_BASE, REAL_END, &fault.start, &fault.end))
+		goto out;
+	if (rnd(w, 4) == 0)
+		commit = timeout == FOREVER ? real_commit_killed : real_commit_busy;
+
+	memset(w->pfns, 0, sizeof(w->pfns));
+	waits(w, tr, timeout);
+	ret = hmm_mirror_range_populate(&tr->range, &fault, timeout, commit, NULL);
+	waits(w, NULL, 0);
+	count(POPULATES);
+	if (!ret)
+		expect_pages(&fault);
+	else
+		expect_fault_error(ret);
+	expect(ret != -EBUSY && (ret != -ETIME || timeout != FOREVER), ERRNO, ret);
+out:
+	range_put(tr);
+}
+
+/* Are the device PTEs those of the CPU? */
+static void op_verify_real(struct tworker *w)
+{
+	struct trange *tr = any_range(w, REAL_BASE, REAL_PAGES);
+	struct hmm_mirror_fault fault = { .pfns = w->pfns };
+	unsigned int i, k = 0;
+	unsigned long seq;
+	int ret;
+
+	if (!tr)
+		return;
+	if (!random_part(w, tr, REAL_BASE, REAL_END, &fault.start, &fault.end))
+		goto out;
+	if (begin(w, tr, &seq))
+		goto out;
+	ret = hmm_mirror_range_snapshot(&tr->range, seq, &fault);
+	if (ret) {
+		expect_fault_error(ret);
+		goto out;
+	}
+	mutex_lock(&tr->m->lock);
+	if (!hmm_mirror_range_retry(&tr->range, seq)) {
+		count(VERIFIED);
+		for_each_real(i, fault.start, fault.end) {
+			unsigned long pte = tr->m->real[i], pfn = fault.pfns[k++];
+
+			/* munmap() takes the mapping away before it invalidates */
+			if (!pte || (pfn & HMM_PFN_ERROR))
+				continue;
+			expect((pfn & HMM_PFN_VALID) &&
+			       hmm_pfn_to_page(pfn) == hmm_pfn_to_page(pte), STALE_PTE, i);
+			expect(!(pte & HMM_PFN_WRITE) || (pfn & HMM_PFN_WRITE), STALE_PTE, i);
+		}
+	}
+	mutex_unlock(&tr->m->lock);
+out:
+	range_put(tr);
+}
+
+/* --------------------------------------------------------- invalidations of our own */
+
+/* With tspace.life held. */
+static int fake_start(struct tworker *w, struct tupdate *u, unsigned long start,
+		      unsigned long end, bool blockable, enum mmu_notifier_event event)
+{
+	struct hmm_mirror_mm *hmm = w->hmm;
+	int ret;
+
+	*u = (struct tupdate) {
+		.range = {
+			.mm = w->s->mm,
+			.start = start,
+			.end = end,
+			.flags = blockable ? MMU_NOTIFIER_RANGE_BLOCKABLE : 0,
+			.event = event,
+		},
+		.in_flight = true,
+	};
+	count(FAKE_STARTS);
+	if (!blockable)
+		non_block_start();
+	ret = hmm->count.ops->invalidate_range_start(&hmm->count, &u->range);
+	expect(!ret, RESULT, ret);
+	ret = hmm->call.ops->invalidate_range_start(&hmm->call, &u->range);
+	if (!blockable)
+		non_block_end();
+
+	if (!injected || blockable || ret != -EAGAIN)
+		expect(ret == (u->failed ? -EAGAIN : 0), RESULT, ret);
+	expect(u->started == u->finished, PASSES, u->started ^ u->finished);
+	if (!ret)
+		expect_no_ptes(w->s, start, end);
+	return ret;
+}
+
+static bool in_flight(struct hmm_mirror_mm *hmm, struct tupdate *u, bool *shared)
+{
+	bool found = false;
+	unsigned int i;
+
+	spin_lock(&hmm->lock);
+	for (i = 0; i < HMM_MIRROR_SLOT_SHARED; i++)
+		found |= (hmm->used & BIT_ULL(i)) && hmm->slot[i].key == &u->range;
+	*shared = hmm->shared && (hmm->used & BIT_ULL(HMM_MIRROR_SLOT_SHARED));
+	spin_unlock(&hmm->lock);
+	return found;
+}
+
+/* A range that is registered now, at one page of it, must not be valid. */
+static void expect_in_flight(struct tworker *w, struct tupdate *u)
+{
+	struct trange *tr = &w->probe[NR_PROBES - 1];
+	struct tmirror *m = any_mirror(w);
+	unsigned long seq;
+	bool shared;
+	int ret;
+
+	expect(in_flight(w->hmm, u, &shared) || shared, NOT_IN_FLIGHT, u->range.event);
+	if (shared)
+		count(OVERFLOWS);
+	if (u->range.start >= u->range.end)
+		return;
+
+	memset(&tr->ref, 0, sizeof(tr->ref));
+	tr->range.start = u->range.start & PAGE_MASK;
+	tr->range.end = tr->range.start < TO_THE_END ? tr->range.start + PAGE_SIZE : ULONG_MAX;
+	if (range_register(w, tr, m))
+		return;
+	ret = hmm_mirror_range_begin(&tr->range, &seq, 0);
+	expect(ret, VALID_IN_FLIGHT, u->range.start);
+	range_unregister(tr);
+}
+
+/* A change of the page table, and its end. */
+static void fake_end(struct tworker *w, struct tupdate *u, int ret)
+{
+	struct hmm_mirror_mm *hmm = w->hmm;
+	bool shared;
+	unsigned int i;
+
+	/* it also raises the sequence, which could hide that somebody lowers it */
+	if (rnd(w, 2))
+		expect_in_flight(w, u);
+	if (!ret) {
+		for_each_fake(i, u->range.start, u->range.end)
+			atomic64_inc(&w->s->gen[i]);
+		window(w);
+		expect_no_ptes(w->s, u->range.start, u->range.end);
+	}
+	hmm->count.ops->invalidate_range_end(&hmm->count, &u->range);
+	u->in_flight = false;
+	expect(!in_flight(hmm, u, &shared), STILL_IN_FLIGHT, u->range.event);
+}
+
+static void random_update(struct tworker *w, unsigned long *start, unsigned long *end)
+{
+	switch (rnd(w, 24)) {
+	case 0:
+		*start = 0;
+		*end = ULONG_MAX;
+		return;
+	case 1:
+		*start = FAKE_BASE + rnd(w, FAKE_PAGES) * PAGE_SIZE;
+		*end = *start;
+		return;
+	case 2:
+		*start = 0;
+		*end = FAKE_BASE + rnd(w, FAKE_PAGES) * PAGE_SIZE;
+		return;
+	}
+	*start = FAKE_BASE + rnd(w, FAKE_PAGES) * PAGE_SIZE;
+	*end = *start + (1 + rnd(w, 6)) * PAGE_SIZE;
+}
+
+static int random_start(struct tworker *w, struct tupdate *u)
+{
+	unsigned long start, end;
+
+	random_update(w, &start, &end);
+	return fake_start(w, u, start, end, rnd(w, 3), MMU_NOTIFY_CLEAR);
+}
+
+/* Up to four, one inside the other or overlapping. */
+static void op_start(struct tworker *w)
+{
+	unsigned int nr = rnd(w, 4) ? 1 : 1 + rnd(w, 4), i;
+	int ret[4];
+
+	down_read(&w->s->life);
+	if (any_mirror(w)) {
+		for (i = 0; i < nr; i++) {
+			ret[i] = random_start(w, &w->update[i]);
+			window(w);
+		}
+		if (rnd(w, 2)) {
+			for (i = 0; i < nr; i++)
+				fake_end(w, &w->update[i], ret[i]);
+		} else {
+			while (nr--)
+				fake_end(w, &w->update[nr], ret[nr]);
+		}
+	}
+	up_read(&w->s->life);
+}
+
+/* More than there are slots. They end in any order. */
+static void op_burst(struct tworker *w)
+{
+	unsigned int nr = HMM_MIRROR_SLOTS - 4 + rnd(w, 12), left = nr, i;
+	int ret[NR_UPDATES];
+
+	down_read(&w->s->life);
+	if (any_mirror(w)) {
+		for (i = 0; i < nr; i++)
+			ret[i] = random_start(w, &w->update[i]);
+		while (left) {
+			i = rnd(w, nr);
+			while (!w->update[i].in_flight)
+				i = (i + 1) % nr;
+			fake_end(w, &w->update[i], ret[i]);
+			left--;
+		}
+	}
+	up_read(&w->s->life);
+}
+
+/* A change of protection at address 0, of which the mm forgets to call the end. */
+static void op_endless(struct tworker *w)
+{
+	/* a new one under the same pointer would end it */
+	struct tupdate *u = &w->update[NR_UPDATES - 1];
+	unsigned int i;
+	bool shared;
+
+	down_read(&w->s->life);
+	if (any_mirror(w)) {
+		mmap_read_lock(w->s->mm);
+		fake_start(w, u, 0, FAKE_BASE + rnd(w, FAKE_PAGES) * PAGE_SIZE, true,
+			   MMU_NOTIFY_PROTECTION_VMA);
+		if (!in_flight(w->hmm, u, &shared)) {
+			/* no slot to be endless in */
+			fake_end(w, u, 0);
+		} else {
+			expect_in_flight(w, u);
+			for_each_fake(i, u->range.start, u->range.end)
+				atomic64_inc(&w->s->gen[i]);
+			window(w);
+			expect_no_ptes(w->s, u->range.start, u->range.end);
+		}
+		mmap_read_unlock(w->s->mm);
+	}
+	up_read(&w->s->life);
+}
+
+/* Until v has left the wait that it is in. Waiters are woken meanwhile, in vain. */
+static bool leaves(struct tworker *v, unsigned long wait, struct trange *bell)
+{
+	unsigned long until = jiffies + patience_jiffies();
+	bool left;
+
+	do {
+		usleep_range(200, 500);
+		if (bell) {
+			mutex_lock(&bell->m->lock);
+			hmm_mirror_range_resize(&bell->range, bell->range.start,
+						bell->range.end);
+			mutex_unlock(&bell->m->lock);
+		}
+		spin_lock(&v->lock);
+		left = v->waits != wait;
+		spin_unlock(&v->lock);
+	} while (!left && time_before(jiffies, until));
+	return left;
+}
+
+static bool anybody_waits(struct tspace *s)
+{
+	unsigned int i;
+	bool waits = false;
+
+	for (i = 0; i < NR_WORKERS; i++) {
+		spin_lock(&s->worker[i].lock);
+		waits |= s->worker[i].waiting && s->worker[i].timeout;
+		spin_unlock(&s->worker[i].lock);
+	}
+	return waits;
+}
+
+/* An invalidation that does not end before all who wait were killed or timed out. */
+static void op_hold(struct tworker *w)
+{
+	struct tupdate *u = &w->update[0];
+	struct trange *bell = &w->probe[1];
+	unsigned int i;
+	bool rings;
+	int ret;
+
+	down_read(&w->s->life);
+	if (!any_mirror(w))
+		goto out;
+
+	memset(&bell->ref, 0, sizeof(bell->ref));
+	bell->range.start = TO_THE_END - PAGE_SIZE;
+	bell->range.end = TO_THE_END;
+	rings = !range_register(w, bell, any_mirror(w));
+
+	ret = fake_start(w, u, 0, ULONG_MAX, rnd(w, 3), MMU_NOTIFY_CLEAR);
+	for (i = 0; i < 50 && !anybody_waits(w->s); i++)
+		usleep_range(500, 2000);
+	usleep_range(500, 2000);
+	for (i = 0; i < NR_WORKERS; i++) {
+		struct tworker *v = &w->s->worker[i];
+		unsigned long wait;
+		unsigned int timeout;
+		bool waiting;
+
+		spin_lock(&v->lock);
+		waiting = v->waiting;
+		timeout = v->timeout;
+		wait = v->waits;
+		spin_unlock(&v->lock);
+		if (!waiting)
+			continue;
+		if (timeout == FOREVER || rnd(w, 2)) {
+			count(KILLS);
+			send_sig(SIGKILL, v->task, 1);
+			expect(leaves(v, wait, rings ? bell : NULL), KILL, i);
+		} else {
+			expect(leaves(v, wait, rings ? bell : NULL), TIMEOUT, i);
+		}
+	}
+	fake_end(w, u, ret);
+	if (rings)
+		range_unregister(bell);
+out:
+	up_read(&w->s->life);
+}
+
+/* ---------------------------------------------------------------------- mirrors */
+
+static int mirror_attach(struct tmirror *m, u32 random)
+{
+	int ret;
+
+	m->mirror.ops = &ops[random % 4];
+	WRITE_ONCE(m->released, false);
+	mutex_lock(&m->lock);
+	m->open = true;
+	mutex_unlock(&m->lock);
+	WRITE_ONCE(m->live, true);
+	ret = hmm_mirror_attach(&m->mirror, m->s->mm);
+	m->registered = !ret;
+	if (ret)
+		WRITE_ONCE(m->live, false);
+	expect(!ret || ret == -ESRCH || ret == -EINTR || ret == -ENOMEM, ERRNO, ret);
+	return ret;
+}
+
+/* Device PTEs go first, ranges may stay. */
+static void mirror_detach(struct tmirror *m)
+{
+	mutex_lock(&m->lock);
+	m->open = false;
+	zap(m, 0, ULONG_MAX);
+	mutex_unlock(&m->lock);
+
+	hmm_mirror_unregister(&m->mirror);
+	WRITE_ONCE(m->live, false);
+	m->registered = false;
+	expect(!atomic_read(&m->passes), PASSES, m->bit);
+}
+
+static void op_mirror(struct tworker *w)
+{
+	struct tmirror *m = &w->s->mirror[rnd(w, NR_MIRRORS)];
+	struct trange *tr = table_get(w);
+	unsigned long seq;
+	bool begun;
+	unsigned int i;
+
+	count(MIRRORS);
+	down_write(&w->s->life);
+	if (m->registered) {
+		if (rnd(w, 2)) {
+			for (i = 0; i < NR_RANGES; i++) {
+				spin_lock(&w->s->table_lock);
+				begun = w->s->table[i] && w->s->table[i]->m == m;
+				spin_unlock(&w->s->table_lock);
+				if (begun)
+					table_set(w->s, i, NULL);
+			}
+		}
+		begun = tr && tr->m == m && !hmm_mirror_range_begin(&tr->range, &seq, 0);
+		mirror_detach(m);
+		expect(!begun || hmm_mirror_range_retry(&tr->range, seq), ORPHAN_VALID, seq);
+		expect(!tr || tr->m != m ||
+		       hmm_mirror_range_begin(&tr->range, &seq, 0) == -ESRCH,
+		       ORPHAN_VALID, m->bit);
+	} else if (mmget_not_zero(w->s->mm)) {
+		mirror_attach(m, prandom_u32_state(&w->rnd));
+		mmput_async(w->s->mm);
+	}
+	up_write(&w->s->life);
+	range_put(tr);
+}
+
+/* The mm outlives the process a bit. */
+static void op_pin(struct tworker *w)
+{
+	if (!mmget_not_zero(w->s->mm))
+		return;
+	msleep(1 + rnd(w, 30));
+	mmput_async(w->s->mm);
+}
+
+/* -------------------------------------------------------------------- all at rest */
+
+/* With tspace.rest held for writing: which mirrors have a range there? */
+static unsigned int expected_calls(struct tworker *w, unsigned int nr_probes,
+				   const struct tupdate *u)
+{
+	unsigned int i, mask = 0;
+
+	for (i = 0; i < NR_MIRRORS; i++) {
+		struct tmirror *m = &w->s->mirror[i];
+
+		if (m->registered && !(m->mirror.ops->flags & HMM_MIRROR_TRACKED_ONLY))
+			mask |= m->bit;
+	}
+	for (i = 0; i < NR_RANGES + nr_probes; i++) {
+		struct trange *tr;
+
+		tr = i < NR_RANGES ? w->s->table[i] : &w->probe[i - NR_RANGES];
+		if (tr && tr->range.mirror &&
+		    intersects(&tr->range, u->range.start, u->range.end))
+			mask |= tr->m->bit;
+	}
+	return mask;
+}
+
+/* Bounds to the page and to the byte, where small numbers meet. */
+static void probe_update(struct tworker *w, unsigned long *start, unsigned long *end)
+{
+	static const int off[] = { 0, 0, 0, -1, 1, 2048 };
+
+	*start = FAKE_BASE + rnd(w, 6) * PAGE_SIZE + off[rnd(w, 6)];
+	*end = *start + rnd(w, 3) * PAGE_SIZE + off[rnd(w, 6)];
+	switch (rnd(w, 8)) {
+	case 0:
+		*start = TO_THE_END - PAGE_SIZE * rnd(w, 3);
+		*end = rnd(w, 2) ? ULONG_MAX : TO_THE_END;
+		break;
+	case 1:
+		*start = 0;
+		*end = rnd(w, 2) ? 0 : *end;
+		break;
+	}
+	if (*end < *start)
+		*end = *start;
+}
+
+/*
+ * Nothing else is in flight where the probes are, so all that happens can be predicted.
+ * But for the death of the mm: -ESRCH is always right, for good.
+ */
+static void probe_once(struct tworker *w, unsigned int nr)
+{
+	struct tupdate *u = &w->update[0];
+	unsigned long start, end, seq, before[NR_PROBES];
+	unsigned int i, calls;
+	int ret;
+
+	for (i = 0; i < nr; i++) {
+		ret = hmm_mirror_range_begin(&w->probe[i].range, &before[i], FOREVER);
+		if (ret == -ESRCH || ret == -EINTR)
+			return;
+		expect(!ret, INVALID_AT_REST, ret);
+	}
+	probe_update(w, &start, &end);
+	ret = fake_start(w, u, start, end, rnd(w, 3), MMU_NOTIFY_CLEAR);
+	calls = expected_calls(w, nr, u);
+	if (ret)
+		expect(!(u->called & ~calls), CALLED_WRONG, u->called ^ calls);
+	else
+		expect(u->called == calls, CALLED_WRONG, u->called ^ calls);
+
+	for (i = 0; i < nr; i++) {
+		struct hmm_mirror_range *range = &w->probe[i].range;
+		int now = hmm_mirror_range_begin(range, &seq, 0);
+
+		if (now == -ESRCH)
+			continue;
+		if (intersects(range, start, end)) {
+			expect(now == -ETIME, HIT_NOT, now);
+			expect(hmm_mirror_range_retry(range, before[i]), HIT_NOT, i);
+		} else {
+			expect(now != -ETIME, HIT_OTHERS, i);
+			expect(now || seq == before[i], HIT_OTHERS, i);
+		}
+	}
+	fake_end(w, u, ret);
+	for (i = 0; i < nr; i++) {
+		struct hmm_mirror_range *range = &w->probe[i].range;
+		int now = hmm_mirror_range_begin(range, &seq, 0);
+
+		expect(now != -ETIME, INVALID_AT_REST, i);
+		if (intersects(range, start, end))
+			expect(now || seq > before[i], SEQ_BACK, seq);
+		else
+			expect(now || seq == before[i], HIT_OTHERS, i);
+	}
+	count(PROBES);
+}
+
+static void op_probe(struct tworker *w)
+{
+	unsigned int nr, i;
+	struct tmirror *m;
+
+	down_read(&w->s->life);
+	/* the last one is that of expect_in_flight() */
+	for (nr = 0; nr < NR_PROBES - 1; nr++) {
+		struct trange *tr = &w->probe[nr];
+
+		m = any_mirror(w);
+		if (!m)
+			break;
+		memset(&tr->ref, 0, sizeof(tr->ref));
+		tr->range.start = FAKE_BASE + rnd(w, 6) * PAGE_SIZE;
+		tr->range.end = tr->range.start + (1 + rnd(w, 2)) * PAGE_SIZE;
+		if (!rnd(w, 4)) {
+			tr->range.start = TO_THE_END - PAGE_SIZE * (1 + rnd(w, 2));
+			tr->range.end = rnd(w, 2) ? ULONG_MAX : TO_THE_END;
+		}
+		if (range_register(w, tr, m))
+			break;
+	}
+	/* with an overflow nothing can be predicted */
+	if (nr == NR_PROBES - 1 && !injected) {
+		for (i = 0; i < 8; i++)
+			probe_once(w, nr);
+	}
+	while (nr)
+		range_unregister(&w->probe[--nr]);
+	up_read(&w->s->life);
+}
+
+/* What the core counts; with tspace.rest held for writing. */
+static bool at_rest(struct hmm_mirror_mm *hmm)
+{
+	bool rests;
+	int i;
+
+	spin_lock(&hmm->lock);
+	rests = !hmm->used && !hmm->shared && list_empty(&hmm->waiters);
+	for (i = 0; i < HMM_MIRROR_SLOTS; i++)
+		/* they queue up under the lock */
+		rests &= !waitqueue_active(&hmm->slot[i].waiters);
+	spin_unlock(&hmm->lock);
+	return rests;
+}
+
+/* Two subscriptions, and all ranges, those of mirrors that are gone among them. */
+static bool users_are_right(struct tspace *s, struct hmm_mirror_mm *hmm)
+{
+	unsigned int i, users = 2;
+
+	for (i = 0; i < NR_RANGES; i++)
+		users += s->table[i] && s->table[i]->range.hmm == hmm;
+	spin_lock(&hmm->lock);
+	users -= hmm->users;
+	spin_unlock(&hmm->lock);
+	return !users;
+}
+
+/* Reclaim and the like may still be at it, but not for long. */
+#define soon(condition) ({						\
+	unsigned long until__ = jiffies + patience_jiffies();		\
+	bool is_true__;							\
+									\
+	while (!(is_true__ = (condition)) && time_before(jiffies, until__)) \
+		usleep_range(100, 1000);				\
+	is_true__;							\
+})
+
+static void expect_rest(struct tspace *s, struct tmirror *m, unsigned int nr_threads)
+{
+	struct hmm_mirror_mm *hmm = m->mirror.hmm;
+	struct trange all = { .m = m };
+	unsigned long seq;
+	unsigned int i;
+	int ret;
+
+	/* those that have no end are over when somebody has waited for them */
+	all.range.start = 0;
+	all.range.end = TO_THE_END;
+	ret = hmm_mirror_range_register(&all.range, &m->mirror);
+	if (!ret) {
+		ret = hmm_mirror_range_begin(&all.range, &seq, patience * MSEC_PER_SEC);
+		expect(!ret || ret == -EINTR, NOT_AT_REST, ret);
+		range_unregister(&all);
+	}
+	if (ret)
+		return;
+
+	expect(soon(at_rest(hmm)), NOT_AT_REST, 0);
+	expect(users_are_right(s, hmm), USERS, 0);
+	/* what was put by mmput_async() takes its time */
+	expect(soon(atomic_read(&s->mm->mm_users) <= nr_threads), MM_USERS,
+	       atomic_read(&s->mm->mm_users));
+	for (i = 0; i < NR_MIRRORS; i++)
+		expect(soon(!atomic_read(&s->mirror[i].passes)), PASSES, i);
+}
+
+static long torture_rest(struct tspace *s, unsigned int nr_threads)
+{
+	unsigned int i;
+
+	if (current->mm != s->mm)
+		return -EINVAL;
+	if (down_write_killable(&s->rest))
+		return -EINTR;
+	down_read(&s->life);
+	for (i = 0; i < NR_MIRRORS; i++) {
+		if (s->mirror[i].registered) {
+			expect_rest(s, &s->mirror[i], nr_threads);
+			count(RESTS);
+			break;
+		}
+	}
+	up_read(&s->life);
+	up_write(&s->rest);
+	return 0;
+}
+
+/* ---------------------------------------------------------------------- threads */
+
+static const struct {
+	void (*fn)(struct tworker *w);
+	const char *name;
+	unsigned int weight;
+	enum { BESIDE, ALONE, OUTSIDE } where;	/* tspace.rest: read, write, no */
+} all_ops[] = {
+	{ op_fault_fake,	"fault_fake",	160 },
+	{ op_start,		"start",	140 },
+	{ op_fault_2019,	"fault_2019",	40 },
+	{ op_fault_real,	"fault_real",	50 },
+	{ op_populate,		"populate",	20 },
+	{ op_verify_real,	"verify_real",	40 },
+	{ op_range,		"range",	40 },
+	{ op_resize,		"resize",	30 },
+	{ op_split,		"split",	15 },
+	{ op_lookup,		"lookup",	10 },
+	{ op_endless,		"endless",	5 },
+	{ op_hold,		"hold",		4 },
+	{ op_burst,		"burst",	2 },
+	{ op_pin,		"pin",		2, OUTSIDE },
+	{ op_mirror,		"mirror",	3 },
+	{ op_probe,		"probe",	4, ALONE },
+};
+
+static void one_op(struct tworker *w, unsigned int i)
+{
+	if (all_ops[i].where == ALONE)
+		down_write(&w->s->rest);
+	else if (all_ops[i].where == BESIDE)
+		down_read(&w->s->rest);
+	WRITE_ONCE(w->since, jiffies);
+	WRITE_ONCE(w->op, all_ops[i].name);
+	all_ops[i].fn(w);
+	WRITE_ONCE(w->op, NULL);
+	if (all_ops[i].where == ALONE)
+		up_write(&w->s->rest);
+	else if (all_ops[i].where == BESIDE)
+		up_read(&w->s->rest);
+}
+
+static int work(void *arg)
+{
+	struct tworker *w = arg;
+	unsigned int i, total = 0;
+
+	for (i = 0; i < ARRAY_SIZE(all_ops); i++)
+		total += all_ops[i].weight;
+
+	/* kernel threads ignore all signals that they do not ask for */
+	allow_signal(SIGKILL);
+	while (!kthread_should_stop()) {
+		u32 n = rnd(w, total);
+
+		for (i = 0; n >= all_ops[i].weight; i++)
+			n -= all_ops[i].weight;
+		one_op(w, i);
+		if (signal_pending(current))
+			flush_signals(current);
+		if (!rnd(w, 16))
+			usleep_range(10, 200);
+		cond_resched();
+	}
+	return 0;
+}
+
+/* ---------------------------------------------------------------------- watchdog */
+
+static LIST_HEAD(spaces);
+static DEFINE_MUTEX(spaces_lock);
+static struct task_struct *watchdog;
+
+static bool is_queued(struct hmm_mirror_slot *slot, const struct task_struct *task)
+{
+	struct wait_queue_entry *entry;
+	bool found = false;
+
+	spin_lock_irq(&slot->waiters.lock);
+	list_for_each_entry(entry, &slot->waiters.head, entry)
+		found |= entry->private == task;
+	spin_unlock_irq(&slot->waiters.lock);
+	return found;
+}
+
+/*
+ * Who is asleep waits for an invalidation that is in flight and hits his range, or else
+ * has not been woken.
+ */
+static void watch_sleeper(struct tworker *w)
+{
+	struct hmm_mirror_range *range;
+	struct hmm_mirror_mm *hmm;
+	unsigned int i;
+
+	spin_lock(&w->lock);
+	if (!w->waiting) {
+		spin_unlock(&w->lock);
+		return;
+	}
+	range = &w->waiting->range;
+	hmm = range->hmm;
+	spin_lock(&hmm->lock);
+	for (i = 0; i < HMM_MIRROR_SLOTS; i++) {
+		struct hmm_mirror_slot *slot = &hmm->slot[i];
+		unsigned long last = range->end >= TO_THE_END ? ULONG_MAX : range->end - 1;
+
+		if (!is_queued(slot, w->task) || task_state_to_char(w->task) != 'D')
+			continue;
+		expect(hmm->used & BIT_ULL(i), SLEEPS, i);
+		expect(slot->start <= last && slot->last >= range->start, SLEEPS, i);
+		expect(!hmm->dead && range->mirror, SLEEPS, i);
+	}
+	spin_unlock(&hmm->lock);
+	spin_unlock(&w->lock);
+}
+
+static void watch_op(struct tworker *w, unsigned int i)
+{
+	const char *op = READ_ONCE(w->op);
+	unsigned long since = READ_ONCE(w->since);
+
+	if (!op || !time_after(jiffies, since + 3 * patience_jiffies()))
+		return;
+	if (!test_bit(HANGS, failed))
+		pr_err("%s hangs for %u ms\n", op, jiffies_to_msecs(jiffies - since));
+	expect(false, HANGS, i);
+}
+
+static int watch(void *arg)
+{
+	struct tspace *s;
+	unsigned int i;
+
+	while (!kthread_should_stop()) {
+		mutex_lock(&spaces_lock);
+		list_for_each_entry(s, &spaces, list) {
+			for (i = 0; i < NR_WORKERS; i++) {
+				watch_sleeper(&s->worker[i]);
+				watch_op(&s->worker[i], i);
+			}
+		}
+		mutex_unlock(&spaces_lock);
+		usleep_range(5000, 10000);
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------------------- files */
+
+static void space_free(struct tspace *s)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_WORKERS; i++) {
+		if (s->worker[i].task) {
+			kthread_stop(s->worker[i].task);
+			put_task_struct(s->worker[i].task);
+		}
+	}
+	mutex_lock(&spaces_lock);
+	list_del(&s->list);
+	mutex_unlock(&spaces_lock);
+
+	for (i = 0; i < NR_RANGES; i++) {
+		/* some before their mirror, some after */
+		if (i % 2)
+			table_set(s, i, NULL);
+	}
+	for (i = 0; i < NR_MIRRORS; i++) {
+		if (s->mirror[i].registered)
+			mirror_detach(&s->mirror[i]);
+	}
+	for (i = 0; i < NR_RANGES; i++)
+		table_set(s, i, NULL);
+	if (s->witness.ops)
+		mmu_notifier_unregister(&s->witness, s->mm);
+	mmdrop(s->mm);
+	kvfree(s);
+}
+
+static void space_init(struct tspace *s)
+{
+	unsigned long number = atomic_long_inc_return(&counts[SPACES]);
+	unsigned int i;
+
+	init_rwsem(&s->rest);
+	init_rwsem(&s->life);
+	spin_lock_init(&s->table_lock);
+	for (i = 0; i < FAKE_PAGES; i++)
+		atomic64_set(&s->gen[i], 1);
+	for (i = 0; i < NR_MIRRORS; i++) {
+		struct tmirror *m = &s->mirror[i];
+
+		m->s = s;
+		m->bit = BIT(i);
+		mutex_init(&m->lock);
+		prandom_seed_state(&m->rnd, seed + number * 64 + i);
+	}
+	for (i = 0; i < NR_WORKERS; i++) {
+		s->worker[i].s = s;
+		spin_lock_init(&s->worker[i].lock);
+		prandom_seed_state(&s->worker[i].rnd, seed + number * 64 + 32 + i);
+	}
+}
+
+static int space_start(struct tspace *s)
+{
+	struct task_struct *task;
+	unsigned int i;
+	int ret;
+
+	/* first, see there */
+	s->witness.ops = &witness_ops;
+	ret = mmu_notifier_register(&s->witness, s->mm);
+	if (ret) {
+		s->witness.ops = NULL;
+		return ret;
+	}
+	for (i = 0; i < NR_MIRRORS; i++) {
+		ret = mirror_attach(&s->mirror[i], prandom_u32_state(&s->worker[0].rnd));
+		if (ret)
+			return ret;
+	}
+	for (i = 0; i < NR_WORKERS; i++) {
+		task = kthread_create(work, &s->worker[i], "hmm_torture/%u", i);
+		if (IS_ERR(task))
+			return PTR_ERR(task);
+		get_task_struct(task);
+		s->worker[i].task = task;
+	}
+	for (i = 0; i < NR_WORKERS; i++)
+		wake_up_process(s->worker[i].task);
+	return 0;
+}
+
+static int torture_open(struct inode *inode, struct file *file)
+{
+	struct tspace *s;
+	int ret;
+
+	/* for the statistics */
+	file->private_data = NULL;
+	if ((file->f_flags & O_ACCMODE) == O_RDONLY)
+		return 0;
+
+	s = kvzalloc(sizeof(*s), GFP_KERNEL);
+	if (!s)
+		return -ENOMEM;
+	mmgrab(current->mm);
+	s->mm = current->mm;
+	space_init(s);
+	mutex_lock(&spaces_lock);
+	list_add(&s->list, &spaces);
+	mutex_unlock(&spaces_lock);
+
+	ret = space_start(s);
+	if (ret) {
+		space_free(s);
+		return ret;
+	}
+	file->private_data = s;
+	return 0;
+}
+
+static int torture_close(struct inode *inode, struct file *file)
+{
+	if (file->private_data)
+		space_free(file->private_data);
+	return 0;
+}
+
+static long torture_ioctl(struct file *file, unsigned int nr, unsigned long arg)
+{
+	if (nr != TORTURE_REST || !file->private_data)
+		return -ENOTTY;
+	return torture_rest(file->private_data, arg);
+}
+
+/* One line, which also goes to the log. */
+static ssize_t torture_read(struct file *file, char __user *to, size_t size, loff_t *pos)
+{
+	unsigned int i, n = 0;
+	ssize_t ret = -ENOMEM;
+	char *text;
+
+	text = kzalloc(1024, GFP_KERNEL);
+	if (!text)
+		return ret;
+	n += scnprintf(text + n, 1024 - n, "failures %ld", atomic_long_read(&nr_failures));
+	for (i = 0; i < NR_COUNTS; i++)
+		n += scnprintf(text + n, 1024 - n, " %s %ld", count_text[i],
+			       atomic_long_read(&counts[i]));
+	pr_info("%u s: %s\n", jiffies_to_msecs(jiffies - started) / 1000, text);
+	n += scnprintf(text + n, 1024 - n, "\n");
+
+	ret = min_t(size_t, n, size);
+	if (copy_to_user(to, text, ret))
+		ret = -EFAULT;
+	kfree(text);
+	return ret;
+}
+
+static const struct file_operations torture_fops = {
+	.owner = THIS_MODULE,
+	.open = torture_open,
+	.release = torture_close,
+	.read = torture_read,
+	.unlocked_ioctl = torture_ioctl,
+};
+
+static struct miscdevice torture_misc = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = TORTURE_DEVICE,
+	.fops = &torture_fops,
+};
+
+static int __init torture_init(void)
+{
+	int ret;
+
+	if (!seed)
+		seed = get_random_u32();
+	started = jiffies;
+	pr_info("seed %u\n", seed);
+
+	watchdog = kthread_run(watch, NULL, "hmm_torture/watch");
+	if (IS_ERR(watchdog))
+		return PTR_ERR(watchdog);
+	ret = misc_register(&torture_misc);
+	if (ret)
+		kthread_stop(watchdog);
+	return ret;
+}
+
+static void __exit torture_exit(void)
+{
+	misc_deregister(&torture_misc);
+	kthread_stop(watchdog);
+}
+
+module_init(torture_init);
+module_exit(torture_exit);
+
+MODULE_DESCRIPTION("Torture of hmm_mirror");
+MODULE_AUTHOR("hmm_mirror developers");
+MODULE_LICENSE("GPL");
