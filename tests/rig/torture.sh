@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # make torture: random work on the core from all sides at once, in a virtual
-# machine. In the environment:
+# machine; and then, where the kernel can do that, each allocation fails once. In the
+# environment:
 #
 #   TIME=SECONDS	how long (60)
 #   KERNEL=VERSION|DIR	a stock kernel (6.12), or a directory that is laid out as
@@ -28,8 +29,10 @@ main()
 
 	"$rig/vm.sh" --kernel "$kernel" --modules "$work/torture" \
 		--log "${LOG:-$cache/torture.log}" --append "$append ${APPEND:-}" \
-		--timeout $((time * 2 + 600)) --add "$work/hmm_torture" \
-		--add "$work/torture/samples/hmm_gpu_demo" --run "$rig/vm/torture.sh"
+		--timeout $((time * 2 + 1200)) \
+		--add "$work/hmm_torture" --add "$work/hmm_fail_nth" \
+		--add "$work/torture/samples/hmm_gpu_demo" \
+		--run "$rig/vm/torture.sh" "$rig/vm/fail_nth.sh"
 }
 
 main

@@ -4,17 +4,19 @@
 # For scripts that torture: . torture_lib.sh, after lib.sh and packages.sh.
 
 # build_torture KERNEL: the modules, that which tortures among them, in $work/torture,
-# and the program, $work/hmm_torture.
+# and the programs, $work/hmm_torture and $work/hmm_fail_nth.
 build_torture()
 {
-	local built
+	local built program
 	built=$("$rig/build.sh" "$1")
 	cp -r "$built" "$work/torture"
 	cp -r "$repo/tests/torture" "$work/torture/tests"
 	step "building hmm_mirror_torture for $(<"$1/release")" \
 		make_torture "$1" "$work/torture"
-	step "building the program" gcc -O2 -g -Wall -Wextra -pthread -static \
-		-o "$work/hmm_torture" "$repo/tests/torture/hmm_torture.c"
+	for program in hmm_torture hmm_fail_nth; do
+		step "building $program" gcc -O2 -g -Wall -Wextra -pthread -static \
+			-o "$work/$program" "$repo/tests/torture/$program.c"
+	done
 }
 
 make_torture()

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+# Every allocation of ours fails once, and each time there is an error, no leak and no
+# warning. For kernels that can do that.
+
+. /tests/lib.sh
+
+debug=/sys/kernel/debug
+fail=$debug/failslab
+
+# The settings of "n-th" and of "at random", which has to name a module.
+prepare()
+{
+	echo 0 >$fail/verbose && echo N >$fail/ignore-gfp-wait
+}
+
+# at_random PERCENT: of what happens below code of hmm_gpu.
+at_random()
+{
+	text=$(cat /sys/module/hmm_gpu/sections/.text)
+	echo "$text" >$fail/require-start &&
+		printf '0x%x\n' $((text + 65536)) >$fail/require-end &&
+		echo 32 >$fail/stacktrace-depth &&
+		echo -1 >$fail/times &&
+		echo "$1" >$fail/probability
+}
+
+always()
+{
+	echo 0 >$fail/probability && echo 0 >$fail/require-start &&
+		echo 0xffffffffffffffff >$fail/require-end
+}
+
+# An object has to be some seconds old.
+nothing_leaks()
+{
+	sleep 6
+	for _ in 1 2 3; do
+		echo scan >$debug/kmemleak || return
+	done
+	! grep -E -B 20 'hmm_|gpu_' $debug/kmemleak
+}
+
+[ -d $debug/bdi ] || mount -t debugfs debugfs $debug
+if [ ! -d $fail ] || [ ! -e /proc/self/fail-nth ]; then
+	ok 'fail-nth # SKIP the kernel has no CONFIG_FAILSLAB'
+	exit
+fi
+
+holds 'fail-nth: faults can be prepared' prepare
+holds 'fail-nth: hmm_mirror loads, or says ENOMEM' hmm_fail_nth insmod /modules/hmm-mirror.ko
+cat /tmp/output
+insmod /modules/hmm-mirror.ko
+holds 'fail-nth: hmm_gpu loads, or says ENOMEM' hmm_fail_nth insmod /modules/hmm-gpu.ko
+cat /tmp/output
+insmod /modules/hmm-gpu.ko
+holds 'fail-nth: /dev/hmm_gpu opens, or says ENOMEM' hmm_fail_nth open
+cat /tmp/output
+holds 'fail-nth: faults at random can be prepared' at_random 30
+holds 'fail-nth: commands succeed, or say ENOMEM' hmm_fail_nth jobs
+cat /tmp/output
+holds 'fail-nth: faults are over' always
+holds 'fail-nth: hmm_gpu works as before' hmm_gpu_demo --quick
+if [ -e $debug/kmemleak ]; then
+	holds 'fail-nth: nothing leaks' nothing_leaks
+else
+	ok 'fail-nth: nothing leaks # SKIP the kernel has no kmemleak'
+fi
+holds 'fail-nth: hmm_gpu unloads' rmmod hmm_gpu
+holds 'fail-nth: hmm_mirror unloads' timeout 60 rmmod hmm_mirror
