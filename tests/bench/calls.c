@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What single calls cost, on one CPU: an invalidation, begin and retry, registration.
+ */
+#include <linux/kthread.h>
+#include <linux/prandom.h>
+#include <linux/sched.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/sort.h>
+
+#include "bench.h"
+
+/* User space is larger than any of these, and nothing is mapped there. */
+#define BASE		SZ_1G
+#define SIZE		SZ_64K
+
+/*
+ * Where ranges are. In all of them there is a gap as long as a range behind each range,
+ * or group of ranges, which is where an invalidation misses.
+ */
+enum layout {
+	PLAIN,		/* 64K, gap, 64K, gap ... */
+	GROUPS,		/* of 16 of 64K, a page apart: they have one page in common */
+	SPARSE,		/* 64K, gap of 4G ... */
+	CLASSES,	/* 16K, gap, 256K, gap, 4M, gap, 64M, gap, 1G, gap, 16K ... */
+};
+
+#define GROUP		16
+
+static unsigned long stride(enum layout layout)
+{
+	switch (layout) {
+	case PLAIN:	return 2 * SIZE;
+	case GROUPS:	return 4 * SIZE / GROUP;
+	default:	return 4UL * SZ_1G;
+	}
+}
+
+static void bounds(enum layout layout, unsigned int i, unsigned long *start,
+		   unsigned long *end)
+{
+	if (layout == GROUPS)
+		*start = BASE + i / GROUP * GROUP * stride(layout) + i % GROUP * PAGE_SIZE;
+	else
+		*start = BASE + i * stride(layout);
+	*end = *start + (layout == CLASSES ? SZ_16K << (i % 5 * 4) : SIZE);
+}
+
+/* Of @size bytes, that range @i and its neighbours do not contain. */
+static unsigned long beside(enum layout layout, unsigned int i, unsigned long size,
+			    struct rnd_state *rnd)
+{
+	unsigned long start, end, from, room;
+
+	if (layout == GROUPS)
+		i |= GROUP - 1;
+	bounds(layout, i, &start, &end);
+	from = end;
+	if (layout == GROUPS)
+		room = SIZE;
+	else
+		room = start + stride(layout) - end;
+	return from + prandom_u32_state(rnd) % ((room - size) / PAGE_SIZE + 1) * PAGE_SIZE;
+}
+
+/* A page of range @i; in a group the one that all have. */
+static unsigned long inside(enum layout layout, unsigned int i, struct rnd_state *rnd)
+{
+	unsigned long start, end;
+
+	if (layout == GROUPS)
+		i |= GROUP - 1;
+	bounds(layout, i, &start, &end);
+	if (layout == GROUPS)
+		return start;
+	return start + prandom_u32_state(rnd) % ((end - start) / PAGE_SIZE) * PAGE_SIZE;
+}
+
+/* ------------------------------------------------------------------- measurement */
+
+/* Instructions do not vary; time does, and addresses are to be new in each round. */
+#define ROUNDS		(!bench_time ? 3U : bench_quick ? 5U : BENCH_MAX_ROUNDS)
+#define BATCH		(bench_time && !bench_quick ? 2048U : 512U)
+
+static const struct bench_scheme *const schemes[] = {
+	&bench_none, &bench_floor, &bench_floor2, &bench_interval, &bench_2019,
+	&bench_mirror, &bench_mirror_all,
+};
+
+static struct bench_space *spaces[ARRAY_SIZE(schemes)];
+static unsigned long *addresses;
+static unsigned int *order;
+
+static unsigned int batch_size(const struct bench_space *space, const struct bench_work *work)
+{
+	if (!space->scheme->linear)
+		return BATCH;
+	return clamp(500000 / (work->nr + 1), 8U, BATCH);
+}
+
+static int compare(const void *a, const void *b)
+{
+	s64 x = *(const s64 *)a, y = *(const s64 *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+void bench_print_costs(const char *row, const char *scheme, unsigned int nr, s64 *cost,
+		       unsigned int rounds)
+{
+	sort(cost, rounds, sizeof(*cost), compare, NULL);
+	bench_print(row, scheme, nr, cost[0], cost[rounds / 2]);
+}
+
+/* A measurement is worth nothing if it was not what it says. */
+static int check_calls(const struct bench_space *space, const struct bench_work *work,
+		       unsigned int nr)
+{
+	unsigned long calls = 0;
+
+	if (work->user || work->alone)
+		return 0;
+	if (work->size) {
+		switch (space->scheme->calls) {
+		case BENCH_NEVER:
+			break;
+		case BENCH_FOR_EACH_HIT:
+			calls = (unsigned long)nr * work->hits;
+			break;
+		case BENCH_IF_HIT:
+			calls = work->hits ? nr : 0;
+			break;
+		case BENCH_ALWAYS:
+			calls = nr;
+			break;
+		}
+	}
+	if (space->calls == calls)
+		return 0;
+	pr_info("bench: %s called %s %lu times, and not %lu\n", work->row,
+		space->scheme->name, space->calls, calls);
+	return -EIO;
+}
+
+int bench_measure(const struct bench_work *work)
+{
+	static s64 cost[ARRAY_SIZE(schemes)][BENCH_MAX_ROUNDS];
+	unsigned int round, s;
+	int ret = 0;
+
+	for (round = 0; round < ROUNDS; round++) {
+		for (s = 0; !ret && s < ARRAY_SIZE(schemes); s++) {
+			struct bench_space *space = spaces[s];
+			unsigned int first = round * BATCH, nr = batch_size(space, work);
+			u64 t0, t1, t2;
+
+			if (work->alone && space->scheme->waits_for_all)
+				continue;
+			if (work->user)
+				kthread_use_mm(space->mm);
+			/* the first ones warm the caches, as far as code goes */
+			work->batch(space, work, first, 4);
+			space->calls = 0;
+			t0 = bench_now();
+			work->batch(space, work, first, nr);
+			t1 = bench_now();
+			work->empty(space, work, first, nr);
+			t2 = bench_now();
+			if (work->user)
+				kthread_unuse_mm(space->mm);
+			cost[s][round] = (s64)(t1 - t0) - (s64)(t2 - t1);
+			cost[s][round] = cost[s][round] * 100 / nr;
+			ret = check_calls(space, work, nr);
+			cond_resched();
+		}
+	}
+	for (s = 0; !ret && s < ARRAY_SIZE(schemes); s++)
+		if (!work->alone || !spaces[s]->scheme->waits_for_all)
+			bench_print_costs(work->row, spaces[s]->scheme->name, work->nr,
+					  cost[s], ROUNDS);
+	return ret;
+}
+
+/* CPU page table entries change, @nr times. */
+void bench_invalidate(struct bench_space *space, const unsigned long *addr,
+		      unsigned int nr, unsigned long size)
+{
+	struct mmu_notifier_range update;
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		mmu_notifier_range_init(&update, MMU_NOTIFY_CLEAR, 0, space->mm, addr[i],
+					addr[i] + size);
+		mmu_notifier_invalidate_range_start(&update);
+		mmu_notifier_invalidate_range_end(&update);
+	}
+}
+
+static void invalidate_batch(struct bench_space *space, const struct bench_work *work,
+			     unsigned int first, unsigned int nr)
+{
+	bench_invalidate(space, addresses + first, nr, work->size);
+}
+
+static void invalidate_empty(struct bench_space *space, const struct bench_work *work,
+			     unsigned int first, unsigned int nr)
+{
+	const unsigned long *addr = addresses + first;
+	struct mmu_notifier_range update;
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		mmu_notifier_range_init(&update, MMU_NOTIFY_CLEAR, 0, space->mm, addr[i],
+					addr[i] + work->size);
+		/* the compiler believes that somebody reads it */
+		asm volatile("" : : "r" (&update) : "memory");
+	}
+}
+
+static void begin_batch(struct bench_space *space, const struct bench_work *work,
+			unsigned int first, unsigned int nr)
+{
+	space->scheme->begin_batch(space, order + first, nr);
+}
+
+static void begin_empty(struct bench_space *space, const struct bench_work *work,
+			unsigned int first, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		asm volatile("" : : "r" (bench_range(space, order[first + i])) : "memory");
+}
+
+static void cycle_batch(struct bench_space *space, const struct bench_work *work,
+			unsigned int first, unsigned int nr)
+{
+	space->scheme->cycle_batch(space, addresses + first, nr);
+}
+
+/* The same, next to an invalidation of other addresses that is in flight. */
+static void beside_batch(struct bench_space *space, const struct bench_work *work,
+			 unsigned int first, unsigned int nr)
+{
+	struct mmu_notifier_range update;
+
+	mmu_notifier_range_init(&update, MMU_NOTIFY_CLEAR, 0, space->mm, BASE / 2,
+				BASE / 2 + PAGE_SIZE);
+	mmu_notifier_invalidate_range_start(&update);
+	space->scheme->cycle_batch(space, addresses + first, nr);
+	mmu_notifier_invalidate_range_end(&update);
+}
+
+static void cycle_empty(struct bench_space *space, const struct bench_work *work,
+			unsigned int first, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		asm volatile("" : : "r" (addresses[first + i]) : "memory");
+}
+
+/* ------------------------------------------------------------------------- rows */
+
+static int add_ranges(enum layout layout, unsigned int nr)
+{
+	unsigned int s, i;
+	unsigned long start, end;
+	int ret = 0;
+
+	for (s = 0; s < ARRAY_SIZE(schemes); s++) {
+		struct bench_space *space = spaces[s];
+
+		if (!space->scheme->tracks)
+			continue;
+		for (i = 0; !ret && i < nr; i++) {
+			bounds(layout, i, &start, &end);
+			ret = space->scheme->add(space, bench_range(space, i), start, end);
+			if (!ret)
+				space->nr++;
+		}
+		/* as they are in the long run: used by somebody */
+		for (i = 0; i < space->nr; i++)
+			space->scheme->begin(space, bench_range(space, i));
+		cond_resched();
+	}
+	return ret;
+}
+
+static void del_ranges(void)
+{
+	unsigned int s;
+
+	for (s = 0; s < ARRAY_SIZE(schemes); s++) {
+		struct bench_space *space = spaces[s];
+
+		while (space->nr)
+			space->scheme->del(space, bench_range(space, --space->nr));
+		cond_resched();
+	}
+}
+
+static void choose(enum layout layout, unsigned int nr, unsigned long size, bool hit)
+{
+	struct rnd_state rnd;
+	unsigned int i;
+
+	prandom_seed_state(&rnd, 2019);
+	for (i = 0; i < ROUNDS * BATCH; i++) {
+		order[i] = nr ? prandom_u32_state(&rnd) % nr : 0;
+		if (hit)
+			addresses[i] = inside(layout, order[i], &rnd);
+		else
+			addresses[i] = beside(layout, order[i], size, &rnd);
+	}
+}
+
+static int invalidations(const char *row, enum layout layout, unsigned int nr,
+			 unsigned long size, unsigned int hits)
+{
+	struct bench_work work = {
+		.row = row, .nr = nr, .size = size, .hits = hits,
+		.batch = invalidate_batch, .empty = invalidate_empty,
+	};
+
+	choose(layout, nr, size, hits);
+	return bench_measure(&work);
+}
+
+static int users(unsigned int nr)
+{
+	struct bench_work begin = {
+		.row = "begin", .nr = nr, .batch = begin_batch, .empty = begin_empty,
+	};
+	struct bench_work cycle = {
+		.row = "cycle", .nr = nr, .batch = cycle_batch, .empty = cycle_empty,
+	};
+	struct bench_work beside = {
+		.row = "beside", .nr = nr, .batch = beside_batch, .empty = cycle_empty,
+		.alone = true,
+	};
+	/* among the ranges, and not in one */
+	unsigned long gap = BASE + nr / 2 * stride(PLAIN) + SIZE;
+	unsigned int s;
+	int ret;
+
+	choose(PLAIN, nr, BENCH_CYCLE_SIZE, false);
+	ret = bench_measure(&begin);
+	if (!ret)
+		ret = bench_measure(&cycle);
+	if (!ret)
+		ret = bench_measure(&beside);
+	for (s = 0; !ret && s < ARRAY_SIZE(schemes); s++)
+		ret = bench_system_calls_prepare(spaces[s], gap);
+	if (!ret)
+		ret = bench_system_calls(nr, gap);
+	return ret;
+}
+
+static int row(const char *name, enum layout layout, unsigned int nr, unsigned long size,
+	       unsigned int hits)
+{
+	int ret = add_ranges(layout, nr);
+
+	if (!ret)
+		ret = invalidations(name, layout, nr, size, hits);
+	del_ranges();
+	return ret;
+}
+
+static int rows(void)
+{
+	static const unsigned int counts[] = { 1, 16, 256, 4096, 65536 };
+	unsigned int i;
+	int ret = row("nothing", PLAIN, 0, PAGE_SIZE, 0);
+
+	for (i = 0; !ret && i < ARRAY_SIZE(counts); i++) {
+		const unsigned int nr = counts[i];
+
+		ret = row("miss", PLAIN, nr, PAGE_SIZE, 0);
+		if (!ret)
+			ret = row("hit1", PLAIN, nr, PAGE_SIZE, 1);
+		if (!ret && nr >= GROUP)
+			ret = row("hit16", GROUPS, nr, PAGE_SIZE, GROUP);
+		if (!ret)
+			ret = add_ranges(PLAIN, nr);
+		if (!ret)
+			ret = users(nr);
+		del_ranges();
+	}
+	for (i = 0; !ret && i < ARRAY_SIZE(counts) - 1; i++) {
+		const unsigned int nr = counts[i];
+
+		ret = row("miss2M", SPARSE, nr, SZ_2M, 0);
+		if (!ret)
+			ret = row("miss1G", SPARSE, nr, SZ_1G, 0);
+		if (!ret)
+			ret = row("classes", CLASSES, nr, PAGE_SIZE, 0);
+	}
+	return ret;
+}
+
+int bench_calls(void)
+{
+	unsigned int s;
+	int ret = -ENOMEM;
+
+	addresses = kvcalloc(ROUNDS * BATCH, sizeof(*addresses), GFP_KERNEL);
+	order = kvcalloc(ROUNDS * BATCH, sizeof(*order), GFP_KERNEL);
+	for (s = 0; s < ARRAY_SIZE(schemes); s++) {
+		spaces[s] = bench_space_new(schemes[s], 65536 + 1);
+		if (!spaces[s])
+			goto out;
+	}
+	if (addresses && order)
+		ret = rows();
+out:
+	while (s--)
+		bench_space_free(spaces[s]);
+	kvfree(order);
+	kvfree(addresses);
+	return ret;
+}
