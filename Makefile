@@ -78,6 +78,10 @@ check:
 static series prove kunit vm suite torture matrix mutants coverage package:
 	@$(rig)/check.sh $@
 
+# Not a check: it reports, whatever it finds.
+bench:
+	@$(rig)/bench.sh
+
 # make deb DEB=directory
 DEB ?= deb
 deb:
@@ -113,10 +117,11 @@ help:
 	@echo 'make matrix     the modules on all kernels, most of which it builds (KERNELS="7.3 ...")'
 	@echo 'make package    the Debian packages, in a chroot and a virtual machine; needs root'
 	@echo 'make mutants    break the core on purpose, and see that a test notices'
+	@echo 'make bench      costs and latencies, beside mmu_interval_notifier (QUICK=1, BENCH_OUT=file.json)'
 	@echo 'make coverage   how much of the core the KUnit suites execute'
 	@echo 'make patches    a series for "git am", for the kernel tree LINUX=, to PATCHES='
 	@echo
 	@echo 'Demo and tests get Debian packages that they lack, and keep kernels in'
 	@echo '$${XDG_CACHE_HOME:-~/.cache}/hmm_mirror, which can be deleted at any time.'
 
-.PHONY: modules core kernel install clean deb docs package demo check static series prove kunit vm suite torture matrix mutants coverage patches help
+.PHONY: modules core kernel install clean deb docs package demo check static series prove kunit vm suite torture matrix mutants coverage bench patches help

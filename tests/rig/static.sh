@@ -94,16 +94,15 @@ refused()
 }
 
 # With the KUnit tests and the device memory of the sample, which no stock kernel could
-# load. And sparse switches
-# itself off on kernels that it does not understand, so it must find the mistake
-# in a file that has one.
+# load, and with what is built for itself. And sparse switches itself off on kernels that it
+# does not understand, so it must find the mistake in a file that has one.
 check_sparse()
 {
 	local dir=$work/sparse log=$work/sparse/log
 	mkdir "$dir"
 	sync_sources "$repo" "$dir"
-	cp -r "$repo/tests/torture" "$dir/tests"
-	echo 'obj-m += canary.o tests/torture/' >>"$dir/Kbuild"
+	cp -r "$repo"/tests/{torture,bench} "$dir/tests"
+	echo 'obj-m += canary.o tests/torture/ tests/bench/' >>"$dir/Kbuild"
 	cat >"$dir/canary.c" <<-END
 		#include <linux/module.h>
 		int canary(int __user *p);
@@ -161,7 +160,7 @@ check_style()
 	local file
 	while IFS= read -r file; do
 		holds "static: checkpatch $file" checkpatch "$file"
-	done < <(sources "$repo" | grep '\.[ch]$'; cd "$repo" && ls tests/{examples,external,torture}/*.[ch])
+	done < <(sources "$repo" | grep '\.[ch]$'; cd "$repo" && ls tests/{examples,external,torture,bench}/*.[ch])
 }
 
 # Not to be asked of a whole file that is to build on many kernels:

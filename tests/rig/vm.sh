@@ -13,6 +13,7 @@
 #   --qemu ARGS		for QEMU, separated by blanks
 #   --memory MEGABYTES	1024 if it is not said
 #   --timeout SECONDS	for the whole run
+#   --count yes		one CPU, whose time stamp counter counts instructions
 #   --log FILE		where to leave the kernel's log
 #   --output FILE	where to leave what the scripts write to /dev/ttyS2
 #
@@ -25,7 +26,7 @@
 
 kernel='' modules='' stock_modules='' programs=() append='' qemu=() memory=1024 timeout=300
 log=$work/console output=$work/output scripts=()
-accelerator=''
+accelerator='' machine=(-smp 2)
 
 main()
 {
@@ -39,6 +40,7 @@ main()
 		--qemu)		read -ra qemu <<<"$2" ;;
 		--memory)	memory=$2 ;;
 		--timeout)	timeout=$2 ;;
+		--count)	machine=(-smp 1 -icount "shift=0,sleep=off") accelerator=tcg,thread=single ;;
 		--log)		log=$2 ;;
 		--output)	output=$2 ;;
 		--run)		scripts=("${@:2}"); break ;;
@@ -51,7 +53,7 @@ main()
 
 	need "${packages_vm[@]}"
 	make_initramfs
-	choose_accelerator
+	[[ $accelerator ]] || choose_accelerator
 	say "booting Linux $(<"$kernel/release") in QEMU (${accelerator%%,*})"
 	# The status of this pipeline says nothing; the verdict does.
 	boot "$accelerator" "$timeout" "$log" "$append" |
@@ -92,7 +94,7 @@ libraries()
 boot()
 {
 	timeout --foreground --kill-after=5 "$2" qemu-system-x86_64 \
-		-accel "$1" -cpu max -smp 2 -m "$memory" -nodefaults -no-user-config \
+		-accel "$1" -cpu max "${machine[@]}" -m "$memory" -nodefaults -no-user-config \
 		"${qemu[@]}" -display none -no-reboot \
 		-serial "file:$3" -serial stdio -serial "file:$output" \
 		-kernel "$kernel/vmlinuz" -initrd "$work/initramfs" \

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=dash
+#
+# The benchmark. Its results are in the kernel's log; nothing else runs meanwhile.
+
+. /tests/lib.sh
+
+# What the kernel was booted with and does not know.
+quick=$(sed -n 's/.*bench_quick=\([01]\).*/\1/p' /proc/cmdline)
+time=$(sed -n 's/.*bench_time=\([01]\).*/\1/p' /proc/cmdline)
+
+holds 'bench: the core loads' insmod /modules/hmm-mirror.ko
+holds 'bench: it runs to the end' insmod /modules/hmm_mirror_bench.ko "quick=$quick" "time=$time"
+rmmod hmm_mirror_bench hmm_mirror
