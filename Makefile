@@ -45,6 +45,7 @@ install: core
 	install -D -m 644 Module.symvers \
 		$(DESTDIR)$(INSTALL_MOD_PATH)/lib/modules/$(release)/hmm_mirror/Module.symvers
 	install -D -m 644 -t $(DESTDIR)/usr/include/hmm_mirror hmm_mirror.h hmm_mirror.mk
+	install -D -m 644 -t $(DESTDIR)/usr/include/hmm_mirror/legacy legacy/*.h
 ifeq ($(DESTDIR),)
 	depmod $(if $(INSTALL_MOD_PATH),-b $(INSTALL_MOD_PATH)) $(release)
 endif

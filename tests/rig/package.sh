@@ -89,6 +89,10 @@ check_install()
 		lib/modules/$release/updates/hmm-mirror.ko
 		usr/include/hmm_mirror/hmm_mirror.h
 		usr/include/hmm_mirror/hmm_mirror.mk
+		usr/include/hmm_mirror/legacy/common.h
+		usr/include/hmm_mirror/legacy/hmm_5_2.h
+		usr/include/hmm_mirror/legacy/hmm_5_3.h
+		usr/include/hmm_mirror/legacy/hmm_5_4.h
 	END
 	holds "package: make install installs what it should and nothing else" \
 		diff "$work/expected" <(find "$stage" -type f ! -name 'modules.*' -printf '%P\n' |
@@ -251,7 +255,7 @@ check_vm()
 # DKMS compresses as the kernel's own modules are.
 collect()
 {
-	cp "$(module_of "$release")" "$root"/{minimal/minimal,hmm_gpu/hmm_gpu}.ko "$1" &&
+	cp "$(module_of "$release")" "$root"/{minimal/minimal,hmm_gpu/hmm-gpu}.ko "$1" &&
 		find "$1" -name '*.xz' -exec xz -d {} +
 }
 

@@ -26,6 +26,6 @@ holds 'package: and its device maps a page' said 'minimal: the device maps a pag
 holds 'package: hmm_mirror cannot be unloaded before the driver' fails rmmod hmm_mirror
 holds 'package: the driver can' rmmod minimal
 holds 'package: it was told when its process ended' said 'minimal: the device maps nothing'
-holds 'package: the software GPU loads' insmod /modules/hmm_gpu.ko gpus=2
+holds 'package: the software GPU loads' insmod /modules/hmm-gpu.ko gpus=2
 holds 'package: hmm_gpu_demo --quick passes' demo_quick
 holds 'package: everything unloads in the right order' unload
