@@ -251,6 +251,7 @@ static void busy_process(void *how)
 	gpu = gpu_open(device);
 	both_ways(p, BIG);
 	set(&word[3], gpu);
+	set(&word[4], (uintptr_t)p);
 	for (i = 0; i < ARRAY_SIZE(thread); i++)
 		thread_start(&thread[i], endless_adds, &word[0]);
 	if (how) {
@@ -360,13 +361,28 @@ static bool mrelease(int pidfd)
 	return true;
 }
 
+/* Keeps a process that is killed from giving up its memory by itself. */
+static void hold_at_exit(pid_t pid)
+{
+	must(!ptrace(PTRACE_SEIZE, pid, NULL, PTRACE_O_TRACEEXIT));
+}
+
+static void await_exit(pid_t pid)
+{
+	int status;
+
+	must(waitpid(pid, &status, __WALL) == pid);
+	check(WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_EXIT, "status %#x", status);
+}
+
 CASE(mrelease, "process_mrelease() takes the memory of a killed process")
 {
-	int i, n = 0, pidfd, fd;
+	int i, pidfd, fd;
+	bool done;
 	pid_t pid;
 
 	prepare_end();
-	for (i = 0; i < 30 && n < 3; i++) {
+	for (i = 0; i < 3; i++) {
 		set(&word[0], 0);
 		pid = spawn(busy_process, NULL);
 		pidfd = syscall(SYS_pidfd_open, pid, 0);
@@ -374,22 +390,27 @@ CASE(mrelease, "process_mrelease() takes the memory of a killed process")
 		check(eventually(get(&word[0]) >= 3), "there is no work");
 		fd = syscall(SYS_pidfd_getfd, pidfd, (int)get(&word[3]), 0);
 		must(fd >= 0);
+		hold_at_exit(pid);
 		kill(pid, SIGKILL);
-		if (mrelease(pidfd)) {
-			n++;
-		} else if (errno == ENOSYS) {
+		await_exit(pid);
+		done = mrelease(pidfd);
+		if (!done && errno == ENOSYS) {
+			ptrace(PTRACE_DETACH, pid, NULL, NULL);
 			reap_killed(pid, SIGKILL);
 			skip("no process_mrelease()");
 		}
+		check(done, "process_mrelease: %s", strerror(errno));
+		/* it is still there, but its own memory is not */
+		check(gpu_run(fd, HMM_GPU_FILL, (void *)get(&word[4]), 8, NULL, 1, NULL) == ESRCH,
+		      "its file still has memory");
+		must(!ptrace(PTRACE_DETACH, pid, NULL, NULL));
 		reap_killed(pid, SIGKILL);
 		nothing_moves();
 		check(gpu_run(fd, HMM_GPU_FILL, common, 8, NULL, 1, NULL) == ESRCH,
-		      "its file still has memory");
+		      "its file has memory again");
 		close(fd);
 		close(pidfd);
 	}
-	check(n, "it was too late each time");
-	note("%d of %d times", n, i);
 }
 
 /* ---------------------------------------------------------------- out of memory */
