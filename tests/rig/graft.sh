@@ -57,8 +57,9 @@ keep()
 drop_legacy()
 {
 	rm -rf "${stage:?}/$dir"/legacy "$stage/$dir"/tests/*_legacy*
-	[[ ! -e $stage/$dir/tests ]] ||
-		sed -i '/^# Not in the series/,/^endif/d' "$stage/$dir/tests/Kbuild"
+	[[ -e $stage/$dir/tests ]] || return 0
+	sed -i '/^# Not in the series/,/^endif/d' "$stage/$dir/tests/Kbuild"
+	tidy "$stage/$dir/tests/Kbuild"
 }
 
 # drop FOLDER SYMBOL
