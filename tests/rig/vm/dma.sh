@@ -35,9 +35,14 @@ load_dma()
 
 holds 'vm-dma: the edu device is behind an IOMMU' behind_iommu
 holds 'vm-dma: the modules load' load_dma
-holds 'vm-dma: the device is there' test -c /dev/hmm_gpu_edu
-holds 'vm-dma: hmm_gpu_demo --dma passes, data moved by DMA' \
-	show hmm_gpu_demo --dma -d /dev/hmm_gpu_edu
+# Before 5.11 a mask of 28 bits takes that zone, though an IOMMU is there.
+if dmesg | grep -q 'hmm_gpu: probe of .* failed with error -5' && ! grep -q 'zone *DMA$' /proc/zoneinfo; then
+	ok 'vm-dma: data moved by DMA # SKIP the kernel has no CONFIG_ZONE_DMA'
+else
+	holds 'vm-dma: the device is there' test -c /dev/hmm_gpu_edu
+	holds 'vm-dma: hmm_gpu_demo --dma passes, data moved by DMA' \
+		show hmm_gpu_demo --dma -d /dev/hmm_gpu_edu
+fi
 holds 'vm-dma: hmm_gpu_demo --dma passes, software with DMA mappings' hmm_gpu_demo --dma
 holds 'vm-dma: hmm_gpu_demo --quick passes, software with DMA mappings' show hmm_gpu_demo --quick
 holds 'vm-dma: hmm_gpu_demo --abuse passes, software with DMA mappings' hmm_gpu_demo --abuse
