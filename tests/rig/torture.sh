@@ -24,7 +24,8 @@ main()
 	need "${packages_fetch[@]}" "${packages_module[@]}" "${packages_vm[@]}"
 	[[ -d $kernel ]] || kernel=$("$rig/kernels.sh" stock "$kernel")
 	build_torture "$kernel"
-	append="hmm_torture_time=$time hmm_torture_patience=${PATIENCE:-20}"
+	# the machine looks at the whole log in the end
+	append="log_buf_len=16M hmm_torture_time=$time hmm_torture_patience=${PATIENCE:-20}"
 	[[ -z ${SEED:-} ]] || append+=" hmm_torture_seed=$SEED"
 
 	"$rig/vm.sh" --kernel "$kernel" --modules "$work/torture" \

@@ -40,6 +40,7 @@
 #include <linux/oom.h>
 #include <linux/prandom.h>
 #include <linux/random.h>
+#include <linux/ratelimit.h>
 #include <linux/rwsem.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -786,7 +787,7 @@ static unsigned int random_timeout(struct tworker *w)
 	case 0:
 		return 0;
 	case 1:
-		return 1 + rnd(w, 20);
+		return 1 + rnd(w, 200);
 	default:
 		return FOREVER;
 	}
@@ -984,18 +985,33 @@ static int real_commit(struct hmm_mirror_range *range, unsigned long seq,
 	return ret;
 }
 
+struct deadline {
+	unsigned long jiffies;
+	unsigned int late;	/* calls that should not have been, but one */
+};
+
+/* When there was to be an end of it: once may be too late, but not again. */
 static int real_commit_busy(struct hmm_mirror_range *range, unsigned long seq,
 			    const struct hmm_mirror_fault *fault, void *arg)
 {
-	return -EBUSY;
+	struct deadline *deadline = arg;
+
+	if (time_after(jiffies, deadline->jiffies))
+		deadline->late++;
+	expect(deadline->late <= 1, TIMEOUT, jiffies - deadline->jiffies);
+	return deadline->late <= 1 ? -EBUSY : -EIO;
 }
 
 /* As if someone else had killed us just now. */
 static int real_commit_killed(struct hmm_mirror_range *range, unsigned long seq,
 			      const struct hmm_mirror_fault *fault, void *arg)
 {
+	struct deadline *deadline = arg;
+
+	expect(!deadline->late, KILL, seq);
+	deadline->late++;
 	send_sig(SIGKILL, current, 1);
-	return -EBUSY;
+	return deadline->late <= 1 ? -EBUSY : -EIO;
 }
 
 static void expect_pages(const struct hmm_mirror_fault *fault)
@@ -1012,7 +1028,7 @@ static void expect_fault_error(int ret)
 	/* -EINVAL: the range has other bounds by now */
 	expect(ret == -EBUSY || ret == -EFAULT || ret == -EPERM || ret == -ENOMEM ||
 	       ret == -EINTR || ret == -ESRCH || ret == -EINVAL || ret == -EHWPOISON ||
-	       ret == -ETIME, ERRNO, ret);
+	       ret == -ETIME || ret == -EIO, ERRNO, ret);
 	expect(ret != -EINTR || fatal_signal_pending(current), EINTR_UNKILLED, ret);
 }
 
@@ -1058,6 +1074,7 @@ static void op_populate(struct tworker *w)
 	};
 	hmm_mirror_commit_fn commit = real_commit;
 	unsigned int timeout = random_timeout(w);
+	struct deadline deadline = {};
 	int ret;
 
 	if (!tr)
@@ -1069,7 +1086,8 @@ static void op_populate(struct tworker *w)
 
 	memset(w->pfns, 0, sizeof(w->pfns));
 	waits(w, tr, timeout);
-	ret = hmm_mirror_range_populate(&tr->range, &fault, timeout, commit, NULL);
+	deadline.jiffies = jiffies + msecs_to_jiffies(timeout);
+	ret = hmm_mirror_range_populate(&tr->range, &fault, timeout, commit, &deadline);
 	waits(w, NULL, 0);
 	count(POPULATES);
 	if (!ret)
@@ -1315,14 +1333,14 @@ static void op_endless(struct tworker *w)
 	up_read(&w->s->life);
 }
 
-/* Until v has left the wait that it is in. Waiters are woken meanwhile, in vain. */
+/* Until v has left the wait that it is in. With a bell all are woken, in vain. */
 static bool leaves(struct tworker *v, unsigned long wait, struct trange *bell)
 {
 	unsigned long until = jiffies + patience_jiffies();
 	bool left;
 
 	do {
-		usleep_range(200, 500);
+		usleep_range(50, 200);
 		if (bell) {
 			mutex_lock(&bell->m->lock);
 			hmm_mirror_range_resize(&bell->range, bell->range.start,
@@ -1387,7 +1405,7 @@ static void op_hold(struct tworker *w)
 		if (timeout == FOREVER || rnd(w, 2)) {
 			count(KILLS);
 			send_sig(SIGKILL, v->task, 1);
-			expect(leaves(v, wait, rings ? bell : NULL), KILL, i);
+			expect(leaves(v, wait, NULL), KILL, i);
 		} else {
 			expect(leaves(v, wait, rings ? bell : NULL), TIMEOUT, i);
 		}
@@ -1522,6 +1540,26 @@ static void probe_update(struct tworker *w, unsigned long *start, unsigned long 
 		*end = *start;
 }
 
+/* A range that is registered now is invalid if it is hit, and valid if it is not. */
+static void probe_late(struct tworker *w, unsigned long start, unsigned long end)
+{
+	struct trange *tr = &w->probe[NR_PROBES - 1];
+	unsigned long seq;
+	int ret;
+
+	memset(&tr->ref, 0, sizeof(tr->ref));
+	tr->range.start = FAKE_BASE + rnd(w, 6) * PAGE_SIZE;
+	tr->range.end = tr->range.start + (1 + rnd(w, 2)) * PAGE_SIZE;
+	if (range_register(w, tr, any_mirror(w)))
+		return;
+	ret = hmm_mirror_range_begin(&tr->range, &seq, 0);
+	if (intersects(&tr->range, start, end))
+		expect(ret, VALID_IN_FLIGHT, start);
+	else
+		expect(ret != -ETIME, HIT_OTHERS, start);
+	range_unregister(tr);
+}
+
 /*
  * Nothing else is in flight where the probes are, so all that happens can be predicted.
  * But for the death of the mm: -ESRCH is always right, for good.
@@ -1561,6 +1599,8 @@ static void probe_once(struct tworker *w, unsigned int nr)
 			expect(now || seq == before[i], HIT_OTHERS, i);
 		}
 	}
+	if (rnd(w, 2))
+		probe_late(w, start, end);
 	fake_end(w, u, ret);
 	for (i = 0; i < nr; i++) {
 		struct hmm_mirror_range *range = &w->probe[i].range;
@@ -1975,7 +2015,9 @@ static long torture_ioctl(struct file *file, unsigned int nr, unsigned long arg)
 	return torture_rest(file->private_data, arg);
 }
 
-/* One line, which also goes to the log. */
+static DEFINE_RATELIMIT_STATE(torture_log, 30 * HZ, 1);
+
+/* One line, which now and then goes to the log, too. */
 static ssize_t torture_read(struct file *file, char __user *to, size_t size, loff_t *pos)
 {
 	unsigned int i, n = 0;
@@ -1989,7 +2031,8 @@ static ssize_t torture_read(struct file *file, char __user *to, size_t size, lof
 	for (i = 0; i < NR_COUNTS; i++)
 		n += scnprintf(text + n, 1024 - n, " %s %ld", count_text[i],
 			       atomic_long_read(&counts[i]));
-	pr_info("%u s: %s\n", jiffies_to_msecs(jiffies - started) / 1000, text);
+	if (__ratelimit(&torture_log))
+		pr_info("%u s: %s\n", jiffies_to_msecs(jiffies - started) / 1000, text);
 	n += scnprintf(text + n, 1024 - n, "\n");
 
 	ret = min_t(size_t, n, size);
@@ -2025,6 +2068,7 @@ static int __init torture_init(void)
 	watchdog = kthread_run(watch, NULL, "hmm_torture/watch");
 	if (IS_ERR(watchdog))
 		return PTR_ERR(watchdog);
+	ratelimit_set_flags(&torture_log, RATELIMIT_MSG_ON_RELEASE);
 	ret = misc_register(&torture_misc);
 	if (ret)
 		kthread_stop(watchdog);

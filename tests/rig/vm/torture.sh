@@ -57,7 +57,7 @@ inject()
 
 were_injected()
 {
-	grep . "$knobs"/*_injected
+	grep . "$knobs"/*_injected || return
 	! grep -qx 0 "$knobs"/*_injected
 }
 
