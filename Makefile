@@ -74,7 +74,7 @@ demo:
 	@$(rig)/demo.sh
 
 check:
-	@$(rig)/check.sh static series prove docs kunit kunit-6.12 vm suite
+	@TIME=15 $(rig)/check.sh static series prove docs kunit kunit-6.12 vm suite torture
 
 static series prove kunit vm suite torture matrix mutants coverage package:
 	@$(rig)/check.sh $@

@@ -1496,6 +1496,24 @@ static void op_pin(struct tworker *w)
 
 /* -------------------------------------------------------------------- all at rest */
 
+/* Those that have no end are over when somebody has waited for them. */
+static int wait_for_endless(struct tmirror *m)
+{
+	struct trange all = { .m = m };
+	unsigned long seq;
+	int ret;
+
+	all.range.start = 0;
+	all.range.end = TO_THE_END;
+	ret = hmm_mirror_range_register(&all.range, &m->mirror);
+	if (!ret) {
+		ret = hmm_mirror_range_begin(&all.range, &seq, patience * MSEC_PER_SEC);
+		expect(!ret || ret == -EINTR || ret == -ESRCH, NOT_AT_REST, ret);
+		range_unregister(&all);
+	}
+	return ret;
+}
+
 /* With tspace.rest held for writing: which mirrors have a range there? */
 static unsigned int expected_calls(struct tworker *w, unsigned int nr_probes,
 				   const struct tupdate *u)
@@ -1639,7 +1657,7 @@ static void op_probe(struct tworker *w)
 			break;
 	}
 	/* with an overflow nothing can be predicted */
-	if (nr == NR_PROBES - 1 && !injected) {
+	if (nr == NR_PROBES - 1 && !injected && !wait_for_endless(m)) {
 		for (i = 0; i < 8; i++)
 			probe_once(w, nr);
 	}
@@ -1689,20 +1707,12 @@ static bool users_are_right(struct tspace *s, struct hmm_mirror_mm *hmm)
 static void expect_rest(struct tspace *s, struct tmirror *m, unsigned int nr_threads)
 {
 	struct hmm_mirror_mm *hmm = m->mirror.hmm;
-	struct trange all = { .m = m };
-	unsigned long seq;
 	unsigned int i;
 	int ret;
 
-	/* those that have no end are over when somebody has waited for them */
-	all.range.start = 0;
-	all.range.end = TO_THE_END;
-	ret = hmm_mirror_range_register(&all.range, &m->mirror);
-	if (!ret) {
-		ret = hmm_mirror_range_begin(&all.range, &seq, patience * MSEC_PER_SEC);
-		expect(!ret || ret == -EINTR, NOT_AT_REST, ret);
-		range_unregister(&all);
-	}
+	ret = wait_for_endless(m);
+	/* it is the caller's own mm */
+	expect(ret != -ESRCH, NOT_AT_REST, ret);
 	if (ret)
 		return;
 
