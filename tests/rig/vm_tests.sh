@@ -15,7 +15,7 @@ main()
 	built=$("$rig/build.sh" "$stock")
 	"$rig/vm.sh" --kernel "$stock" --modules "$built" --timeout 900 --log "$cache/vm.log" \
 		--add "$built/samples/hmm_gpu_demo" --add "$built/tests/user/hmm_gpu_vram" \
-		--add "$(command -v trace-cmd)" --output "$cache/storm.trace" \
+		--add "$(command -v trace-cmd)" --output "$work/storm.trace" \
 		--run "$rig/vm/tests.sh" "$rig/vm/vram.sh" "$rig/vm/legacy.sh" \
 		"$rig/vm/trace.sh"
 	holds "trace: hmm_mirror_trace draws it" draw
@@ -30,11 +30,14 @@ main()
 # Well-formed, with both sides and a collision. The picture stays in the cache.
 draw()
 {
-	"$repo/tools/hmm_mirror_trace" <"$cache/storm.trace" >"$cache/storm.svg" &&
-		python3 -c 'import sys, xml.etree.ElementTree as e; e.parse(sys.argv[1])' "$cache/storm.svg" &&
-		grep -q '<title>fault ' "$cache/storm.svg" &&
-		grep -q '<title>collision ' "$cache/storm.svg" &&
-		grep -q 'hits [1-9]' "$cache/storm.svg"
+	local trace=$work/storm.trace picture=$work/storm.svg
+	wc "$trace"
+	"$repo/tools/hmm_mirror_trace" <"$trace" >"$picture" &&
+		cp "$trace" "$picture" "$cache" &&
+		python3 -c 'import sys, xml.etree.ElementTree as e; e.parse(sys.argv[1])' "$picture" &&
+		grep -q '<title>fault ' "$picture" &&
+		grep -q '<title>collision ' "$picture" &&
+		grep -q 'hits [1-9]' "$picture"
 }
 
 main
