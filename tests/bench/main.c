@@ -84,7 +84,7 @@ static int bench_thread(void *unused)
 		msleep(10 * MSEC_PER_SEC);
 	pr_info("begin\n");
 	ret = bench_calls();
-	if (!ret)
+	if (!ret && !bench_time)
 		ret = bench_populate();
 	if (!ret && !bench_time)
 		ret = bench_memory();

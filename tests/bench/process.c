@@ -17,11 +17,12 @@
 
 /* --------------------------------------------------------------- system calls */
 
-static long (*sys_madvise)(const struct pt_regs *regs);
-static long (*sys_mprotect)(const struct pt_regs *regs);
+#ifdef CONFIG_ARCH_HAS_SYSCALL_WRAPPER
+#define SYS(name)	"__x64_sys_" #name
+typedef long system_call(const struct pt_regs *regs);
 
-static long call(long (*function)(const struct pt_regs *), unsigned long addr,
-		 unsigned long size, unsigned long how)
+static long call(system_call *function, unsigned long addr, unsigned long size,
+		 unsigned long how)
 {
 	static struct pt_regs regs;
 
@@ -30,6 +31,24 @@ static long call(long (*function)(const struct pt_regs *), unsigned long addr,
 	regs.dx = how;
 	return function(&regs);
 }
+#else
+#define SYS(name)	"sys_" #name
+typedef long system_call(unsigned long addr, unsigned long size, unsigned long how);
+
+static long call(system_call *function, unsigned long addr, unsigned long size,
+		 unsigned long how)
+{
+	return function(addr, size, how);
+}
+#endif
+
+static system_call *sys_madvise, *sys_mprotect;
+
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+#define SMALL_PAGES	MADV_NOHUGEPAGE
+#else
+#define SMALL_PAGES	MADV_NORMAL
+#endif
 
 /* Mapped, and its pages are there. */
 static int map(unsigned long addr, unsigned long size, int advice)
@@ -38,9 +57,9 @@ static int map(unsigned long addr, unsigned long size, int advice)
 	long ret;
 
 	if (!sys_madvise)
-		sys_madvise = bench_lookup("__x64_sys_madvise");
+		sys_madvise = bench_lookup(SYS(madvise));
 	if (!sys_mprotect)
-		sys_mprotect = bench_lookup("__x64_sys_mprotect");
+		sys_mprotect = bench_lookup(SYS(mprotect));
 	if (!sys_madvise || !sys_mprotect)
 		return -ENOENT;
 
@@ -63,9 +82,9 @@ int bench_system_calls_prepare(struct bench_space *space, unsigned long addr)
 	int ret;
 
 	kthread_use_mm(space->mm);
-	ret = map(addr, NR_PAGES * PAGE_SIZE, MADV_NOHUGEPAGE);
+	ret = map(addr, NR_PAGES * PAGE_SIZE, SMALL_PAGES);
 	if (!ret)
-		ret = map(addr + ONE_PAGE, PAGE_SIZE, MADV_NOHUGEPAGE);
+		ret = map(addr + ONE_PAGE, PAGE_SIZE, SMALL_PAGES);
 	kthread_unuse_mm(space->mm);
 	return ret;
 }
@@ -259,7 +278,7 @@ static int populate_rows(struct platform_device *pdev, enum populate_how how)
 		goto out;
 
 	kthread_use_mm(p.space->mm);
-	ret = map(SMALL, SZ_2M, MADV_NOHUGEPAGE);
+	ret = map(SMALL, SZ_2M, SMALL_PAGES);
 	if (!ret)
 		ret = map(HUGE, SZ_2M, MADV_HUGEPAGE);
 	kthread_unuse_mm(p.space->mm);

@@ -292,8 +292,12 @@ static int latencies(void)
 
 /* ------------------------------------------------------------------- throughput */
 
+#define MAX_FAULTERS	2U
+
 struct faulter {
 	struct bench_space *space;
+	struct task_struct *task;
+	unsigned int place;
 	unsigned long faults;
 };
 
@@ -301,7 +305,7 @@ struct faulter {
 static int fault_thread(void *arg)
 {
 	struct faulter *me = arg;
-	unsigned long addr = PLACE(0);
+	unsigned long addr = PLACE(me->place);
 
 	while (!kthread_should_stop()) {
 		if (!storm_blows()) {
@@ -309,30 +313,28 @@ static int fault_thread(void *arg)
 			continue;
 		}
 		bench_invalidate(me->space, &addr, 1, PAGE_SIZE);
-		fault(me->space, bench_range(me->space, 0));
+		fault(me->space, bench_range(me->space, me->place));
 		me->faults += storm_blows();
 		cond_resched();
 	}
 	return 0;
 }
 
-/*
- * Faults of one thread in a second, in a storm of one thread; with two CPUs there is room
- * for no more.
- */
-static int throughput(const struct bench_scheme *scheme)
+/* Faults in a second of @nr threads, each with a range of its own, in a storm of one thread. */
+static int throughput(const struct bench_scheme *scheme, unsigned int nr)
 {
 	const unsigned int ms = bench_quick ? 500 : 2000;
 	struct bench_space *space = bench_space_new(scheme, FIRST_IDLE);
-	struct faulter faulter = { .space = space };
-	struct task_struct *task;
+	struct faulter faulters[MAX_FAULTERS] = {};
+	unsigned long faults = 0;
+	unsigned int i;
 	int ret;
 
 	if (!space)
 		return -ENOMEM;
-	ret = add_place(space, 0);
-	if (!ret)
-		ret = add_place(space, FIRST_STORM);
+	ret = add_place(space, FIRST_STORM);
+	for (i = 0; !ret && i < nr; i++)
+		ret = add_place(space, i);
 	if (ret)
 		return ret;
 	space->flush_us = FLUSH_US;
@@ -340,20 +342,29 @@ static int throughput(const struct bench_scheme *scheme)
 	ret = storm_begin(space, 1);
 	if (ret)
 		return ret;
-	task = kthread_run(fault_thread, &faulter, "fault");
-	if (IS_ERR(task))
-		return PTR_ERR(task);
+	for (i = 0; i < nr; i++) {
+		faulters[i].space = space;
+		faulters[i].place = i;
+		faulters[i].task = kthread_create(fault_thread, &faulters[i], "fault/%u", i);
+		if (IS_ERR(faulters[i].task))
+			return PTR_ERR(faulters[i].task);
+		kthread_bind(faulters[i].task, i);
+		wake_up_process(faulters[i].task);
+	}
 	WRITE_ONCE(storm.until, ktime_get_ns() + ms * NSEC_PER_MSEC);
 	while (storm_blows())
 		msleep(20);
-	kthread_stop(task);
+	for (i = 0; i < nr; i++) {
+		kthread_stop(faulters[i].task);
+		faults += faulters[i].faults;
+	}
 	storm_end();
 	space->flush_us = 0;
-	scheme->del(space, bench_range(space, 0));
+	for (i = 0; i < nr; i++)
+		scheme->del(space, bench_range(space, i));
 	scheme->del(space, bench_range(space, FIRST_STORM));
 	bench_space_free(space);
-	bench_print("faults_per_s", scheme->name, 1, faulter.faults * 100000 / ms,
-		    faulter.faults * 100000 / ms);
+	bench_print("faults_per_s", scheme->name, nr, faults * 100000 / ms, faults * 100000 / ms);
 	return 0;
 }
 
@@ -508,17 +519,18 @@ static int scaling(void)
 
 int bench_threads(void)
 {
-	unsigned int s;
+	unsigned int s, nr;
 	int ret;
 
-	if (num_online_cpus() < 2) {
+	if (num_online_cpus() < MAX_FAULTERS) {
 		pr_err("bench: this takes two CPUs\n");
 		return -EINVAL;
 	}
 	ret = scaling();
 	if (!ret)
 		ret = latencies();
-	for (s = 0; !ret && s < ARRAY_SIZE(schemes); s++)
-		ret = throughput(schemes[s]);
+	for (nr = 1; nr <= MAX_FAULTERS; nr++)
+		for (s = 0; !ret && s < ARRAY_SIZE(schemes); s++)
+			ret = throughput(schemes[s], nr);
 	return ret;
 }

@@ -3,14 +3,16 @@
  * What the benchmark calls and the kernel does not export. The module has functions of these
  * names of its own, which jump to the real ones: an instruction or two for every scheme.
  */
-#include <linux/kprobes.h>
 #include <linux/mmu_notifier.h>
+#include <linux/moduleparam.h>
 #include <linux/sched/mm.h>
 #include <linux/static_call.h>
 
 #include "bench.h"
 
-static unsigned long (*lookup)(const char *symbol);
+static unsigned long lookup;
+module_param(lookup, ulong, 0400);
+MODULE_PARM_DESC(lookup, "address of kallsyms_lookup_name()");
 
 DEFINE_STATIC_CALL_NULL(range_start, __mmu_notifier_invalidate_range_start);
 DEFINE_STATIC_CALL_NULL(range_end, __mmu_notifier_invalidate_range_end);
@@ -33,7 +35,7 @@ struct mm_struct *mm_alloc(void)
 
 void *bench_lookup(const char *symbol)
 {
-	void *address = (void *)lookup(symbol);
+	void *address = (void *)((unsigned long (*)(const char *))lookup)(symbol);
 
 	if (!address)
 		pr_err("bench: this kernel has no %s\n", symbol);
@@ -42,14 +44,12 @@ void *bench_lookup(const char *symbol)
 
 int bench_unexported(void)
 {
-	static struct kprobe probe = { .symbol_name = "kallsyms_lookup_name" };
 	void *start, *end, *new;
-	int ret = register_kprobe(&probe);
 
-	if (ret)
-		return ret;
-	lookup = (void *)probe.addr;
-	unregister_kprobe(&probe);
+	if (!lookup) {
+		pr_err("bench: lookup= is missing\n");
+		return -EINVAL;
+	}
 
 	start = bench_lookup("__mmu_notifier_invalidate_range_start");
 	end = bench_lookup("__mmu_notifier_invalidate_range_end");

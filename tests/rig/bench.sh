@@ -4,12 +4,12 @@
 # bench.sh [instructions] [time]: measure hmm_mirror beside other schemes; both of them if
 # none is named.
 #
-#   instructions	in an emulator that counts them: the same on every machine and in
-#			every run
-#   time		with two CPUs: nanoseconds, and how long device faults wait. Where
-#			KVM does not work they are those of an emulator
+#   instructions	on a stock kernel, in an emulator that counts them: the same on
+#			every machine and in every run
+#   time		on User Mode Linux with two CPUs: nanoseconds, and how long device
+#			faults wait
 #
-# Both on a stock kernel, with the core as a module.
+# Both with the core as a module.
 #
 # In the environment:
 #
@@ -29,58 +29,56 @@ quick=0
 
 main()
 {
-	local part stock
+	local part kernel
 	[[ ! ${QUICK-} ]] || quick=1
 	(($#)) || set -- instructions time
 
 	mkdir -p "$cache/bench"
 	lock bench
 	need "${packages_fetch[@]}" "${packages_module[@]}" "${packages_vm[@]}" "${packages_bench[@]}"
-	stock=$("$rig/kernels.sh" stock "${KERNEL:-6.12}")
-	modules
 	for part; do
 		case $part in
-		instructions)	measure "$part" "counting instructions" 0 --count yes ;;
-		time)		measure "$part" "measuring time" 1 ;;
-		*)		die "bench.sh: what is $part?" ;;
+		instructions)
+			kernel=$("$rig/kernels.sh" stock "${KERNEL:-6.12}")
+			measure "$part" x86 "counting instructions" 0 --count yes
+			;;
+		time)
+			kernel=$("$rig/uml.sh")
+			measure "$part" um "measuring time" 1
+			;;
+		*)	die "bench.sh: what is $part?" ;;
 		esac
 	done
 	report "$@"
 }
 
-modules()
-{
-	mkdir "$work/modules"
-	sync_sources "$core" "$work/modules"
-	# sources() knows nothing of it
-	mkdir -p "$work/modules/tests"
-	cp -r "$repo/tests/bench" "$work/modules/tests/"
-	echo 'obj-m += tests/bench/' >>"$work/modules/Kbuild"
-	step "building the modules for $(<"$stock/release")" build_modules
-}
-
-# The symbols that are missing are looked up at run time.
-build_modules()
-{
-	make -C "$stock/headers" M="$work/modules" -j"$(nproc)" CONFIG_SAMPLE_HMM_GPU=n \
-		CONFIG_HMM_MIRROR_KUNIT_TEST=n KBUILD_MODPOST_WARN=1 modules
-}
-
-# measure PART TEXT TIME OPTION...
+# measure PART ARCH TEXT TIME OPTION...
 measure()
 {
-	local part=$1 text=$2
-	shift 2
-	step "$text" run "$work/$part" "$@" || die "no results of $part"
+	local part=$1 arch=$2 text=$3
+	shift 3
+	step "building the modules for $(<"$kernel/release")" modules "$work/modules-$part" "$arch"
+	step "$text" run "$part" "$@" || die "no results of $part"
 }
 
-# run RESULTS TIME OPTION...
+# modules DIR ARCH. The symbols that are missing are looked up at run time.
+modules()
+{
+	mkdir -p "$1/tests" &&
+		sync_sources "$core" "$1" &&
+		cp -r "$repo/tests/bench" "$1/tests/" &&
+		echo 'obj-m += tests/bench/' >>"$1/Kbuild" &&
+		make -C "$kernel/headers" ARCH="$2" M="$1" -j"$(nproc)" CONFIG_HMM_MIRROR_CORE=m \
+			CONFIG_SAMPLE_HMM_GPU=n CONFIG_HMM_MIRROR_KUNIT_TEST=n KBUILD_MODPOST_WARN=1 modules
+}
+
+# run PART TIME OPTION...
 run()
 {
-	local results=$1 time=$2 log=$1.log vm rc=0
-	shift 2
+	local results=$work/$1 time=$2 log=$work/$1.log vm rc=0
+	set -- --modules "$work/modules-$1" "${@:3}"
 	: >"$log"
-	"$rig/vm.sh" --kernel "$stock" --modules "$work/modules" --log "$log" --timeout 1500 \
+	"$rig/vm.sh" --kernel "$kernel" --log "$log" --timeout 1500 \
 		--append "mitigations=off bench_quick=$quick bench_time=$time" "$@" \
 		--run "$rig/vm/bench.sh" &
 	vm=$!
@@ -99,8 +97,6 @@ report()
 {
 	local logs=() part plot=${out%.json} options=(--json "$out" --plot "$work/plot")
 	for part; do logs+=("$part=$work/$part"); done
-	[[ ! -e $work/time.log ]] || grep -q 'Hypervisor detected: KVM' "$work/time.log" ||
-		options+=(--emulated)
 	"$rig/bench_report.py" "${options[@]}" "${logs[@]}"
 	step "drawing" gnuplot -e "output='$plot.svg'" "$work/plot"
 	say "also in $out and $plot.svg"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """
-bench_report.py [--json FILE] [--plot FILE] [--emulated] [instructions=LOG] [time=LOG]
+bench_report.py [--json FILE] [--plot FILE] [instructions=LOG] [time=LOG]
 
 Turn what the benchmark has printed into tables with ratios, a list of targets, JSON, and a
 script for gnuplot.
@@ -41,7 +41,7 @@ ROWS = {
     "nothing_threads": "start + end by N threads, nothing registered",
     "miss_threads": "start + end by N threads, no hit of 4096 ranges",
     "miss_mms": "start + end, with N other mms that are followed",
-    "faults_per_s": "device faults per second in a storm, one thread",
+    "faults_per_s": "device faults per second of N threads, in a storm",
 }
 FAULTS = {"hit": "after its own invalidation", "new": "of a new range", "remove": "unregister"}
 # In thousandths, as in threads.c.
@@ -254,12 +254,8 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json")
     parser.add_argument("--plot")
-    parser.add_argument("--emulated", action="store_true", help="ns are not of this machine")
     parser.add_argument("log", nargs="+")
     options = parser.parse_args()
-    if options.emulated:
-        UNITS["time"] = "emulated ns"
-
     results = Results(dict(log.split("=", 1) for log in options.log))
     for part, costs in results.costs.items():
         if not costs:

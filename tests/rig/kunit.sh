@@ -83,7 +83,7 @@ run()
 	[[ -z $smp ]] || args+=(--kernel_args=ncpus=2 --kernel_args=seccomp=on)
 	# The last -cpu counts; to emulate the real thing takes twice the time.
 	[[ $arch == um ]] || args=("--qemu_args=-smp 2 -cpu max,pauth-impdef=on")
-	! shm_is_small || export TMPDIR=$work
+	! shm_is_small 512 || export TMPDIR=$work
 
 	rm -f "$build/test.log" "$build/results.json" "$build/failed"
 	step "running KUnit" run_kunit --json="$build/results.json" --timeout="${KUNIT_TIMEOUT:-600}" "${args[@]}" "$@"
@@ -93,13 +93,6 @@ run()
 run_kunit()
 {
 	kunit_py exec "$@" || touch "$build/failed"
-}
-
-# The memory of User Mode Linux is a file; where it does not fit into /dev/shm
-# (64 MB in some containers) it gets a bus error.
-shm_is_small()
-{
-	(($(df --output=avail /dev/shm 2>/dev/null | tail -n 1) < 512 << 10))
 }
 
 report()

@@ -160,3 +160,10 @@ sources_digest()
 {
 	(cd "$1" && { sources . && echo Makefile; } | xargs sha256sum | digest)
 }
+
+# shm_is_small MEGABYTES: the memory of User Mode Linux is a file; where it does not fit
+# into /dev/shm (64 MB in some containers) it gets a bus error.
+shm_is_small()
+{
+	(($(df --output=avail /dev/shm 2>/dev/null | tail -n 1) < $1 << 10))
+}

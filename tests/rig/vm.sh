@@ -3,7 +3,7 @@
 #
 # vm.sh --kernel STOCK [OPTION...] --run SCRIPT...: boot a stock kernel (a
 # directory from kernels.sh) in a virtual machine and run shell scripts in it,
-# one after the other.
+# one after the other. One of User Mode Linux (from uml.sh) is a process.
 #
 #   --modules DIR	directory whose *.ko the machine gets in /modules
 #   --stock-modules DIR	modules of the kernel itself, from kernels.sh; the machine
@@ -26,7 +26,7 @@
 
 kernel='' modules='' stock_modules='' programs=() append='' qemu=() memory=1024 timeout=300
 log=$work/console output=$work/output scripts=()
-accelerator='' machine=(-smp 2)
+accelerator='' machine=(-smp 2) boot=boot
 
 main()
 {
@@ -53,10 +53,15 @@ main()
 
 	need "${packages_vm[@]}"
 	make_initramfs
-	[[ $accelerator ]] || choose_accelerator
-	say "booting Linux $(<"$kernel/release") in QEMU (${accelerator%%,*})"
+	if [[ -e $kernel/linux ]]; then
+		boot=boot_uml
+		say "booting Linux $(<"$kernel/release") as a process"
+	else
+		[[ $accelerator ]] || choose_accelerator
+		say "booting Linux $(<"$kernel/release") in QEMU (${accelerator%%,*})"
+	fi
 	# The status of this pipeline says nothing; the verdict does.
-	boot "$accelerator" "$timeout" "$log" "$append" |
+	$boot "$accelerator" "$timeout" "$log" "$append" |
 		tee "$work/results" | grep --line-buffered -v '^verdict: ' || :
 	verdict
 }
@@ -99,6 +104,20 @@ boot()
 		-serial "file:$3" -serial stdio -serial "file:$output" \
 		-kernel "$kernel/vmlinuz" -initrd "$work/initramfs" \
 		-append "console=ttyS0 no_timer_check panic=-1 oops=panic panic_on_warn=1 $4" </dev/null
+}
+
+# The same, with the same serial lines; of QEMU's options none. It polls them, which
+# cannot be done with files.
+boot_uml()
+{
+	local append
+	read -ra append <<<"$4"
+	! shm_is_small "$memory" || export TMPDIR=$work
+	timeout --foreground --kill-after=5 "$2" "$kernel/linux" \
+		"mem=${memory}M" ncpus=2 seccomp=on "uml_dir=$work/" "initrd=$work/initramfs" \
+		con=null ssl=null ssl0=fd:5,fd:8 ssl1=fd:6,fd:1 ssl2=fd:7,fd:9 \
+		console=ttyS0 panic=-1 oops=panic panic_on_warn=1 "${append[@]}" \
+		5<> <(:) 6<> <(:) 7<> <(:) 8> >(cat >"$3") 9> >(cat >"$output") 2>/dev/null
 }
 
 # A /dev/kvm can open and yet not run a guest: it aborts, or spins for ever. So

@@ -1,0 +1,42 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# uml.sh: build the newest kernel for User Mode Linux with two CPUs, to measure time on.
+# Prints its directory in the cache, laid out as those of "kernels.sh stock", but with
+# linux, which vm.sh runs, in place of vmlinuz; modules are built with ARCH=um.
+#
+# As they come, barriers there are slower than the processor's own kernel needs them, and
+# what counts for each CPU blocks signals: both cost as much as all that is to be measured.
+# So configs/um-bench.h comes first.
+
+. "$(dirname "$0")/lib.sh"
+. "$rig/packages.sh"
+
+main()
+{
+	local tree build config=$rig/configs/um-bench
+	need "${packages_kunit[@]}"
+	tree=$("$rig/kernels.sh" newest)
+	grep -q '^config SMP' "$tree/arch/um/Kconfig" ||
+		die "User Mode Linux has several CPUs from 7.3 on, and there is no source of it"
+	build=$cache/uml/${tree##*/}-bench-$(cat "$config".* <(gcc --version) | digest)
+
+	# The tree holds one graft at a time.
+	lock "uml-${tree##*/}"
+	"$rig/graft.sh" "$tree" core
+	[[ -e $build/release ]] || step "building Linux for measurements" build "$tree" "$build" "$config"
+	echo "$build"
+}
+
+build()
+{
+	local make=(make -C "$1" ARCH=um "O=$2" "CC=ccache gcc" "KCFLAGS=-include $2/first.h")
+	mkdir -p "$2" &&
+	cp "$3.h" "$2/first.h" &&
+	"${make[@]}" KCONFIG_ALLCONFIG="$3.config" allnoconfig &&
+	"${make[@]}" -j"$(nproc)" linux modules_prepare &&
+	ln -sfn . "$2/headers" &&
+	cp "$2/include/config/kernel.release" "$2/release"
+}
+
+main "$@"
