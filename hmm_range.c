@@ -764,7 +764,7 @@ static int range_wait(struct hmm_mirror_range *range, unsigned long *seq,
 		}
 		if (!since) {
 			since = ktime_get_ns();
-			trace_hmm_mirror_wait_begin(hmm->mm, range, slot->start, slot->last);
+			trace_hmm_mirror_wait_begin(hmm->mm, range, slot->start, slot->last + 1);
 		}
 		/* Under the lock under which slot_wake() looks: sleep.litmus. */
 		prepare_to_wait(&slot->waiters, &entry, TASK_KILLABLE);

@@ -141,7 +141,7 @@ DEFINE_EVENT(hmm_mirror_range, hmm_mirror_range_unregister,
 		 unsigned long start, unsigned long end),
 	TP_ARGS(mm, range, start, end));
 
-/* start, end: of the invalidation that is waited for. */
+/* start, end: of the invalidation that is waited for; 0, 0 if it may be anywhere. */
 DEFINE_EVENT(hmm_mirror_range, hmm_mirror_wait_begin,
 	TP_PROTO(const struct mm_struct *mm, const struct hmm_mirror_range *range,
 		 unsigned long start, unsigned long end),
