@@ -387,26 +387,6 @@ static void test_untouched(void)
 	munmap(mem, len);
 }
 
-/* The GPU has mapped the page that all untouched memory shares. */
-static void test_zero_page(void)
-{
-	size_t len = 16 * page;
-	uint64_t *mem = map(len), n = 1;
-	int fd = gpu_open(gpu0);
-
-	expect_err("sum", gpu(fd, HMM_GPU_CHECKSUM, mem, len, NULL, 0, &n), 0);
-	to_vram("zero pages", fd, mem, len);
-	verify("moved", fd, mem, len);
-	expect_err("fill", gpu(fd, HMM_GPU_FILL, mem, len, NULL, 6, NULL), 0);
-	check_away("filled", mem, len, true);
-	expect_err("sum", gpu(fd, HMM_GPU_CHECKSUM, mem, len, NULL, 0, &n), 0);
-	if (n != 6 * len / 8 || mem[0] != 6 || mem[len / 8 - 1] != 6)
-		bad("what the GPU wrote is not there");
-	verify("end", fd, mem, len);
-	close(fd);
-	munmap(mem, len);
-}
-
 static void test_huge_page(void)
 {
 	uint64_t *mem = map(HUGE);
@@ -469,6 +449,75 @@ struct work {
 static uint64_t look(uint64_t *n)
 {
 	return __atomic_load_n(n, __ATOMIC_RELAXED);
+}
+
+/* The GPU has mapped the page that all untouched memory shares. */
+static void zero_page_mapped(void)
+{
+	size_t len = 16 * page;
+	uint64_t *mem = map(len), n = 1;
+	int fd = gpu_open(gpu0);
+
+	expect_err("sum", gpu(fd, HMM_GPU_CHECKSUM, mem, len, NULL, 0, &n), 0);
+	to_vram("zero pages", fd, mem, len);
+	verify("moved", fd, mem, len);
+	expect_err("fill", gpu(fd, HMM_GPU_FILL, mem, len, NULL, 6, NULL), 0);
+	check_away("filled", mem, len, true);
+	expect_err("sum", gpu(fd, HMM_GPU_CHECKSUM, mem, len, NULL, 0, &n), 0);
+	if (n != 6 * len / 8 || mem[0] != 6 || mem[len / 8 - 1] != 6)
+		bad("what the GPU wrote is not there");
+	verify("end", fd, mem, len);
+	close(fd);
+	munmap(mem, len);
+}
+
+static void *gpu_reads(void *arg)
+{
+	struct work *w = arg;
+	uint64_t n;
+
+	while (running()) {
+		expect_err("read", gpu(w->fd, HMM_GPU_CHECKSUM, w->mem, w->len, NULL, 0, &n), 0);
+		if (n)
+			bad("untouched memory is not zero for the GPU");
+		__atomic_fetch_add(&w->n, 1, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
+/* And maps it again while it is being replaced, for which the mm invalidates once more. */
+static void zero_page_wanted(void)
+{
+	struct work w = { .fd = gpu_open(gpu0), .len = 16 * page };
+	pthread_t thread;
+	int i;
+
+	for (i = 0; i < 20 && !failures; i++) {
+		w.mem = map(w.len);
+		w.n = 0;
+		stop = false;
+		start(&thread, gpu_reads, &w);
+		while (!look(&w.n))
+			usleep(100);
+		to_vram("wanted", w.fd, w.mem, w.len);
+		verify("wanted", w.fd, w.mem, w.len);
+		__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+		pthread_join(thread, NULL);
+		check_away("wanted", w.mem, w.len, true);
+		verify("wanted", w.fd, w.mem, w.len);
+		munmap(w.mem, w.len);
+	}
+	close(w.fd);
+}
+
+static void test_zero_page(void)
+{
+	zero_page_mapped();
+	/* time for the GPU between the two */
+	if (set_param(PARAMETERS "tlb_flush_us", "2000")) {
+		zero_page_wanted();
+		set_param(PARAMETERS "tlb_flush_us", "0");
+	}
 }
 
 static void *gpu_adds(void *arg)
