@@ -75,8 +75,13 @@ modinfo_complete()
 check_refusals()
 {
 	local config=$work/refused/.config
+	holds "static: a KDIR that does not exist is refused" refused 'does not exist: install the headers'
 	mkdir "$work/refused"
+	echo CONFIG_64BIT=y >"$config"
+	holds "static: a KDIR that is no kernel is refused" refused 'neither kernel headers nor a configured kernel'
 	touch "$work/refused/Makefile"
+	: >"$config"
+	holds "static: a kernel without configuration is refused" refused 'neither kernel headers nor a configured kernel'
 	echo '# CONFIG_64BIT is not set' >"$config"
 	holds "static: 32 bits are refused" refused 'needs 64 bits'
 	echo CONFIG_64BIT=y >"$config"
