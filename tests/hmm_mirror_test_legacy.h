@@ -203,8 +203,8 @@ static long snapshot(struct kunit *test, struct legacy *l)
 static void entries(struct kunit *test)
 {
 	struct legacy *l = legacy_begin(test, LEGACY_PAGES, PROT_READ | PROT_WRITE);
+	struct page *page;
 	unsigned int i;
-	u8 *byte;
 
 	for (i = 0; i < LEGACY_PAGES; i += 2)
 		hmmt_poke(test->priv, l->addr + P(i), i);
@@ -220,8 +220,10 @@ static void entries(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, l->pfns[i] & (BIT_ULL(DEV_SHIFT) - 1), DEV_V | DEV_W);
 		KUNIT_EXPECT_EQ(test, (unsigned long)(l->pfns[i] >> DEV_SHIFT),
 				hmm_device_entry_to_pfn(&l->range, l->pfns[i]));
-		byte = page_address(hmm_device_entry_to_page(&l->range, l->pfns[i]));
-		KUNIT_EXPECT_EQ(test, *byte, (u8)i);
+		page = hmm_device_entry_to_page(&l->range, l->pfns[i]);
+		KUNIT_EXPECT_TRUE(test, page);
+		if (page)
+			KUNIT_EXPECT_EQ(test, *(u8 *)page_address(page), (u8)i);
 	}
 
 	l->range.default_flags = DEV_V | DEV_W;
@@ -323,7 +325,10 @@ static void bad_range(struct kunit *test)
 	struct legacy *l = legacy_begin(test, 4, PROT_READ);
 
 	hmm_range_unregister(&l->range);
+	/* again as on the stack of a driver */
+	l->range.hmm = &l->range.space;
 	KUNIT_EXPECT_EQ(test, legacy_register(l, l->addr + 1, l->addr + P(1)), -EINVAL);
+	KUNIT_EXPECT_PTR_EQ(test, l->range.hmm, (struct hmm *)NULL);
 	KUNIT_EXPECT_EQ(test, legacy_register(l, l->addr, l->addr + 1), -EINVAL);
 	KUNIT_EXPECT_EQ(test, legacy_register(l, l->addr, l->addr), -EINVAL);
 	KUNIT_EXPECT_EQ(test, legacy_register(l, l->addr + P(1), l->addr), -EINVAL);
@@ -644,7 +649,7 @@ static void vma_fault(struct kunit *test)
 	legacy_end(test, l);
 }
 
-/* Ranges were registered with an mm. */
+/* Ranges were registered with an mm, which has a mirror or has none. */
 static void no_mirror(struct kunit *test)
 {
 	struct legacy *l = legacy_begin(test, 4, PROT_READ | PROT_WRITE);
@@ -652,8 +657,12 @@ static void no_mirror(struct kunit *test)
 
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_mm_is_alive(&l->mirror));
 	hmm_range_unregister(&l->range);
+	KUNIT_EXPECT_EQ(test, hmm_range_register(&l->range, NULL, l->addr,
+						 l->addr + P(1), PAGE_SHIFT), -EFAULT);
+	hmm_range_unregister(&l->range);
 	hmm_mirror_unregister(&l->mirror);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_mm_is_alive(&l->mirror));
+	KUNIT_EXPECT_TRUE(test, list_empty(&hmm_legacy_mirrors.list));
 	KUNIT_EXPECT_EQ(test, hmm_range_register(&l->range, f->mm, l->addr,
 						 l->addr + P(1), PAGE_SHIFT), -EFAULT);
 	vm_munmap(l->addr, P(LEGACY_PAGES));
