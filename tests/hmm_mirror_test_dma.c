@@ -445,6 +445,38 @@ static void no_room(struct kunit *test)
 	pci_dev_put(pdev);
 }
 
+/* What was unmapped, in whatever way, is room for others: 32 times as much as there is. */
+static void room_is_given_back(struct kunit *test)
+{
+	struct pci_dev *pdev = iommu_device(test);
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range = &f->range[0];
+	unsigned long seq;
+	bool mapped = true;
+	unsigned int i;
+	u64 mask;
+
+	if (!pdev)
+		return;
+	mask = dma_get_mask(&pdev->dev);
+	KUNIT_EXPECT_EQ(test, dma_set_mask(&pdev->dev, P(64) - 1), 0);
+	for (i = 0; mapped && i < 128; i++) {
+		/* the last that was unmapped is flushed later, and then is free */
+		mapped = hmmt_poll(map(test, &pdev->dev, "HGFE..DC.ABCDEFG") == 7);
+		KUNIT_EXPECT_TRUE(test, mapped);
+		hmm_mirror_range_dma_unmap(&d.fault, &pdev->dev, d.addrs, false);
+
+		seq = hmmt_begin(f, range);
+		hmmt_start_end(f, P(FIRST), P(FIRST + 1));
+		KUNIT_EXPECT_EQ(test, hmm_mirror_range_dma_map(range, seq,
+							       fault_of(test, "AB", 3),
+							       &pdev->dev, d.addrs),
+				(long)-EBUSY);
+	}
+	KUNIT_EXPECT_EQ(test, dma_set_mask(&pdev->dev, mask), 0);
+	pci_dev_put(pdev);
+}
+
 static void collision(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -614,6 +646,7 @@ static struct kunit_case dma_cases[] = {
 	KUNIT_CASE(iommu_puts_them_together),
 	KUNIT_CASE(failure_in_the_middle),
 	KUNIT_CASE(no_room),
+	KUNIT_CASE(room_is_given_back),
 	KUNIT_CASE(collision),
 	KUNIT_CASE(collision_in_the_middle),
 	KUNIT_CASE(device_out_of_reach),
