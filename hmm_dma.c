@@ -18,6 +18,7 @@
  */
 #include <linux/device.h>
 #include <linux/dma-map-ops.h>
+#include <linux/error-injection.h>
 #include <linux/export.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
@@ -254,6 +255,7 @@ long hmm_mirror_range_dma_map(struct hmm_mirror_range *range, unsigned long seq,
 	return ret;
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_dma_map);
+ALLOW_ERROR_INJECTION(hmm_mirror_range_dma_map, ERRNO);
 
 /**
  * hmm_mirror_range_dma_unmap() - take a device the addresses of pages

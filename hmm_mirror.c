@@ -24,6 +24,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/error-injection.h>
 #include <linux/module.h>
 #include <linux/rculist.h>
 #include <linux/sched/mm.h>
@@ -268,7 +269,7 @@ static bool ops_are_valid(const struct hmm_mirror_ops *ops)
  * -ESRCH if @mm is dead; -EEXIST if @mirror is registered with @mm already; -ENOMEM;
  * -EINTR on a signal.
  */
-int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm)
+noinline int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm)
 {
 	struct hmm_mirror *other;
 	struct hmm_mirror_mm *hmm;
@@ -314,6 +315,7 @@ int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm)
 	return -EEXIST;
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_register);
+ALLOW_ERROR_INJECTION(hmm_mirror_register, ERRNO);
 
 /**
  * hmm_mirror_attach() - hmm_mirror_register(), taking the mmap lock itself

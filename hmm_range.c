@@ -72,6 +72,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/error-injection.h>
 #include <linux/export.h>
 #include <linux/interval_tree_generic.h>
 #include <linux/jiffies.h>
@@ -473,6 +474,7 @@ int hmm_mirror_range_register(struct hmm_mirror_range *range,
 	return ret;
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_register);
+ALLOW_ERROR_INJECTION(hmm_mirror_range_register, ERRNO);
 
 /**
  * hmm_mirror_range_unregister() - stop to track an address range
@@ -574,6 +576,7 @@ int hmm_mirror_range_resize(struct hmm_mirror_range *range, unsigned long start,
 	return ret;
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_resize);
+ALLOW_ERROR_INJECTION(hmm_mirror_range_resize, ERRNO);
 
 /**
  * hmm_mirror_range_split() - cut a range in two
@@ -612,6 +615,7 @@ int hmm_mirror_range_split(struct hmm_mirror_range *range, unsigned long at,
 	return ret;
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_split);
+ALLOW_ERROR_INJECTION(hmm_mirror_range_split, ERRNO);
 
 /**
  * hmm_mirror_range_first() - the first range of a mirror that intersects
@@ -1046,8 +1050,8 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_snapshot);
  * the mapping does not allow the access; -ENOMEM; -EHWPOISON; -EINTR, -ESRCH and
  * -EINVAL as of hmm_mirror_range_snapshot().
  */
-int hmm_mirror_range_fault(struct hmm_mirror_range *range, unsigned long seq,
-			   struct hmm_mirror_fault *fault)
+noinline int hmm_mirror_range_fault(struct hmm_mirror_range *range, unsigned long seq,
+				    struct hmm_mirror_fault *fault)
 {
 	int ret = range_read(range, seq, fault, fault->default_flags,
 			     fault->pfn_flags_mask);
@@ -1057,6 +1061,7 @@ int hmm_mirror_range_fault(struct hmm_mirror_range *range, unsigned long seq,
 	return ret;
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_fault);
+ALLOW_ERROR_INJECTION(hmm_mirror_range_fault, ERRNO);
 
 /* What is left of a time-out that began at a time. */
 static long timeout_left(long timeout, unsigned long since)

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_fail_nth: does everything survive that an allocation fails? For kernels with
- * CONFIG_FAILSLAB, prepared by the script that calls this.
+ * hmm_fail_nth: does everything survive that an allocation, or a function of the core,
+ * fails? For kernels with CONFIG_FAILSLAB and CONFIG_FAIL_FUNCTION, prepared by the
+ * script that calls this.
  *
  *	hmm_fail_nth open		opens the GPU and uses it; the 1st allocation in
  *					open() fails, then the 2nd, until none does
  *	hmm_fail_nth insmod FILE	the same with loading a module
  *	hmm_fail_nth jobs		uses the GPU, whose allocations fail at random
+ *	hmm_fail_nth call		uses the GPU; the 1st call of the function fails,
+ *					then the 2nd, until none does
  *
  * What fails must say ENOMEM, and what succeeds must work.
  */
@@ -26,6 +29,7 @@
 #include "../../samples/hmm_gpu.h"
 
 #define DEVICE		"/dev/hmm_gpu"
+#define FUNCTION	"/sys/kernel/debug/fail_function/"
 #define NTH_MAX		5000
 #define JOBS		200
 #define ROUNDS		10
@@ -64,8 +68,8 @@ static bool has_failed(void)
 static int judge(const char *what, int n, long ret, int error, bool failed)
 {
 	if (ret < 0 && !(failed && error == ENOMEM)) {
-		printf("%s: allocation %d %s: %s\n", what, n,
-		       failed ? "failed" : "did not fail", strerror(error));
+		printf("%s: failure %d %s: %s\n", what, n,
+		       failed ? "came" : "did not come", strerror(error));
 		return WRONG;
 	}
 	if (!failed)
@@ -177,7 +181,7 @@ static int each(const char *what, int (*fn)(int n, const char *arg), const char 
 		if (status == NONE_FAILED || count[WRONG] == 5)
 			break;
 	}
-	printf("%s: %d allocations: %d errors, %d survived, %d wrong\n", what, n - 1,
+	printf("%s: %d failures: %d errors, %d survived, %d wrong\n", what, n - 1,
 	       count[FAILED], count[SURVIVED], count[WRONG]);
 	return !count[NONE_FAILED] || !count[FAILED] || count[WRONG];
 }
@@ -216,6 +220,53 @@ static int jobs(void)
 	return !count[NONE_FAILED] || !count[FAILED] || count[WRONG];
 }
 
+static void set_function(const char *name, int value)
+{
+	FILE *file = fopen(name, "w");
+
+	if (!file || fprintf(file, "%d", value) < 0 || fclose(file)) {
+		perror(name);
+		exit(WRONG);
+	}
+}
+
+static bool function_has_failed(void)
+{
+	FILE *file = fopen(FUNCTION "times", "r");
+	int left;
+
+	if (!file || fscanf(file, "%d", &left) != 1) {
+		perror(FUNCTION "times");
+		exit(WRONG);
+	}
+	fclose(file);
+	return !left;
+}
+
+/* When the failure is over, the same has to work. */
+static int call_nth(int n, const char *unused)
+{
+	unsigned long *words = map();
+	int fd, ret, error, status;
+
+	(void)unused;
+	set_function(FUNCTION "space", n);
+	set_function(FUNCTION "times", 1);
+	fd = open(DEVICE, O_RDWR);
+	ret = fd < 0 ? -1 : fill(fd, words, PAGES, n);
+	error = errno;
+	status = judge("call", n, ret, error, function_has_failed());
+	set_function(FUNCTION "times", 0);
+
+	if (fd < 0)
+		fd = open(DEVICE, O_RDWR);
+	if (fd < 0 || fill(fd, words, PAGES, n + 1)) {
+		printf("call: failure %d, and then a command: %s\n", n, strerror(errno));
+		status = WRONG;
+	}
+	return status;
+}
+
 /* Several times: a single object that leaks may be hidden by a word on some stack. */
 static int opens(void)
 {
@@ -234,6 +285,8 @@ int main(int argc, char **argv)
 		return each("insmod", insmod_nth, argv[2]);
 	if (argc == 2 && !strcmp(argv[1], "jobs"))
 		return jobs();
-	fprintf(stderr, "usage: %s open | insmod FILE | jobs\n", argv[0]);
+	if (argc == 2 && !strcmp(argv[1], "call"))
+		return each("call", call_nth, NULL);
+	fprintf(stderr, "usage: %s open | insmod FILE | jobs | call\n", argv[0]);
 	return 2;
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# Every allocation of ours fails once, and each time there is an error, no leak and no
-# warning. For kernels that can do that.
+# Every allocation of ours, and every call of the core, fails once, and each time there is
+# an error, no leak and no warning. For kernels that can do that.
 
 . /tests/lib.sh
 
@@ -31,6 +31,47 @@ always()
 		echo 0xffffffffffffffff >$fail/require-end
 }
 
+# New kernels warn where the tracepoints of a module get no memory, and none other does.
+load_nth()
+{
+	echo 0 >/proc/sys/kernel/panic_on_warn
+	echo 'hmm_mirror_test: expect-begin' >/dev/kmsg
+	hmm_fail_nth insmod /modules/hmm-mirror.ko
+	status=$?
+	echo 'hmm_mirror_test: expect-end' >/dev/kmsg
+	! dmesg | sed '1,/expect-begin/d' | grep -E 'WARNING:|BUG:|INFO:' |
+		grep -v ' kernel/trace/trace_events.c:' && return $status
+}
+
+function=$debug/fail_function
+
+# fails FUNCTION: whenever it is told to, with -ENOMEM, whoever calls it.
+fails()
+{
+	echo "$1" >$function/inject &&
+		printf '0x%x\n' -12 >"$function/$1/retval" &&
+		echo 0 >$function/times &&
+		echo N >$function/task-filter &&
+		echo 0 >$function/verbose &&
+		echo 100 >$function/probability
+}
+
+each_call_fails()
+{
+	fails "$1" && hmm_fail_nth call
+	status=$?
+	echo "!$1" >$function/inject
+	return $status
+}
+
+# For drivers whose authors want to see them fail.
+can_fail()
+{
+	for called; do
+		grep "^hmm_mirror_${called}[^a-z_]" $debug/error_injection/list || return
+	done
+}
+
 # An object has to be some seconds old.
 nothing_leaks()
 {
@@ -48,7 +89,7 @@ if [ ! -d $fail ] || [ ! -e /proc/self/fail-nth ]; then
 fi
 
 holds 'fail-nth: faults can be prepared' prepare
-holds 'fail-nth: hmm_mirror loads, or says ENOMEM' hmm_fail_nth insmod /modules/hmm-mirror.ko
+holds 'fail-nth: hmm_mirror loads, or says ENOMEM' load_nth
 cat /tmp/output
 insmod /modules/hmm-mirror.ko
 holds 'fail-nth: hmm_gpu loads, or says ENOMEM' hmm_fail_nth insmod /modules/hmm-gpu.ko
@@ -61,6 +102,19 @@ holds 'fail-nth: commands succeed, or say ENOMEM' hmm_fail_nth jobs
 cat /tmp/output
 holds 'fail-nth: faults are over' always
 holds 'fail-nth: hmm_gpu works as before' hmm_gpu_demo --quick
+if [ -d $function ]; then
+	holds 'fail-nth: functions of the core can be made to fail' \
+		can_fail register range_register range_resize range_split range_fault range_dma_map
+	holds 'fail-nth: hmm_gpu unloads' rmmod hmm_gpu
+	holds 'fail-nth: hmm_gpu loads, and maps for DMA' insmod /modules/hmm-gpu.ko dma=1
+	for called in register range_register range_fault range_dma_map; do
+		holds "fail-nth: hmm_mirror_$called() fails, and hmm_gpu says ENOMEM" \
+			each_call_fails "hmm_mirror_$called"
+		cat /tmp/output
+	done
+else
+	ok 'fail-nth: functions of the core # SKIP the kernel has no CONFIG_FAIL_FUNCTION'
+fi
 if [ -e $debug/kmemleak ]; then
 	holds 'fail-nth: nothing leaks' nothing_leaks
 else
