@@ -6,8 +6,9 @@
 # environment:
 #
 #   TIME=SECONDS	how long (60)
-#   KERNEL=VERSION|DIR	a stock kernel (6.12), or a directory that is laid out as
-#			those of "kernels.sh stock"
+#   KERNEL=NAME		a stock kernel (6.12); one of built.sh with fragments, such as
+#			7.3-debug or 6.12-kcsan; or a directory that is laid out as
+#			theirs
 #   SEED=NUMBER		of all that is random; it was printed by another run
 #   PATIENCE=SECONDS	after which a thread counts as hanging (20)
 #   APPEND=ARGS		for the kernel's command line
@@ -19,10 +20,10 @@
 
 main()
 {
-	local time=${TIME:-60} kernel=${KERNEL:-6.12} append
+	local time=${TIME:-60} kernel append
 
 	need "${packages_fetch[@]}" "${packages_module[@]}" "${packages_vm[@]}"
-	[[ -d $kernel ]] || kernel=$("$rig/kernels.sh" stock "$kernel")
+	kernel=$(torture_kernel "${KERNEL:-6.12}")
 	build_torture "$kernel"
 	# the machine looks at the whole log in the end
 	append="log_buf_len=16M hmm_torture_time=$time hmm_torture_patience=${PATIENCE:-20}"

@@ -3,6 +3,16 @@
 #
 # For scripts that torture: . torture_lib.sh, after lib.sh and packages.sh.
 
+# torture_kernel NAME: the directory of a kernel that is called as in torture.sh.
+torture_kernel()
+{
+	case $1 in
+	*/*)	echo "$1" ;;
+	*-*)	"$rig/built.sh" "$1" ;;
+	*)	"$rig/kernels.sh" stock "$1" ;;
+	esac
+}
+
 # build_torture KERNEL: the modules, that which tortures among them, in $work/torture,
 # and the programs, $work/hmm_torture and $work/hmm_fail_nth.
 build_torture()

@@ -3,8 +3,9 @@
 #
 # torture_mutants.sh [NAME...]: how soon does torture notice that the core is broken?
 # Each patch of tests/mutants/ that says "# torture: ..." is built as a module of its
-# own for the stock kernel KERNEL= (6.12) and tortured for TIME= seconds (30) at most;
-# "# torture: no, ..." says why it cannot.
+# own for the kernel KERNEL= (6.12) and tortured for TIME= seconds (30) at most, with
+# PATIENCE= (4): see torture.sh. What the kernel reports meanwhile is a find, too.
+# "# torture: no, ..." says why it cannot be found on the stock kernel.
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
@@ -15,8 +16,7 @@ main()
 	local name names=() patch
 
 	need "${packages_fetch[@]}" "${packages_module[@]}" "${packages_vm[@]}"
-	kernel=${KERNEL:-6.12}
-	[[ -d $kernel ]] || kernel=$("$rig/kernels.sh" stock "$kernel")
+	kernel=$(torture_kernel "${KERNEL:-6.12}")
 	build_torture "$kernel"
 	mkdir "$work/modules" "$work/mutant"
 
@@ -56,7 +56,8 @@ torture_some()
 	cp "$work/torture/tests/torture/hmm_mirror_torture.ko" "$work/modules"
 	"$rig/vm.sh" --kernel "$kernel" --modules "$work/modules" --log "$work/console" \
 		--timeout $((before * (${TIME:-30} + 60) + 120)) \
-		--append "hmm_torture_time=${TIME:-30}" --add "$work/hmm_torture" \
+		--append "log_buf_len=16M hmm_torture_time=${TIME:-30} hmm_torture_patience=${PATIENCE:-4}" \
+		--add "$work/hmm_torture" \
 		--run "$rig/vm/torture_mutants.sh" >"$work/out" 2>>"$work/err" || :
 	rm "$work/modules/hmm_mirror_torture.ko"
 	while read -r line; do

@@ -5,7 +5,13 @@
 
 . /tests/lib.sh
 
-seconds=$(tr ' ' '\n' </proc/cmdline | sed -n 's/^hmm_torture_time=//p')
+# option NAME
+option()
+{
+	tr ' ' '\n' </proc/cmdline | sed -n "s/^hmm_torture_$1=//p"
+}
+
+seconds=$(option time)
 
 # Whatever is stuck, the next machine goes on.
 finish()
@@ -16,14 +22,23 @@ finish()
 	poweroff -f
 }
 
+# Lockdep and others do not panic.
+log_is_clean()
+{
+	dmesg | awk -v from="hmm_mirror_vm: $name" -f /tests/klog.awk >/tmp/reported
+}
+
+# The others are the first to be killed.
+echo -1000 >/proc/$$/oom_score_adj
 for module in /modules/*.hmm-mirror.ko; do
 	name=${module##*/}
 	name=${name%.hmm-mirror.ko}
 	echo "mutant $name begins"
 	dmesg -c >/dev/null
-	insmod "$module" && insmod /modules/hmm_mirror_torture.ko patience=4 ||
+	echo "hmm_mirror_vm: $name" >/dev/kmsg
+	insmod "$module" && insmod /modules/hmm_mirror_torture.ko patience="$(option patience)" ||
 		finish "$name" "does not load"
-	timeout -s KILL $((seconds + 60)) hmm_torture --time "$seconds" >/tmp/output 2>&1
+	timeout -s KILL $((seconds + 60)) hmm_torture --oom --time "$seconds" >/tmp/output 2>&1
 	status=$?
 	found=$(dmesg | sed -n 's/.*hmm_mirror_torture: FAILED after \([0-9]* ms: .*\)/\1/p' | head -n 1)
 	if [ $status -eq 0 ]; then
@@ -33,6 +48,8 @@ for module in /modules/*.hmm-mirror.ko; do
 	else
 		found="found after $((seconds * 1000)) ms: $(tail -n 1 /tmp/output)"
 	fi
+	# Lockdep says nothing any more when it has said something.
+	log_is_clean || finish "$name" "found by the kernel: $(head -n 1 /tmp/reported)"
 	timeout 30 rmmod hmm_mirror_torture || finish "$name" "$found; hmm_mirror_torture stays"
 	timeout 15 rmmod hmm_mirror || finish "$name" "$found; hmm_mirror does not unload"
 	echo "mutant $name $found"
