@@ -76,7 +76,7 @@ x86()
 	# Stock kernels have no KUnit.
 	if [[ -e $built/tests/hmm_mirror_test.ko ]]; then
 		echo "suite: kunit"
-		boot "$1" kunit panic_on_warn=0 kunit.sh >"$work/kunit" || rc=$?
+		boot "$1" kunit "intel_iommu=on panic_on_warn=0" kunit.sh >"$work/kunit" || rc=$?
 		cat "$work/kunit"
 		holds "kunit: all suites were run" all_suites "$work/kunit" "$built/tests/hmm_mirror_test.ko"
 	fi
@@ -104,7 +104,9 @@ boot()
 		[[ ! -f $program || ! -x $program || ${program##*/} == *.* ]] || add+=(--add "$program")
 	done
 	# See vm_tests.sh.
-	[[ $suite != dma ]] || add+=(--qemu "-machine q35 -device intel-iommu,intremap=off -device edu")
+	if [[ $append == *intel_iommu=on* ]]; then
+		add+=(--qemu "-machine q35 -device intel-iommu,intremap=off -device edu")
+	fi
 	[[ $name:$suite != stock-*:suite ]] ||
 		add+=(--stock-modules "$("$rig/kernels.sh" modules "${name#stock-}")")
 	"$rig/vm.sh" --kernel "$dir" --modules "$built" "${add[@]}" \
