@@ -116,8 +116,22 @@ static const struct dma_map_ops fake_bouncing_ops = {
 
 /* ------------------------------------------------------------------- devices */
 
+/* Does the kernel give it copies, as with swiotlb=force? */
+static bool bounces(struct kunit *test, struct device *dev)
+{
+	struct page *page = alloc_page(GFP_KERNEL);
+	dma_addr_t addr;
+
+	KUNIT_ASSERT_TRUE(test, page);
+	addr = dma_map_page(dev, page, 0, PAGE_SIZE, DMA_TO_DEVICE);
+	KUNIT_EXPECT_FALSE(test, dma_mapping_error(dev, addr));
+	dma_unmap_page(dev, addr, PAGE_SIZE, DMA_TO_DEVICE);
+	__free_page(page);
+	return addr != page_to_phys(page);
+}
+
 /* NULL, and the test is skipped, where the kernel cannot have such a device. */
-static struct device *direct_device(struct kunit *test, u64 mask)
+static struct device *any_device(struct kunit *test, u64 mask)
 {
 	if (!IS_ENABLED(CONFIG_HAS_DMA)) {
 		hmmt_skip(test, "this kernel knows no DMA");
@@ -127,6 +141,26 @@ static struct device *direct_device(struct kunit *test, u64 mask)
 	return &d.pdev->dev;
 }
 
+static struct device *direct_device(struct kunit *test, u64 mask)
+{
+	struct device *dev = any_device(test, mask);
+
+	if (!dev || !bounces(test, dev))
+		return dev;
+	hmmt_skip(test, "this kernel gives devices copies");
+	return NULL;
+}
+
+static struct device *bouncing_device(struct kunit *test)
+{
+	struct device *dev = any_device(test, DMA_BIT_MASK(64));
+
+	if (!dev || bounces(test, dev))
+		return dev;
+	hmmt_skip(test, "this kernel was not booted with swiotlb=force");
+	return NULL;
+}
+
 static struct device *fake_device(struct kunit *test, const struct dma_map_ops *ops)
 {
 	set_dma_ops(&d.pdev->dev, ops);
@@ -134,7 +168,7 @@ static struct device *fake_device(struct kunit *test, const struct dma_map_ops *
 		hmmt_skip(test, "this kernel has no dma_map_ops");
 		return NULL;
 	}
-	return direct_device(test, DMA_BIT_MASK(64));
+	return any_device(test, DMA_BIT_MASK(64));
 }
 
 static struct pci_dev *iommu_device(struct kunit *test)
@@ -537,6 +571,16 @@ static void device_that_gets_copies(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
 }
 
+static void bounce_buffers(struct kunit *test)
+{
+	struct device *dev = bouncing_device(test);
+
+	if (!dev)
+		return;
+	KUNIT_EXPECT_EQ(test, map(test, dev, "ABde"), (long)-EOPNOTSUPP);
+	KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
+}
+
 static void arguments(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -656,6 +700,7 @@ static struct kunit_case dma_cases[] = {
 	KUNIT_CASE(collision_in_the_middle),
 	KUNIT_CASE(device_out_of_reach),
 	KUNIT_CASE(device_that_gets_copies),
+	KUNIT_CASE(bounce_buffers),
 	KUNIT_CASE(arguments),
 	KUNIT_CASE(writable_pages_get_dirty),
 	KUNIT_CASE(memory_of_a_process),

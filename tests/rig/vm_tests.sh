@@ -25,6 +25,10 @@ main()
 		--qemu "-machine q35 -device intel-iommu,intremap=off -device edu" \
 		--append "intel_iommu=on" \
 		--add "$built/samples/hmm_gpu_demo" --run "$rig/vm/dma.sh"
+
+	"$rig/vm.sh" --kernel "$stock" --modules "$built" --log "$cache/vm-swiotlb.log" \
+		--append "swiotlb=force" \
+		--add "$built/samples/hmm_gpu_demo" --run "$rig/vm/swiotlb.sh"
 }
 
 # Well-formed, with both sides and a collision. The picture stays in the cache.
