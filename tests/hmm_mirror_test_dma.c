@@ -11,12 +11,14 @@
  */
 #include <linux/dma-map-ops.h>
 #include <linux/iommu.h>
+#include <linux/ioport.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pci.h>
 #include <linux/platform_device.h>
 #include <linux/slab.h>
 
+#include "compat/devmem.h"
 #include "hmm_mirror_test.h"
 
 #define FIRST		1000	/* page of the range */
@@ -443,6 +445,93 @@ static void iommu_puts_them_together(struct kunit *test)
 #endif
 }
 
+/* ------------------------------------------------------------- device memory */
+
+#ifdef HMM_MIRROR_COMPAT_DEVMEM
+
+static void device_page_free(struct hmm_mirror_compat_freed *freed)
+{
+}
+
+static vm_fault_t device_page_to_ram(struct vm_fault *vmf)
+{
+	return VM_FAULT_SIGBUS;
+}
+
+static const struct dev_pagemap_ops device_pages = {
+	.hmm_mirror_compat_free = device_page_free,
+	.migrate_to_ram = device_page_to_ram,
+};
+
+/* RAM, a page of a device, RAM: the one in the middle has no address. */
+static void expect_no_address(struct kunit *test, struct device *dev, enum memory_type type)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range = &f->range[0];
+	struct dev_pagemap *pgmap = kunit_kzalloc(test, sizeof(*pgmap), GFP_KERNEL);
+	struct hmm_mirror_fault *fault;
+	struct resource *res;
+	void *ret;
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, pgmap);
+	res = request_free_mem_region(&iomem_resource, PAGE_SIZE, "hmm_mirror_test");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(res));
+	pgmap->type = type;
+	pgmap->range.start = res->start;
+	pgmap->range.end = res->end;
+	pgmap->nr_range = 1;
+	pgmap->ops = &device_pages;
+	pgmap->owner = &d;
+	ret = memremap_pages(pgmap, NUMA_NO_NODE);
+	KUNIT_EXPECT_FALSE(test, IS_ERR(ret));
+	if (IS_ERR(ret))
+		goto out;
+
+	fault = fault_of(test, "ABC", 3);
+	d.pfns[1] = PHYS_PFN(res->start) | HMM_PFN_VALID | HMM_PFN_WRITE;
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_dma_map(range, hmmt_begin(f, range), fault,
+						       dev, d.addrs), 2L);
+	KUNIT_EXPECT_NE(test, d.addrs[0], DMA_MAPPING_ERROR);
+	KUNIT_EXPECT_EQ(test, d.addrs[1], DMA_MAPPING_ERROR);
+	KUNIT_EXPECT_NE(test, d.addrs[2], DMA_MAPPING_ERROR);
+	hmm_mirror_range_dma_unmap(fault, dev, d.addrs, false);
+	memunmap_pages(pgmap);
+out:
+	release_mem_region(res->start, resource_size(res));
+}
+
+static void device_private_memory(struct kunit *test)
+{
+	struct device *dev = direct_device(test, DMA_BIT_MASK(64));
+
+	if (dev)
+		expect_no_address(test, dev, MEMORY_DEVICE_PRIVATE);
+}
+
+static void pci_peer_to_peer_memory(struct kunit *test)
+{
+	struct device *dev = direct_device(test, DMA_BIT_MASK(64));
+
+	if (!IS_ENABLED(CONFIG_PCI_P2PDMA))
+		hmmt_skip(test, "this kernel knows no such pages");
+	else if (dev)
+		expect_no_address(test, dev, MEMORY_DEVICE_PCI_P2PDMA);
+}
+
+#else
+
+static void device_private_memory(struct kunit *test)
+{
+	hmmt_skip(test, "this kernel has no device private memory");
+}
+
+static void pci_peer_to_peer_memory(struct kunit *test)
+{
+	hmmt_skip(test, "this kernel has no device private memory");
+}
+
+#endif
+
 /* -------------------------------------------------------------------- errors */
 
 /* What was mapped before the third run failed, is not mapped after it. */
@@ -693,6 +782,8 @@ static struct kunit_case dma_cases[] = {
 	KUNIT_CASE(iommu_translates),
 	KUNIT_CASE(huge_page_is_one_mapping),
 	KUNIT_CASE(iommu_puts_them_together),
+	KUNIT_CASE(device_private_memory),
+	KUNIT_CASE(pci_peer_to_peer_memory),
 	KUNIT_CASE(failure_in_the_middle),
 	KUNIT_CASE(no_room),
 	KUNIT_CASE(room_is_given_back),
