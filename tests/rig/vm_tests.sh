@@ -15,6 +15,7 @@ main()
 	built=$("$rig/build.sh" "$stock")
 	"$rig/vm.sh" --kernel "$stock" --modules "$built" --timeout 900 --log "$cache/vm.log" \
 		--add "$built/samples/hmm_gpu_demo" --add "$built/tests/user/hmm_gpu_vram" \
+		--add "$built/tests/user/hmm_gpu_suite" \
 		--add "$(command -v trace-cmd)" --output "$work/storm.trace" \
 		--run "$rig/vm/tests.sh" "$rig/vm/vram.sh" "$rig/vm/legacy.sh" \
 		"$rig/vm/trace.sh"

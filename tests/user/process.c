@@ -357,6 +357,8 @@ static bool mrelease(int pidfd)
 	while (syscall(SYS_process_mrelease, pidfd, 0)) {
 		if (errno != EAGAIN)
 			return false;
+		/* the kernel's log has a line for each time */
+		usleep(10000);
 	}
 	return true;
 }

@@ -47,6 +47,80 @@ starts_have_ends()
 		}' /tmp/trace
 }
 
+# The fault side: a range goes with the bounds with which it came; a fault and a wait end
+# as they began; faults are inside of their range, and waits are for what intersects it; a
+# collision is that of the fault around it, which says -EBUSY (-16).
+faults_make_sense()
+{
+	awk '
+		function number(x) { return "x" substr("0000000000000000" substr(x, 3), length(x) - 1) }
+		function wrong(why) { if (bad++ < 10) print why ": " $0 }
+
+		!match($0, / hmm_mirror_[a-z_]+: /) { next }
+		{
+			event = substr($0, RSTART + 12, RLENGTH - 14)
+			split("", f)
+			for (i = 2; i <= NF; i++)
+				if (at = index($i, "="))
+					f[substr($i, 1, at - 1)] = substr($i, at + 1)
+			range = f["mm"] " " f["range"]
+			bounds = f["start"] " " f["end"]
+			start = number(f["start"])
+			end = number(f["end"])
+			n[event]++
+		}
+		event == "range_register" {
+			known[range] = bounds
+			first[range] = start
+			behind[range] = end
+			if (start >= end)
+				wrong("empty")
+		}
+		event == "range_unregister" {
+			if (range in known && known[range] != bounds)
+				wrong("another range")
+			delete known[range]
+		}
+		event == "fault_begin" {
+			fault[$1] = range
+			of[$1] = bounds
+			collided[$1] = 0
+			if (range in known && (start < first[range] || end > behind[range] || start >= end))
+				wrong("outside of its range")
+		}
+		event == "collision" && $1 in fault {
+			collided[$1] = 1
+			inside++
+			if (fault[$1] != range || of[$1] != bounds)
+				wrong("the collision of another fault")
+		}
+		event == "fault_end" && $1 in fault {
+			if (fault[$1] != range)
+				wrong("the end of another fault")
+			if (collided[$1] != (f["ret"] == -16) || f["ret"] > 0)
+				wrong("not what it returned")
+			good += f["ret"] == 0
+			delete fault[$1]
+		}
+		event == "wait_begin" {
+			wait[$1] = range
+			if (bounds == "0x0 0x0")
+				next
+			if (range in known && (start >= behind[range] || end <= first[range] || end !~ /000$/))
+				wrong("a wait for nothing")
+			intersects += range in known
+		}
+		event == "wait_end" && $1 in wait {
+			if (wait[$1] != range)
+				wrong("the end of another wait")
+			delete wait[$1]
+		}
+		END {
+			print n["fault_end"] " faults, " good " of them good, " inside " collisions, " intersects " waits"
+			exit bad || !good || !inside || !intersects
+		}' /tmp/trace
+}
+
 # hit AND miss, as the ranges of the GPU are somewhere and the process is everywhere
 hits_are_counted()
 {
@@ -57,6 +131,54 @@ hits_are_counted()
 waits_have_time()
 {
 	grep -q 'wait_end:.* waited_ns=[1-9][0-9]* ret=0$' /tmp/trace
+}
+
+refusals_in_log()
+{
+	dmesg | grep -c 'in non-blockable context'
+}
+
+# A killed process loses its memory to somebody who may not wait, and the GPU must. He tries
+# again and again, and the kernel says each time that he failed: not for long.
+record_refusals()
+{
+	before=$(refusals_in_log)
+	echo 1000 >/sys/module/hmm_gpu/parameters/tlb_flush_us
+	trace-cmd record -q -e hmm_mirror -o /tmp/trace.dat hmm_gpu_suite mrelease >/tmp/suite 2>&1 &
+	pid=$!
+	while [ "$(refusals_in_log)" = "$before" ] && [ -d /proc/$pid ]; do
+		sleep 0.1
+	done
+	echo 0 >/sys/module/hmm_gpu/parameters/tlb_flush_us
+	wait $pid
+	trace-cmd report -q -i /tmp/trace.dat >/tmp/refusals 2>/tmp/stderr
+}
+
+# What is refused has begun, in the same thread, and could not wait.
+refusals_have_starts()
+{
+	awk '
+		/hmm_mirror_(invalidate_start|nonblock_failure):/ {
+			id = $1
+			for (i = 2; i <= NF; i++)
+				if ($i ~ /^(mm|start|end)=/)
+					id = id " " $i
+			if (/_start:/) {
+				last = id
+				blocks = / blockable=1 /
+				starts[blocks]++
+			} else {
+				n++
+				if (id != last || blocks || !/ mirror=[0-9a-fx]*[1-9a-f][0-9a-fx]* /) {
+					print "not what came before it: " $0
+					bad++
+				}
+			}
+		}
+		END {
+			print n " refusals, " starts[0] " starts that cannot wait, " starts[1] " that can"
+			exit bad || !n || !starts[1]
+		}' /tmp/refusals
 }
 
 # value NAME: of the line of the mm that has a mirror.
@@ -79,14 +201,30 @@ at_work()
 	done
 }
 
+# The lines below that of the mm.
+mirrors_add_up()
+{
+	awk '
+		$1 == "mm" { mirrors += $8; ranges += $10 }
+		/^  mirror [^ ]* ops gpu_[a-z_]*_ops( \[hmm_gpu\])? ranges [0-9]* tracked_only 1$/ {
+			n++
+			sum += $(NF - 2)
+		}
+		END { exit !n || n != mirrors || sum != ranges }' $mms || { cat $mms; return 1; }
+}
+
 debugfs_at_work()
 {
+	# slow enough to be seen
+	echo 20000 >/sys/module/hmm_gpu/parameters/tlb_flush_us
 	hmm_gpu_demo --hold >/tmp/demo 2>&1 &
 	pid=$!
-	at_work mirrors ranges hits collisions waits longest_wait_us pid &&
-		grep -q '^  mirror .* ops [a-z_]* .*ranges [0-9]* tracked_only 1$' $mms
+	at_work mirrors ranges hits collisions waits longest_wait_us in_flight waiting &&
+		mirrors_add_up &&
+		[ "$(value pid)" = $pid ] && [ "$(value dead)" = 0 ]
 	status=$?
 	kill -9 $pid
+	echo 0 >/sys/module/hmm_gpu/parameters/tlb_flush_us
 	wait $pid
 	[ $status -eq 0 ]
 }
@@ -99,6 +237,24 @@ debugfs_is_empty()
 	done
 	cat $mms
 	return 1
+}
+
+# The file outlives the memory of who opened it.
+debugfs_dead_mm()
+{
+	debugfs_is_empty || return
+	sh -c 'exec 3</dev/hmm_gpu; exec sleep 60' &
+	pid=$!
+	for _ in $(seq 50); do
+		! grep -q '^mm .* dead 1 mirrors 1 ' $mms || break
+		sleep 0.1
+	done
+	grep -q '^mm .* dead 1 mirrors 1 ' $mms
+	status=$?
+	cat $mms
+	kill -9 $pid
+	wait $pid
+	[ $status -eq 0 ]
 }
 
 # What is around the first collision, for a picture.
@@ -121,13 +277,19 @@ load || exit
 holds 'trace: trace-cmd records the tracepoints and reads them' record
 holds 'trace: both sides are there' has invalidate_start invalidate_end range_register range_unregister \
 	wait_begin wait_end fault_begin fault_end collision
-holds 'trace: nonblock_failure can be enabled' \
-	test -e /sys/kernel/tracing/events/hmm_mirror/hmm_mirror_nonblock_failure/enable
 holds 'trace: events have names' events_have_names
 holds 'trace: a start and its end belong together' starts_have_ends
+holds 'trace: faults, waits and collisions make sense' faults_make_sense
 holds 'trace: hits are counted' hits_are_counted
 holds 'trace: waits are measured' waits_have_time
+record_refusals
+if grep -q '^ok .* # SKIP' /tmp/suite; then
+	ok 'trace: refusals are recorded # SKIP the kernel has no process_mrelease()'
+else
+	holds 'trace: refusals are recorded' refusals_have_starts
+fi
 holds 'trace: debugfs shows what is going on' debugfs_at_work
+holds 'trace: debugfs shows a dead mm' debugfs_dead_mm
 holds 'trace: debugfs shows nothing when all have gone' debugfs_is_empty
 unload || exit
 window >/dev/ttyS2
