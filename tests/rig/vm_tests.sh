@@ -32,17 +32,31 @@ main()
 		--add "$built/samples/hmm_gpu_demo" --run "$rig/vm/swiotlb.sh"
 }
 
-# Well-formed, with both sides and a collision. The picture stays in the cache.
+# Well-formed, with both sides and a collision, which is in the bar of the fault that it
+# spoiled. The picture stays in the cache.
 draw()
 {
 	local trace=$work/storm.trace picture=$work/storm.svg
 	wc "$trace"
 	"$repo/tools/hmm_mirror_trace" <"$trace" >"$picture" &&
 		cp "$trace" "$picture" "$cache" &&
-		python3 -c 'import sys, xml.etree.ElementTree as e; e.parse(sys.argv[1])' "$picture" &&
-		grep -q '<title>fault ' "$picture" &&
-		grep -q '<title>collision ' "$picture" &&
-		grep -q 'hits [1-9]' "$picture"
+		grep -q '<title>fault [^<]*, returned 0<' "$picture" &&
+		grep -q 'hits [1-9]' "$picture" &&
+		python3 - "$picture" <<-'END'
+			import re, sys, xml.etree.ElementTree as tree
+			bars, marks = [], []
+			for e in tree.parse(sys.argv[1]).getroot():
+			    title = "".join(e.itertext())
+			    if re.fullmatch("fault .*, returned -16", title):
+			        bars.append([float(e.get(k)) for k in ("x", "y", "width", "height")])
+			    elif title.startswith("collision "):
+			        at = re.match(r"M(\S+) (\S+)l8 10", e.get("d"))
+			        marks.append((float(at[1]) + 4, float(at[2]) + 5))
+			# the fault ends soon after it, and not with the picture
+			sys.exit(not any(-1 <= x - left and -1 <= left + width - x < 300 and
+			                 0 <= y - top <= height
+			                 for left, top, width, height in bars for x, y in marks))
+		END
 }
 
 main

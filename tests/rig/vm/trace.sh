@@ -257,14 +257,14 @@ debugfs_dead_mm()
 	[ $status -eq 0 ]
 }
 
-# What is around the first collision, for a picture.
+# What is around the first collision, for a picture, with the beginning of its fault.
 window()
 {
 	at=$(awk '/hmm_mirror_collision:/ { for (i = 1; i <= NF; i++) if ($i ~ /^[0-9]+\.[0-9]+:$/) { print $i + 0; exit } }' /tmp/trace)
 	awk -v at="$at" '{
 		for (i = 1; i <= NF; i++)
 			if ($i ~ /^[0-9]+\.[0-9]+:$/) {
-				if ($i + 0 > at - 0.02 && $i + 0 < at + 0.06)
+				if ($i + 0 > at - 1 && $i + 0 < at + 0.06)
 					print
 				next
 			}
