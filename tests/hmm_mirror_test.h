@@ -127,6 +127,7 @@ int hmmt_init(struct kunit *test);
 void hmmt_exit(struct kunit *test);
 
 bool hmmt_mm_is_own(void);
+void hmmt_mark_reaped(struct mm_struct *mm);
 void hmmt_mm_attach(struct test_fixture *f);
 void hmmt_mm_detach(struct test_fixture *f);
 void hmmt_mm_die(struct test_fixture *f);

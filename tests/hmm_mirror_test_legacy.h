@@ -532,6 +532,24 @@ static void dead_mm(struct kunit *test)
 	legacy_end(test, l);
 }
 
+/* The OOM reaper was there: what can be read now is not what was there. */
+static void reaped(struct kunit *test)
+{
+	struct legacy *l;
+
+	if (!hmmt_mm_is_own()) {
+		hmmt_skip(test, "the mm is not ours to end");
+		return;
+	}
+	l = legacy_begin(test, 4, PROT_READ | PROT_WRITE);
+	KUNIT_EXPECT_EQ(test, fault(test, l), 4L);
+	hmmt_mark_reaped(((struct test_fixture *)test->priv)->mm);
+	KUNIT_EXPECT_EQ(test, snapshot(test, l), (long)-EFAULT);
+	KUNIT_EXPECT_EQ(test, fault(test, l), (long)-EFAULT);
+	KUNIT_EXPECT_EQ(test, l->pfns[0], (u64)DEV_NONE);
+	legacy_end(test, l);
+}
+
 /* The range outlives its mirror: it is not valid any more, and nobody spins or sleeps. */
 static void unregistered_mirror(struct kunit *test)
 {
@@ -689,6 +707,7 @@ static struct kunit_case legacy_cases[] = {
 	KUNIT_CASE(own_invalidation),
 	KUNIT_CASE(mm_users),
 	KUNIT_CASE(dead_mm),
+	KUNIT_CASE(reaped),
 	KUNIT_CASE(unregistered_mirror),
 	KUNIT_CASE(dma),
 #if HMM_LEGACY_RELEASE < 504

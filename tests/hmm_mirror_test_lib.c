@@ -9,6 +9,7 @@
 #include <linux/mman.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
+#include <linux/oom.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
@@ -641,6 +642,16 @@ int hmmt_join_after(struct test_thread *thread, unsigned long timeout)
 int hmmt_join(struct test_thread *thread)
 {
 	return hmmt_join_after(thread, hmmt_patience());
+}
+
+/* What the OOM reaper does to an mm, until 6.17 a bit of mm->flags. */
+void hmmt_mark_reaped(struct mm_struct *mm)
+{
+#ifdef HMM_MIRROR_TEST_HAVE_MM_FLAGS_SET
+	mm_flags_set(MMF_UNSTABLE, mm);
+#else
+	set_bit(MMF_UNSTABLE, &mm->flags);
+#endif
 }
 
 static bool is_queued(struct hmm_mirror_slot *slot, const struct task_struct *task)

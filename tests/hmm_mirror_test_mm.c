@@ -6,7 +6,6 @@
 #include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
-#include <linux/oom.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -515,16 +514,6 @@ static void exit_wakes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), -ESRCH);
 }
 
-/* What the OOM reaper does to an mm, until 6.17 a bit of mm->flags. */
-static void mark_reaped(struct mm_struct *mm)
-{
-#ifdef HMM_MIRROR_TEST_HAVE_MM_FLAGS_SET
-	mm_flags_set(MMF_UNSTABLE, mm);
-#else
-	set_bit(MMF_UNSTABLE, &mm->flags);
-#endif
-}
-
 static void reaped(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -538,7 +527,7 @@ static void reaped(struct kunit *test)
 	hmmt_mapped(f, PROT_READ | PROT_WRITE);
 	seq = hmmt_begin(f, range);
 	hmmt_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT);
-	mark_reaped(f->mm);
+	hmmt_mark_reaped(f->mm);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault), -ESRCH);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, &f->fault), -ESRCH);
 	KUNIT_EXPECT_EQ(test, hmmt_populate(f), -ESRCH);
