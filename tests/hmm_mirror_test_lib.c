@@ -215,9 +215,10 @@ static int sync(struct hmm_mirror *mirror, const struct mmu_notifier_range *upda
 	struct test_mirror *tm = container_of(mirror, struct test_mirror, mirror);
 
 	atomic_inc(&tm->calls);
-	tm->start = update->start;
-	tm->end = update->end;
-	tm->caller = current;
+	/* of the last one, whichever that is */
+	WRITE_ONCE(tm->start, update->start);
+	WRITE_ONCE(tm->end, update->end);
+	WRITE_ONCE(tm->caller, current);
 	if (tm->hook) {
 		int ret = tm->hook(tm, update);
 
