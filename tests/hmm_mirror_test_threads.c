@@ -258,6 +258,81 @@ static void storm(struct kunit *test)
 		   atomic_read(&storm->collisions));
 }
 
+/* ---------------------------------------------------------------- without pause */
+
+/*
+ * Nobody waits for anybody, and little is done but what both sides race for: where a
+ * tool like KCSAN looks now and then, this is what it has to come by.
+ */
+#define NR_FAST		20000
+
+static int changes_fast(struct test_thread *thread)
+{
+	struct storm *storm = thread->arg;
+	struct mmu_notifier_range update = hmmt_update(storm->f, P(1), P(2));
+	unsigned int i;
+
+	for (i = 0; i < NR_FAST; i++) {
+		if (hmmt_start(storm->f, &update))
+			return -EIO;
+		atomic_long_inc(&storm->cpu_pte[1]);
+		hmmt_end(storm->f, &update);
+		cond_resched();
+	}
+	return 0;
+}
+
+static int copies_fast(struct test_thread *thread)
+{
+	struct storm *storm = thread->arg;
+	struct test_mirror *tm = &storm->f->tm[0];
+	struct hmm_mirror_range *range = &storm->f->range[0];
+	bool stale = false;
+
+	while (!READ_ONCE(storm->over)) {
+		unsigned long seq, read;
+		int ret = hmm_mirror_range_begin(range, &seq, 0);
+
+		cond_resched();
+		if (ret == -ETIME)
+			continue;
+		if (ret)
+			return ret;
+		read = atomic_long_read(&storm->cpu_pte[1]);
+		mutex_lock(&tm->lock);
+		if (!hmm_mirror_range_retry(range, seq)) {
+			stale |= read != atomic_long_read(&storm->cpu_pte[1]);
+			atomic_inc(&storm->commits[0]);
+		}
+		mutex_unlock(&tm->lock);
+	}
+	KUNIT_EXPECT_FALSE(storm->f->test, stale);
+	return 0;
+}
+
+static void storm_without_pause(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct storm *storm = kunit_kzalloc(test, sizeof(*storm), GFP_KERNEL);
+	struct test_thread *changer, *copier[NR_FAULTERS];
+	unsigned int i;
+
+	KUNIT_ASSERT_TRUE(test, storm);
+	storm->f = f;
+	hmmt_mirror(f, 0);
+	hmmt_range(f, 0, 0, P(0), P(4));
+	for (i = 0; i < NR_FAULTERS; i++)
+		copier[i] = hmmt_thread(f, 1 + i, copies_fast, storm);
+	changer = hmmt_thread(f, 0, changes_fast, storm);
+	KUNIT_EXPECT_EQ(test, hmmt_join_after(changer, LONG), 0);
+	/* it has an end that is worth a commit */
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(atomic_read(&storm->commits[0]) > 0));
+	WRITE_ONCE(storm->over, true);
+	for (i = 0; i < NR_FAULTERS; i++)
+		KUNIT_EXPECT_EQ(test, hmmt_join(copier[i]), 0);
+	kunit_info(test, "%d commits\n", atomic_read(&storm->commits[0]));
+}
+
 /* ------------------------------------------------------------- with real memory */
 
 #define NR_MAPS		300
@@ -400,6 +475,7 @@ static void storm_of_maps(struct kunit *test)
 
 static struct kunit_case hmm_mirror_threads_cases[] = {
 	KUNIT_CASE(storm),
+	KUNIT_CASE(storm_without_pause),
 	KUNIT_CASE(storm_of_maps),
 	{}
 };
