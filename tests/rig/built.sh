@@ -6,6 +6,9 @@
 # configs/FRAGMENT.config on top. 7.3 is a plain one, 7.3-debug one with KASAN, lockdep
 # and others, 6.12-kcsan one that looks for data races. Prints a directory of the cache
 # with vmlinuz, headers/ (for M= builds) and release, as kernels.sh has for stock ones.
+#
+# A line "# make: ..." of a fragment is for the make that builds the kernel, "# boot: ..."
+# for the command line of whatever boots it, which is in the file append.
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
@@ -52,9 +55,17 @@ build()
 	mkdir -p "$objects"
 	step "configuring Linux $4" "${make[@]}" KCONFIG_ALLCONFIG="$work/fragment" allnoconfig
 	configured "$tree" "$objects/.config"
-	step "building Linux $4, which takes minutes" "${make[@]}" -j"$(nproc)" bzImage modules
+	# shellcheck disable=SC2046 # words
+	step "building Linux $4, which takes minutes" "${make[@]}" $(said make) -j"$(nproc)" bzImage modules
 	step "packing Linux $4" pack "$tree" "$objects" "$to"
+	said boot >"$to/append"
 	rm -rf "$objects"
+}
+
+# said make|boot: by the fragments.
+said()
+{
+	sed -n "s/^# $1: //p" "$work/fragment"
 }
 
 # configured TREE CONFIG: kconfig drops silently what it cannot have. That is fine for what

@@ -97,8 +97,6 @@ boot()
 	shift 3
 	case $name in
 	*-debug)	memory=2048 ;;
-	# The kernel has races of its own, each of which would be a reason to panic.
-	*-kcsan)	append+=" panic_on_warn=0" ;;
 	esac
 	for program in "$built"/samples/* "$built"/tests/user/*; do
 		[[ ! -f $program || ! -x $program || ${program##*/} == *.* ]] || add+=(--add "$program")

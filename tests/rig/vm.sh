@@ -52,6 +52,7 @@ main()
 	[[ $(uname -m) == x86_64 ]] || die "the virtual machine needs an x86-64 host"
 
 	need "${packages_vm[@]}"
+	[[ ! -e $kernel/append ]] || append+=" $(<"$kernel/append")"
 	make_initramfs
 	if [[ -e $kernel/linux ]]; then
 		boot=boot_uml
