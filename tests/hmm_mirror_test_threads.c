@@ -4,6 +4,7 @@
  * does, and threads that copy it, as drivers do. No copy may be stale, ever, and nobody
  * may wait for ever.
  */
+#include <linux/jiffies.h>
 #include <linux/kernel.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
@@ -270,9 +271,10 @@ static int changes_fast(struct test_thread *thread)
 {
 	struct storm *storm = thread->arg;
 	struct mmu_notifier_range update = hmmt_update(storm->f, P(1), P(2));
+	unsigned long enough = jiffies + LONG / 4;
 	unsigned int i;
 
-	for (i = 0; i < NR_FAST; i++) {
+	for (i = 0; i < NR_FAST && time_before(jiffies, enough); i++) {
 		if (hmmt_start(storm->f, &update))
 			return -EIO;
 		atomic_long_inc(&storm->cpu_pte[1]);
