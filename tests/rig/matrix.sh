@@ -94,6 +94,8 @@ no_warning()
 boot()
 {
 	local name=$1 suite=$2 append=$3 memory=1024 program add=()
+	# Minutes are not long for a case of KUnit on an emulated KCSAN kernel.
+	local patience=sysctl.kernel.hung_task_timeout_secs=900
 	shift 3
 	case $name in
 	*-debug)	memory=2048 ;;
@@ -108,7 +110,7 @@ boot()
 	[[ $name:$suite != stock-*:suite ]] ||
 		add+=(--stock-modules "$("$rig/kernels.sh" modules "${name#stock-}")")
 	"$rig/vm.sh" --kernel "$dir" --modules "$built" "${add[@]}" \
-		--append "numa=fake=2 log_buf_len=16M $append" --memory $memory --timeout 1800 \
+		--append "numa=fake=2 log_buf_len=16M $patience $append" --memory $memory --timeout 1800 \
 		--log "$cache/matrix-$name-$suite.log" --run "${@/#/$rig/vm/}"
 }
 
