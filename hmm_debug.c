@@ -56,10 +56,10 @@ static void show_mm(struct seq_file *file, struct hmm_mirror_mm *hmm)
 {
 	unsigned long mirrors = 0, ranges = 0, waiting = 0;
 	struct hmm_mirror *mirror;
-	struct list_head *pos;
+	struct hlist_node *pos;
 
 	spin_lock(&hmm->lock);
-	list_for_each(pos, &hmm->waiters)
+	hlist_for_each(pos, &hmm->waiters)
 		waiting++;
 	list_for_each_entry(mirror, &hmm->mirrors, list) {
 		mirrors++;

@@ -6,20 +6,20 @@
  * entries, then calls end() of every subscriber. In a non-blockable context
  * start() may fail; the mm then calls end() of *all* subscribers, also of the one
  * that failed, who cannot know it, and therefore warns about a subscriber that has
- * both and fails (mn_hlist_invalidate_range_start()). But we need an end to count,
- * and must pass a driver's -EAGAIN on. So:
+ * both and fails (mn_hlist_invalidate_range_start()). But we need an end to know what is
+ * in flight, and must pass a driver's -EAGAIN on. So:
  *
- *	count	has start and end, and never fails
- *	call	has start only, runs the callbacks of the mirrors, and may fail
+ *	start	has start only: publishes the invalidation, raises sequences, then runs
+ *		the callbacks of the mirrors, and may fail
+ *	end	has end only
  *
- * Whoever fails, we or another subscriber, the end of "count" comes from the mm.
+ * Whoever fails, we or another subscriber, the end comes from the mm.
  *
- * The mm calls subscribers in the reverse order of registration. "call" is
- * registered first and "count" second, under one hold of the mmap write lock, so
- * that the sequences of all ranges are raised before any callback runs.
+ * "end" is registered first and "start" second, under one hold of the mmap write lock:
+ * an end without its start is ignored, a start without its end would stay in flight.
  *
  * The mm's own list of subscribers is also where a second mirror finds what the
- * first one made (mmu_notifier_get_locked()). "count" holds the references, "call"
+ * first one made (mmu_notifier_get_locked()). "start" holds the references, "end"
  * follows it.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -54,101 +54,123 @@ struct lockdep_map hmm_mirror_invalidate_map =
 /* Subscriptions whose memory or code the mmu notifiers may still use. */
 static atomic_long_t nr_subscriptions = ATOMIC_LONG_INIT(0);
 
+/* Makes filters larger. */
+struct workqueue_struct *hmm_mirror_wq;
+
 /* For whom hmm_mirror_mm_put() was the last, after he has dropped the lock. */
 void hmm_mirror_mm_free(struct hmm_mirror_mm *hmm)
 {
 	hmm_mirror_debug_del(hmm);
+	hmm_mirror_track_exit(hmm);
 	mmdrop(hmm->mm);
 	kfree(hmm);
 }
 
-/* ---------------------------------------------------------- subscription "call" */
+/* --------------------------------------------------------- subscription "start" */
 
 /*
  * A driver may say -EAGAIN where it must not sleep. Everything else is a mistake of
  * the driver, for which the mm cannot be stopped.
  */
-static int sync_result(const struct hmm_mirror *mirror,
-		       const struct mmu_notifier_range *update, int ret)
+static noinline int sync_failed(const struct hmm_mirror *mirror,
+				const struct mmu_notifier_range *update, int ret)
 {
 	bool blockable = mmu_notifier_range_blockable(update);
 
-	if (!ret || (ret == -EAGAIN && !blockable))
+	if (ret == -EAGAIN && !blockable) {
+		trace_hmm_mirror_nonblock_failure(mirror, update);
 		return ret;
-
+	}
 	WARN_ONCE(1, "hmm_mirror: a callback of %ps returned %d in a %sblockable invalidation: it must remove the device PTEs and return 0, or -EAGAIN if it would have to sleep and must not\n",
 		  mirror->ops, ret, blockable ? "" : "non-");
 	return 0;
 }
 
-static bool mirror_is_hit(const struct hmm_mirror *mirror,
-			  const struct mmu_notifier_range *update)
+static __always_inline int sync_one(struct hmm_mirror *mirror,
+				    const struct mmu_notifier_range *update)
 {
-	return !(mirror->ops->flags & HMM_MIRROR_TRACKED_ONLY) ||
-	       hmm_mirror_track_hits(mirror, update);
+	int ret = hmm_mirror_inject_start(update);
+
+	if (likely(!ret))
+		ret = mirror->ops->sync_cpu_device_pagetables(mirror, update);
+	return likely(!ret) ? 0 : sync_failed(mirror, update, ret);
 }
 
-static int call_start(struct mmu_notifier *mn,
-		      const struct mmu_notifier_range *update)
+static bool mirror_is_hit(const struct hmm_mirror *mirror, const struct hmm_mirror *hit,
+			  const struct mmu_notifier_range *update)
 {
-	struct hmm_mirror_mm *hmm = container_of(mn, struct hmm_mirror_mm, call);
-	struct hmm_mirror_pass pass[NR_PASSES];
-	struct hmm_mirror *mirror;
+	if (mirror == hit || !(mirror->ops->flags & HMM_MIRROR_TRACKED_ONLY))
+		return true;
+	return hit && hmm_mirror_track_hits(mirror, update);
+}
+
+/*
+ * @mirror and those behind it, in two passes. Which mirror has but one is called in the
+ * first of them.
+ */
+static noinline int sync_passes(struct hmm_mirror *mirror, const struct hmm_mirror *hit,
+				const struct mmu_notifier_range *update)
+{
+	struct hmm_mirror_mm *hmm = mirror->hmm;
+	struct hmm_mirror_pass pass[NR_PASSES] __uninitialized;
 	unsigned int i, nr = 0;
 	int ret = 0;
 
-	lock_map_acquire_read(&hmm_mirror_invalidate_map);
+	list_for_each_entry_from_rcu(mirror, &hmm->mirrors, list) {
+		struct hmm_mirror_pass *p = &pass[nr];
 
+		if (!mirror_is_hit(mirror, hit, update))
+			continue;
+
+		if (!mirror->ops->sync_start) {
+			ret = sync_one(mirror, update);
+		} else {
+			p->mirror = mirror;
+			p->update = update;
+			ret = hmm_mirror_inject_start(update);
+			if (!ret)
+				ret = mirror->ops->sync_start(mirror, update, p);
+			if (!ret && nr < NR_PASSES - 1)
+				nr++;
+			else if (!ret)	/* the last one is used again and again */
+				mirror->ops->sync_finish(mirror, p);
+			else
+				ret = sync_failed(mirror, update, ret);
+		}
+		if (ret)
+			break;
+	}
+
+	for (i = 0; i < nr; i++)
+		pass[i].mirror->ops->sync_finish(pass[i].mirror, &pass[i]);
+	return ret;
+}
+
+/* Runs the callbacks; may fail. @hit: a mirror that is hit, if there is one. */
+int hmm_mirror_sync(struct hmm_mirror_mm *hmm, const struct hmm_mirror *hit,
+		    const struct mmu_notifier_range *update)
+{
+	struct hmm_mirror *mirror;
+	int ret = 0;
+
+	lock_map_acquire_read(&hmm_mirror_invalidate_map);
 	/*
 	 * The SRCU that protects us is private to mm/mmu_notifier.c. Pairs with
 	 * list_add_tail_rcu() in hmm_mirror_register(): mirror_publish.litmus.
 	 */
 	list_for_each_entry_srcu(mirror, &hmm->mirrors, list, true) {
-		const struct hmm_mirror_ops *ops = mirror->ops;
-		struct hmm_mirror_pass *p = &pass[nr];
-
-		if (!mirror_is_hit(mirror, update))
+		if (!mirror_is_hit(mirror, hit, update))
 			continue;
-
-		ret = hmm_mirror_inject_start(update);
+		if (unlikely(mirror->ops->sync_start)) {
+			ret = sync_passes(mirror, hit, update);
+			break;
+		}
+		ret = sync_one(mirror, update);
 		if (unlikely(ret))
 			break;
-
-		if (!ops->sync_start) {
-			ret = ops->sync_cpu_device_pagetables(mirror, update);
-			ret = sync_result(mirror, update, ret);
-		} else {
-			p->mirror = mirror;
-			p->update = update;
-			ret = ops->sync_start(mirror, update, p);
-			if (!ret && nr < NR_PASSES - 1)
-				nr++;
-			else if (!ret)	/* the last one is used again and again */
-				ops->sync_finish(mirror, p);
-			ret = sync_result(mirror, update, ret);
-		}
-		if (ret) {
-			trace_hmm_mirror_nonblock_failure(mirror, update);
-			break;
-		}
 	}
-
-	for (i = 0; i < nr; i++)
-		pass[i].mirror->ops->sync_finish(pass[i].mirror, &pass[i]);
-
 	lock_map_release(&hmm_mirror_invalidate_map);
 	return ret;
-}
-
-static void call_release(struct mmu_notifier *mn, struct mm_struct *mm)
-{
-	struct hmm_mirror_mm *hmm = container_of(mn, struct hmm_mirror_mm, call);
-	struct hmm_mirror *mirror;
-
-	lock_map_acquire_read(&hmm_mirror_invalidate_map);
-	list_for_each_entry_srcu(mirror, &hmm->mirrors, list, true)
-		mirror->ops->release(mirror);
-	lock_map_release(&hmm_mirror_invalidate_map);
 }
 
 /* Once for each subscription, when the mmu notifiers do not know it any more. */
@@ -166,40 +188,33 @@ static void subscription_freed(struct hmm_mirror_mm *hmm)
 		wake_up_var(&nr_subscriptions);
 }
 
-static void call_free(struct mmu_notifier *mn)
+/* First the ranges get invalid. */
+static void start_release(struct mmu_notifier *mn, struct mm_struct *mm)
 {
-	subscription_freed(container_of(mn, struct hmm_mirror_mm, call));
+	struct hmm_mirror_mm *hmm = container_of(mn, struct hmm_mirror_mm, start);
+	struct hmm_mirror *mirror;
+
+	hmm_mirror_track_release(hmm);
+	lock_map_acquire_read(&hmm_mirror_invalidate_map);
+	list_for_each_entry_srcu(mirror, &hmm->mirrors, list, true)
+		mirror->ops->release(mirror);
+	lock_map_release(&hmm_mirror_invalidate_map);
 }
 
-static const struct mmu_notifier_ops call_ops = {
-	.invalidate_range_start	= call_start,
-	.release		= call_release,
-	.free_notifier		= call_free,
+/* ----------------------------------------------------------- subscription "end" */
+
+static void end_free(struct mmu_notifier *mn)
+{
+	subscription_freed(container_of(mn, struct hmm_mirror_mm, end));
+}
+
+static const struct mmu_notifier_ops end_ops = {
+	.invalidate_range_end	= hmm_mirror_track_end,
+	.free_notifier		= end_free,
 };
 
-/* --------------------------------------------------------- subscription "count" */
-
-static int count_start(struct mmu_notifier *mn,
-		       const struct mmu_notifier_range *update)
-{
-	hmm_mirror_track_start(container_of(mn, struct hmm_mirror_mm, count), update);
-	return 0;
-}
-
-static void count_end(struct mmu_notifier *mn,
-		      const struct mmu_notifier_range *update)
-{
-	hmm_mirror_track_end(container_of(mn, struct hmm_mirror_mm, count), update);
-}
-
-/* Before call_release(), in the same walk: the ranges are invalid by then. */
-static void count_release(struct mmu_notifier *mn, struct mm_struct *mm)
-{
-	hmm_mirror_track_release(container_of(mn, struct hmm_mirror_mm, count));
-}
-
-/* From mmu_notifier_get_locked(), which then registers "count". */
-static struct mmu_notifier *count_alloc(struct mm_struct *mm)
+/* From mmu_notifier_get_locked(), which then registers "start". */
+static struct mmu_notifier *start_alloc(struct mm_struct *mm)
 {
 	struct hmm_mirror_mm *hmm;
 	int ret;
@@ -211,35 +226,40 @@ static struct mmu_notifier *count_alloc(struct mm_struct *mm)
 	INIT_LIST_HEAD(&hmm->mirrors);
 	hmm->mm = mm;
 	hmm->users = 2;
-	hmm_mirror_track_init(hmm);
+	ret = hmm_mirror_track_init(hmm);
+	if (ret)
+		goto err_free;
 
-	hmm->call.ops = &call_ops;
-	ret = __mmu_notifier_register(&hmm->call, mm);
-	if (ret) {
-		kfree(hmm);
-		return ERR_PTR(ret);
-	}
+	hmm->end.ops = &end_ops;
+	ret = __mmu_notifier_register(&hmm->end, mm);
+	if (ret)
+		goto err_exit;
 
 	mmgrab(mm);
 	hmm_mirror_debug_add(hmm);
 	atomic_long_add(2, &nr_subscriptions);
-	return &hmm->count;
+	return &hmm->start;
+
+err_exit:
+	hmm_mirror_track_exit(hmm);
+err_free:
+	kfree(hmm);
+	return ERR_PTR(ret);
 }
 
-static void count_free(struct mmu_notifier *mn)
+static void start_free(struct mmu_notifier *mn)
 {
-	struct hmm_mirror_mm *hmm = container_of(mn, struct hmm_mirror_mm, count);
+	struct hmm_mirror_mm *hmm = container_of(mn, struct hmm_mirror_mm, start);
 
-	mmu_notifier_put(&hmm->call);
+	mmu_notifier_put(&hmm->end);
 	subscription_freed(hmm);
 }
 
-static const struct mmu_notifier_ops count_ops = {
-	.invalidate_range_start	= count_start,
-	.invalidate_range_end	= count_end,
-	.release		= count_release,
-	.alloc_notifier		= count_alloc,
-	.free_notifier		= count_free,
+static const struct mmu_notifier_ops start_ops = {
+	.invalidate_range_start	= hmm_mirror_track_start,
+	.release		= start_release,
+	.alloc_notifier		= start_alloc,
+	.free_notifier		= start_free,
 };
 
 /* --------------------------------------------------------------------- mirrors */
@@ -290,11 +310,11 @@ noinline int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm
 	if (atomic_read(&mm->mm_users) <= 0)
 		return -ESRCH;
 
-	mn = mmu_notifier_get_locked(&count_ops, mm);
+	mn = mmu_notifier_get_locked(&start_ops, mm);
 	if (IS_ERR(mn))
 		return PTR_ERR(mn);
 
-	hmm = container_of(mn, struct hmm_mirror_mm, count);
+	hmm = container_of(mn, struct hmm_mirror_mm, start);
 	spin_lock(&hmm->lock);
 	list_for_each_entry(other, &hmm->mirrors, list)
 		twice |= other == mirror;
@@ -302,7 +322,10 @@ noinline int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm
 		mirror->mm = mm;
 		mirror->hmm = hmm;
 		mirror->nr_ranges = 0;
-		/* Pairs with the walk in call_start(): mirror_publish.litmus. */
+		/* Before a range, with which a start cannot miss both: publish.litmus. */
+		if (!(mirror->ops->flags & HMM_MIRROR_TRACKED_ONLY))
+			WRITE_ONCE(hmm->nr_always, hmm->nr_always + 1);
+		/* Pairs with the walk in hmm_mirror_sync(): mirror_publish.litmus. */
 		list_add_tail_rcu(&mirror->list, &hmm->mirrors);
 	}
 	spin_unlock(&hmm->lock);
@@ -364,6 +387,8 @@ void hmm_mirror_unregister(struct hmm_mirror *mirror)
 
 	spin_lock(&hmm->lock);
 	list_del_rcu(&mirror->list);
+	if (!(mirror->ops->flags & HMM_MIRROR_TRACKED_ONLY))
+		WRITE_ONCE(hmm->nr_always, hmm->nr_always - 1);
 	hmm_mirror_track_detach(mirror);
 	spin_unlock(&hmm->lock);
 
@@ -371,7 +396,7 @@ void hmm_mirror_unregister(struct hmm_mirror *mirror)
 	mmu_notifier_synchronize();
 
 	mirror->hmm = NULL;
-	mmu_notifier_put(&hmm->count);
+	mmu_notifier_put(&hmm->start);
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_unregister);
 
@@ -408,6 +433,10 @@ static int __init hmm_mirror_init(void)
 		lock_map_release(&hmm_mirror_invalidate_map);
 		fs_reclaim_release(GFP_KERNEL);
 	}
+	hmm_mirror_wq = alloc_workqueue("hmm_mirror", WQ_UNBOUND, 0);
+	if (!hmm_mirror_wq)
+		return -ENOMEM;
+
 	hmm_mirror_inject_init(hmm_mirror_debug_init());
 	return 0;
 }
@@ -425,6 +454,7 @@ static void __exit hmm_mirror_exit(void)
 	 */
 	wait_var_event(&nr_subscriptions, !atomic_long_read(&nr_subscriptions));
 	synchronize_rcu();
+	destroy_workqueue(hmm_mirror_wq);
 }
 
 module_init(hmm_mirror_init);

@@ -153,11 +153,16 @@ struct hmm_mirror {
 	unsigned long nr_ranges;
 };
 
+/* Bits of hmm_mirror_range.state, private; above them is the sequence. */
+#define HMM_MIRROR_RANGE_DIRTY		BIT(0)
+#define HMM_MIRROR_RANGE_WAITED		BIT(1)
+
 /**
  * struct hmm_mirror_range - an address range of which a mirror tracks validity
  * @start: first address, page aligned
  * @end: first address behind it, page aligned; ULONG_MAX or
- *	ULONG_MAX & PAGE_MASK means to the end of the address space
+ *	ULONG_MAX & PAGE_MASK means to the end of the address space, and is
+ *	ULONG_MAX after registration
  * @mirror: the mirror that it belongs to; set by registration, NULL once that
  *	mirror is unregistered
  *
@@ -174,7 +179,6 @@ struct hmm_mirror_range {
 	struct rb_node rb;
 	unsigned long subtree_last;
 	unsigned long state;
-	unsigned long snapshot;
 };
 
 /**
@@ -247,7 +251,7 @@ bool hmm_mirror_range_wait_until_valid(struct hmm_mirror_range *range,
  * @range: a registered range
  *
  * Exact, unlike in 2019: a start and an end that fell between the wait and this
- * look are seen. For a range that one thread uses, since the sequence is kept in
+ * look are seen. For a range that one thread uses, since what it asks for is kept in
  * the range.
  *
  * Context: any; the driver's lock held.
@@ -256,7 +260,10 @@ bool hmm_mirror_range_wait_until_valid(struct hmm_mirror_range *range,
  */
 static inline bool hmm_mirror_range_valid(const struct hmm_mirror_range *range)
 {
-	return !hmm_mirror_range_retry(range, range->snapshot);
+	/* As in hmm_mirror_range_retry(): retry.litmus. */
+	unsigned long state = READ_ONCE(range->state);
+
+	return (state & HMM_MIRROR_RANGE_WAITED) && !(state & HMM_MIRROR_RANGE_DIRTY);
 }
 
 int hmm_mirror_range_snapshot(struct hmm_mirror_range *range, unsigned long seq,

@@ -7,16 +7,20 @@
  *
  *	state = sequence | DIRTY
  *
- *  - The start of an invalidation takes a slot for it, and gives each range that it
- *    intersects a new sequence, dirty.
+ *  - The start of an invalidation publishes it in a slot, where it can be seen, and then
+ *    gives each range that it intersects a new sequence, dirty.
  *  - The end frees the slot, and wakes those who wait for that slot. It touches no
  *    range: that nothing intersects a range any more is found by whoever asks.
  *  - begin() of a clean range is one load. Of a dirty one: if no slot in flight
  *    intersects it, it is clean again, and its sequence is good; else begin() sleeps
  *    until one that does has ended, and looks again.
- *  - A range is registered dirty, so nothing needs to be known about invalidations
- *    that are in flight at that moment.
+ *  - A range is registered with a new sequence, dirty if a slot in flight intersects it.
  *  - retry() asks whether the word is another one than begin() returned.
+ *
+ * Most invalidations hit nothing, so those take no lock, and write to no memory that
+ * others write to: each has a slot that it hashes to, and a filter says that no range is
+ * near. What the filter does not know for sure is looked up in the tree, under the lock.
+ * Where the slot is in use by another one, so is everything else.
  *
  * A sequence is given out once for each mm and never comes back, so a start and an
  * end between two looks cannot hide. The death of the mm, or of the mirror, makes a
@@ -42,7 +46,7 @@
  *
  *	[stale device PTEs after D: never]
  *
- * (A) is before (B) because of the order of the two subscriptions (hmm_mirror.c).
+ * (A) is before (B) in one function.
  * If (C) comes before (B), the callback removes what was installed. If (B) comes
  * before (C), the driver's lock carries (A) over to (C), and the fault side sees
  * that the state has changed. It may also see that without (B), which is harmless.
@@ -51,16 +55,13 @@
  *
  *	fault side				mm side
  *
- *						start: lock
+ *						start:
  *						  slot in flight
  *						  state = seq', dirty
- *						  unlock
  *						change CPU page table
- *						end: lock
- *						  slot free
- *						  unlock
+ *						end: slot free			(release)
  *	begin(): state is dirty: lock
- *	  no slot intersects
+ *	  no slot intersects			(acquire)
  *	  state = seq', clean			(release)
  *	  unlock
  *	reads CPU page table
@@ -69,11 +70,29 @@
  *						  reads CPU page table
  *
  *	[begin() returns seq' and an old CPU page table entry is read: never]
+ *
+ * That start takes no lock to find that it hits nothing. So, against a registration:
+ *
+ *	fault side				mm side
+ *
+ *	register: lock				start:
+ *	  filter: a range is there		  slot in flight
+ *	  full barrier				  full barrier
+ *	  a slot in flight intersects?		  filter: is a range there?
+ *	  no: state is clean			  yes: lock; state = seq', dirty
+ *	  unlock
+ *
+ *	[neither sees the other: never]
+ *
+ * Both may. Then the range is registered dirty, and gets one more sequence. It is the
+ * same for a begin() that cleans a range: that is in the filter since it was registered.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/bitops.h>
 #include <linux/error-injection.h>
 #include <linux/export.h>
+#include <linux/hash.h>
 #include <linux/interval_tree_generic.h>
 #include <linux/jiffies.h>
 #include <linux/ktime.h>
@@ -81,13 +100,16 @@
 #include <linux/oom.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/slab.h>
 
 #include "internal.h"
 #include "hmm_inject.h"
 #include "hmm_trace.h"
 
-#define DIRTY		1UL
-#define SEQ_STEP	2UL
+#define DIRTY		HMM_MIRROR_RANGE_DIRTY
+/* hmm_mirror_range_wait_until_valid() has returned for that sequence */
+#define WAITED		HMM_MIRROR_RANGE_WAITED
+#define SEQ_STEP	BIT(2)
 
 /*
  * Pages read under one hold of the mmap lock. Writers of the mmap lock wait that long
@@ -95,40 +117,64 @@
  */
 #define CHUNK_SIZE	(512 * PAGE_SIZE)
 
-#define EXACT_SLOTS	(BIT_ULL(HMM_MIRROR_SLOT_SHARED) - 1)
+/* Those that are taken under the lock, without the shared one. */
+#define LOCKED_SLOTS	GENMASK_ULL(HMM_MIRROR_SLOT_SHARED - 1, HMM_MIRROR_HASHED)
+
+/* For how many ranges the filter is at first, and how many cells it has for each of them. */
+#define FILTER_RANGES	64
+#define FILTER_LOAD	4
 
 /* Somebody who is inside a wait. On his stack, and on hmm->waiters. */
 struct range_waiter {
-	struct list_head list;
+	struct hlist_node list;
 	const struct hmm_mirror_range *range;	/* NULL: it was unregistered */
 };
 
 /* ------------------------------------------------------------- interval tree */
 
-/* The last address; that of a range "to the end" is no address of user space. */
-static unsigned long last_of(unsigned long end)
-{
-	return end >= (ULONG_MAX & PAGE_MASK) ? ULONG_MAX - 1 : end - 1;
-}
-
+/*
+ * The tree is one of closed intervals. Ranges are in it with the first address behind
+ * them, and are looked for from the second address on.
+ */
 #define RANGE_START(range)	((range)->start)
-#define RANGE_LAST(range)	last_of((range)->end)
+#define RANGE_END(range)	((range)->end)
 
 INTERVAL_TREE_DEFINE(struct hmm_mirror_range, rb, unsigned long, subtree_last,
-		     RANGE_START, RANGE_LAST, static __maybe_unused, tree)
+		     RANGE_START, RANGE_END, static __always_inline, tree)
 
-/* Those that intersect [start, end), of whatever mirror, in ascending order of start. */
-static struct hmm_mirror_range *tree_first(struct hmm_mirror_mm *hmm,
-					   unsigned long start, unsigned long end)
+static __always_inline struct hmm_mirror_range *range_of(struct rb_node *rb)
 {
-	/* an empty interval intersects nothing; the tree does not know that */
-	return start < end ? tree_iter_first(&hmm->ranges, start, end - 1) : NULL;
+	return rb_entry(rb, struct hmm_mirror_range, rb);
 }
 
-static struct hmm_mirror_range *tree_next(struct hmm_mirror_range *range,
-					  unsigned long start, unsigned long end)
+/*
+ * Those that intersect [start, end), which is not empty, of whatever mirror, in ascending
+ * order of start. tree_iter_first() would do the same, in half as many steps again.
+ */
+static __always_inline struct hmm_mirror_range *
+tree_first(struct hmm_mirror_mm *hmm, unsigned long start, unsigned long end)
 {
-	return tree_iter_next(range, start, end - 1);
+	struct rb_node *rb = hmm->ranges.rb_root.rb_node;
+
+	while (rb) {
+		/* if one that begins earlier reaches so far, then the first is there */
+		if (rb->rb_left && range_of(rb->rb_left)->subtree_last > start) {
+			rb = rb->rb_left;
+			continue;
+		}
+		if (range_of(rb)->start >= end)
+			break;
+		if (range_of(rb)->end > start)
+			return range_of(rb);
+		rb = rb->rb_right;
+	}
+	return NULL;
+}
+
+static __always_inline struct hmm_mirror_range *
+tree_next(struct hmm_mirror_range *range, unsigned long start, unsigned long end)
+{
+	return tree_iter_next(range, start + 1, end - 1);
 }
 
 /* From @range on. */
@@ -141,6 +187,178 @@ static struct hmm_mirror_range *mirrors_own(struct hmm_mirror_range *range,
 	return range;
 }
 
+/* -------------------------------------------------------------------- filter */
+
+/*
+ * Addresses are cut into chunks, and each range is counted in the cells to which the
+ * chunks of its first and its last address hash. Chunks are as large as the range at
+ * least, so it is in no other. An invalidation that lies in one chunk whose cell is 0 hits
+ * no range with chunks of that size.
+ *
+ * Sizes of chunks are powers of 4, so there are few of them.
+ */
+static __always_inline unsigned long level_of(unsigned long start, unsigned long last)
+{
+	unsigned long length = last - start;
+
+	if (unlikely((long)length < 0))
+		return 62;
+	return round_up(__fls(length) + 1, 2);
+}
+
+static __always_inline u8 *filter_cell(struct hmm_mirror_filter *filter, unsigned long chunk)
+{
+	return &filter->cell[(u64)((u32)chunk * GOLDEN_RATIO_32) * filter->nr >> 32];
+}
+
+/* What is too much to count stays so until the filter is made anew. */
+static void cell_count(u8 *cell, int delta)
+{
+	/* Pairs with READ_ONCE() in filter_may_hit(): publish.litmus. */
+	if (*cell != U8_MAX)
+		WRITE_ONCE(*cell, *cell + delta);
+}
+
+static noinline void filter_count(struct hmm_mirror_filter *filter, unsigned long level,
+				  unsigned long start, unsigned long last, int delta)
+{
+	cell_count(filter_cell(filter, start >> level), delta);
+	if (start >> level != last >> level)
+		cell_count(filter_cell(filter, last >> level), delta);
+}
+
+/* Counts those who wait, too. */
+static bool filter_is_full(const struct hmm_mirror_mm *hmm)
+{
+	return hmm->users > hmm->filter->room;
+}
+
+static noinline void filter_add_crowded(struct hmm_mirror_mm *hmm, unsigned long level,
+					unsigned long start, unsigned long last)
+{
+	filter_count(hmm->filter, level, start, last, 1);
+	if (filter_is_full(hmm) && queue_work(hmm_mirror_wq, &hmm->grow))
+		hmm->users++;
+}
+
+static __always_inline void filter_add(struct hmm_mirror_mm *hmm, unsigned long start,
+				       unsigned long end)
+{
+	unsigned long last = end - 1, level = level_of(start, last);
+	u8 *cell = filter_cell(hmm->filter, start >> level);
+
+	/* Pairs with READ_ONCE() in filter_may_hit(), as the cell does: publish.litmus. */
+	if (unlikely(!++hmm->level_ranges[level]))
+		WRITE_ONCE(hmm->levels, hmm->levels | BIT_ULL(level));
+	if (likely(start >> level == last >> level && !*cell))
+		WRITE_ONCE(*cell, 1);
+	else
+		filter_add_crowded(hmm, level, start, last);
+}
+
+static __always_inline void filter_remove(struct hmm_mirror_mm *hmm, unsigned long start,
+					  unsigned long end)
+{
+	unsigned long last = end - 1, level = level_of(start, last);
+	u8 *cell = filter_cell(hmm->filter, start >> level);
+
+	if (unlikely(--hmm->level_ranges[level] < 0))
+		WRITE_ONCE(hmm->levels, hmm->levels & ~BIT_ULL(level));
+	if (likely(start >> level == last >> level && *cell == 1))
+		WRITE_ONCE(*cell, 0);
+	else
+		filter_count(hmm->filter, level, start, last, -1);
+}
+
+/*
+ * Called without the lock, behind the barrier in hmm_mirror_track_start(): publish.litmus.
+ * What is in one chunk is in one of every larger size.
+ */
+static __always_inline bool filter_may_hit(struct hmm_mirror_mm *hmm, unsigned long start,
+					   unsigned long last)
+{
+	/* Pairs with smp_store_release() in range_rebound(): rebound.litmus. */
+	unsigned int rebounds = smp_load_acquire(&hmm->rebounds);
+	u64 levels = READ_ONCE(hmm->levels);
+	struct hmm_mirror_filter *filter;
+
+	if (!levels)
+		return false;
+	if ((start ^ last) >> __ffs64(levels))
+		return true;
+
+	/*
+	 * Pairs with smp_store_release() in filter_grow() (grown.litmus). It may be the old
+	 * one: grow.litmus.
+	 */
+	filter = READ_ONCE(hmm->filter);
+	do {
+		if (READ_ONCE(*filter_cell(filter, start >> __ffs64(levels))))
+			return true;
+		levels &= levels - 1;
+	} while (levels);
+
+	/*
+	 * A range may have been in a cell all the time, but not in the same one. Pairs
+	 * with smp_wmb() in range_rebound(): rebound.litmus.
+	 */
+	smp_rmb();
+	return READ_ONCE(hmm->rebounds) != rebounds;
+}
+
+/* For so many ranges, and up to twice as many. */
+static struct hmm_mirror_filter *filter_alloc(unsigned int ranges)
+{
+	/* a power of 2, with what is in front of the cells */
+	size_t size = roundup_pow_of_two((size_t)ranges * FILTER_LOAD);
+	struct hmm_mirror_filter *filter = kvzalloc(size, GFP_KERNEL_ACCOUNT);
+
+	if (filter) {
+		filter->nr = size - sizeof(*filter);
+		filter->room = size / FILTER_LOAD;
+	}
+	return filter;
+}
+
+/* A filter that is too small costs time, and that is all that it costs. */
+static void filter_grow(struct work_struct *work)
+{
+	struct hmm_mirror_mm *hmm = container_of(work, struct hmm_mirror_mm, grow);
+	struct hmm_mirror_filter *filter = NULL, *old;
+	unsigned int users;
+	struct rb_node *rb;
+	bool last;
+
+	spin_lock(&hmm->lock);
+	users = filter_is_full(hmm) ? hmm->users : 0;
+	spin_unlock(&hmm->lock);
+
+	if (users)
+		filter = filter_alloc(users);
+	if (filter) {
+		spin_lock(&hmm->lock);
+		for (rb = rb_first_cached(&hmm->ranges); rb; rb = rb_next(rb)) {
+			unsigned long start = range_of(rb)->start, last = range_of(rb)->end - 1;
+
+			filter_count(filter, level_of(start, last), start, last, 1);
+		}
+		old = hmm->filter;
+		/* Pairs with READ_ONCE() in filter_may_hit(): grown.litmus. */
+		smp_store_release(&hmm->filter, filter);
+		spin_unlock(&hmm->lock);
+
+		/* Invalidations that still read it are inside that SRCU section. */
+		mmu_notifier_synchronize();
+		kvfree(old);
+	}
+
+	spin_lock(&hmm->lock);
+	last = hmm_mirror_mm_put(hmm);
+	spin_unlock(&hmm->lock);
+	if (last)
+		hmm_mirror_mm_free(hmm);
+}
+
 /* --------------------------------------------------------------------- slots */
 
 static struct hmm_mirror_slot *slot_find(struct hmm_mirror_mm *hmm,
@@ -148,7 +366,7 @@ static struct hmm_mirror_slot *slot_find(struct hmm_mirror_mm *hmm,
 {
 	u64 used;
 
-	for (used = hmm->used & EXACT_SLOTS; used; used &= used - 1) {
+	for (used = hmm->used & LOCKED_SLOTS; used; used &= used - 1) {
 		struct hmm_mirror_slot *slot = &hmm->slot[__ffs64(used)];
 
 		if (slot->key == update)
@@ -157,16 +375,56 @@ static struct hmm_mirror_slot *slot_find(struct hmm_mirror_mm *hmm,
 	return NULL;
 }
 
-/* An invalidation in flight that intersects the range, if there is one. */
-static struct hmm_mirror_slot *slot_intersecting(struct hmm_mirror_mm *hmm,
-						 const struct hmm_mirror_range *range)
+static bool slot_intersects(const struct hmm_mirror_slot *slot,
+			    const struct hmm_mirror_range *range)
 {
+	unsigned long start, last;
+
+	do {
+		/* Both are to be of the same invalidation, and may change: bounds.litmus. */
+		last = smp_load_acquire(&slot->last);
+		/* Pairs with the xchg() in slot_unpublish() of who had it before. */
+		start = smp_load_acquire(&slot->start);
+	} while (unlikely(READ_ONCE(slot->last) != last));
+
+	return last && last >= range->start && start < range->end;
+}
+
+/* Whether nothing is in flight, of what began before somebody looked for ranges. */
+static __always_inline bool slots_are_free(struct hmm_mirror_mm *hmm)
+{
+	unsigned long any = 0;
+	unsigned int i;
+
+	/*
+	 * Pairs with the one in hmm_mirror_track_start(): publish.litmus. What needs the
+	 * lock is ordered by that: register_locked.litmus.
+	 */
+	smp_mb();
+#pragma GCC unroll 8
+	for (i = 0; i < HMM_MIRROR_HASHED; i++)
+		/* Pairs with smp_store_release() in slot_unpublish(): clean.litmus. */
+		any |= smp_load_acquire(&hmm->slot[i].last);
+	return !(any | hmm->used);
+}
+
+/* An invalidation in flight that intersects the range, if there is one. */
+static noinline struct hmm_mirror_slot *slot_intersecting(struct hmm_mirror_mm *hmm,
+							  const struct hmm_mirror_range *range)
+{
+	struct hmm_mirror_slot *slot;
 	u64 used;
 
-	for (used = hmm->used; used; used &= used - 1) {
-		struct hmm_mirror_slot *slot = &hmm->slot[__ffs64(used)];
+	if (slots_are_free(hmm))
+		return NULL;
 
-		if (slot->start <= last_of(range->end) && slot->last >= range->start)
+	for (slot = hmm->slot; slot < hmm->slot + HMM_MIRROR_HASHED; slot++)
+		if (slot_intersects(slot, range))
+			return slot;
+
+	for (used = hmm->used; used; used &= used - 1) {
+		slot = &hmm->slot[__ffs64(used)];
+		if (slot_intersects(slot, range))
 			return slot;
 	}
 	return NULL;
@@ -174,7 +432,11 @@ static struct hmm_mirror_slot *slot_intersecting(struct hmm_mirror_mm *hmm,
 
 static void slot_wake(struct hmm_mirror_slot *slot)
 {
-	/* Waiters queue up under hmm->lock, which we hold: sleep.litmus. */
+	/*
+	 * Waiters queue up under the lock, which we hold (sleep_locked.litmus), or we have
+	 * just freed a hashed slot, at which they look once more when they have queued up
+	 * (sleep.litmus).
+	 */
 	if (waitqueue_active(&slot->waiters))
 		wake_up_all(&slot->waiters);
 }
@@ -187,6 +449,28 @@ static void slots_wake_all(struct hmm_mirror_mm *hmm)
 		slot_wake(&hmm->slot[i]);
 }
 
+/* By the owner of the key. */
+static void slot_publish(struct hmm_mirror_slot *slot, unsigned long start,
+			 unsigned long last)
+{
+	WRITE_ONCE(slot->start, start);
+	/* Pairs with smp_load_acquire() in slot_intersects(): bounds.litmus. */
+	smp_store_release(&slot->last, last);
+}
+
+/* Of the hashed ones: the last that its owner does with it. */
+static __always_inline void slot_unpublish(struct hmm_mirror_slot *slot)
+{
+	/* What the mm has changed is seen by who finds the slot free: clean.litmus. */
+	smp_store_release(&slot->last, 0);
+	/*
+	 * Fully ordered: the next owner publishes after us (reuse.litmus), and who queues
+	 * up sees a free slot or is seen here (sleep.litmus).
+	 */
+	xchg(&slot->key, NULL);
+	slot_wake(slot);
+}
+
 /* Not one that may be endless: nobody could end it. */
 static bool inject_overflow(const struct mmu_notifier_range *update)
 {
@@ -196,16 +480,19 @@ static bool inject_overflow(const struct mmu_notifier_range *update)
 static struct hmm_mirror_slot *slot_take(struct hmm_mirror_mm *hmm,
 					 const struct mmu_notifier_range *update)
 {
-	struct hmm_mirror_slot *slot = slot_find(hmm, update);
+	struct hmm_mirror_slot *slot = hmm_mirror_slot_hashed(hmm, update);
 
+	/*
+	 * In flight already: that one has lost its end. Whoever waits for it looks
+	 * again.
+	 */
+	if (unlikely(READ_ONCE(slot->key) == update))
+		slot_unpublish(slot);
+	slot = slot_find(hmm, update);
 	if (unlikely(slot)) {
-		/*
-		 * In flight already: that one has lost its end. Whoever waits for it
-		 * looks again.
-		 */
 		slot_wake(slot);
-	} else if (likely(~hmm->used & EXACT_SLOTS) && !inject_overflow(update)) {
-		unsigned int i = __ffs64(~hmm->used & EXACT_SLOTS);
+	} else if (likely(~hmm->used & LOCKED_SLOTS) && !inject_overflow(update)) {
+		unsigned int i = __ffs64(~hmm->used & LOCKED_SLOTS);
 
 		hmm->used |= BIT_ULL(i);
 		slot = &hmm->slot[i];
@@ -215,9 +502,14 @@ static struct hmm_mirror_slot *slot_take(struct hmm_mirror_mm *hmm,
 		hmm->shared++;
 		return &hmm->slot[HMM_MIRROR_SLOT_SHARED];
 	}
-	/* an empty one is in flight, and intersects nothing, not even everything */
-	slot->start = update->start < update->end ? update->start : ULONG_MAX;
-	slot->last = update->start < update->end ? update->end - 1 : 0;
+	/*
+	 * An empty one is in flight, and intersects nothing, not even everything. One of
+	 * the very first byte is the same to ranges as one of two.
+	 */
+	if (update->start < update->end)
+		slot_publish(slot, update->start, (update->end - 1) | 1);
+	else
+		slot_publish(slot, 0, 0);
 	/*
 	 * A change of protection that begins at address 0 forgets to call end
 	 * (change_pmd_range(), in newer kernels change_pud_range()).
@@ -245,6 +537,7 @@ static struct hmm_mirror_slot *slot_free(struct hmm_mirror_mm *hmm,
 		if (--hmm->shared)
 			return slot;
 	}
+	/* What the mm has changed is seen under the lock: clean_locked.litmus. */
 	hmm->used &= ~BIT_ULL(slot - hmm->slot);
 	slot_wake(slot);
 	return slot;
@@ -262,7 +555,7 @@ static int slots_free_endless(struct hmm_mirror_mm *hmm)
 	if (mmap_write_lock_killable(hmm->mm))
 		return -EINTR;
 	spin_lock(&hmm->lock);
-	for (used = hmm->used & EXACT_SLOTS; used; used &= used - 1) {
+	for (used = hmm->used & LOCKED_SLOTS; used; used &= used - 1) {
 		struct hmm_mirror_slot *slot = &hmm->slot[__ffs64(used)];
 
 		if (slot->endless) {
@@ -277,16 +570,27 @@ static int slots_free_endless(struct hmm_mirror_mm *hmm)
 
 /* ------------------------------------------------------------------ tracking */
 
-void hmm_mirror_track_init(struct hmm_mirror_mm *hmm)
+int hmm_mirror_track_init(struct hmm_mirror_mm *hmm)
 {
 	int i;
 
+	hmm->filter = filter_alloc(FILTER_RANGES);
+	if (!hmm->filter)
+		return -ENOMEM;
+	INIT_WORK(&hmm->grow, filter_grow);
 	spin_lock_init(&hmm->lock);
+	memset(hmm->level_ranges, -1, sizeof(hmm->level_ranges));
 	hmm->ranges = RB_ROOT_CACHED;
-	INIT_LIST_HEAD(&hmm->waiters);
+	INIT_HLIST_HEAD(&hmm->waiters);
 	for (i = 0; i < HMM_MIRROR_SLOTS; i++)
 		init_waitqueue_head(&hmm->slot[i].waiters);
 	hmm->slot[HMM_MIRROR_SLOT_SHARED].last = ULONG_MAX;
+	return 0;
+}
+
+void hmm_mirror_track_exit(struct hmm_mirror_mm *hmm)
+{
+	kvfree(hmm->filter);
 }
 
 /* From here on, what was read under the old sequence is not committed any more. */
@@ -296,36 +600,115 @@ static void range_raise(struct hmm_mirror_range *range, unsigned long seq)
 	WRITE_ONCE(range->state, seq | DIRTY);
 }
 
-/*
- * Slot and sequences change in one critical section, and with them a begin() that
- * takes the lock: it comes before both, and its sequence is raised, or after both,
- * and sees the slot. A registration, too (register.litmus).
- */
-void hmm_mirror_track_start(struct hmm_mirror_mm *hmm,
-			    const struct mmu_notifier_range *update)
+static noinline void trace_start(struct hmm_mirror_mm *hmm,
+				 const struct hmm_mirror_slot *slot,
+				 const struct mmu_notifier_range *update,
+				 const struct hmm_mirror *hit)
 {
 	unsigned long start = update->start, end = update->end, hits = 0;
-	struct hmm_mirror_range *range;
+	struct hmm_mirror_range *range = hit ? tree_first(hmm, start, end) : NULL;
+
+	for (; range; range = tree_next(range, start, end))
+		hits++;
+	trace_hmm_mirror_invalidate_start(hmm->mm, update, slot - hmm->slot, hits);
+}
+
+/* All ranges that intersect. Returns a mirror that has one. */
+static __always_inline const struct hmm_mirror *
+ranges_raise(struct hmm_mirror_mm *hmm, unsigned long start, unsigned long end)
+{
+	struct hmm_mirror_range *range = tree_first(hmm, start, end);
+	const struct hmm_mirror *hit = NULL;
+	unsigned long seq;
+
+	if (likely(range)) {
+		seq = hmm->seq + SEQ_STEP;
+		hmm->seq = seq;
+		hmm->stats.hits++;
+		hit = range->mirror;
+		do {
+			range_raise(range, seq);
+			range = tree_next(range, start, end);
+		} while (range);
+	}
+	return hit;
+}
+
+/* The filter says that there may be a range. */
+static noinline int track_start_hit(struct hmm_mirror_mm *hmm,
+				    const struct mmu_notifier_range *update)
+{
+	const struct hmm_mirror *hit;
+
+	spin_lock(&hmm->lock);
+	hit = ranges_raise(hmm, update->start, update->end);
+	if (trace_hmm_mirror_invalidate_start_enabled())
+		trace_start(hmm, hmm_mirror_slot_hashed(hmm, update), update, hit);
+	spin_unlock(&hmm->lock);
+	return hit || READ_ONCE(hmm->nr_always) ? hmm_mirror_sync(hmm, hit, update) : 0;
+}
+
+static noinline int track_start_locked(struct hmm_mirror_mm *hmm,
+				       const struct mmu_notifier_range *update)
+{
+	const struct hmm_mirror *hit = NULL;
 	struct hmm_mirror_slot *slot;
 
 	spin_lock(&hmm->lock);
 	slot = slot_take(hmm, update);
-	range = tree_first(hmm, start, end);
-	if (range) {
-		hmm->seq += SEQ_STEP;
-		hmm->stats.hits++;
-	}
-	for (; range; range = tree_next(range, start, end)) {
-		range_raise(range, hmm->seq);
-		hits++;
-	}
+	/* an empty one intersects nothing; the tree does not know that */
+	if (update->start < update->end)
+		hit = ranges_raise(hmm, update->start, update->end);
+	if (trace_hmm_mirror_invalidate_start_enabled())
+		trace_start(hmm, slot, update, hit);
 	spin_unlock(&hmm->lock);
-
-	trace_hmm_mirror_invalidate_start(hmm->mm, update, slot - hmm->slot, hits);
+	return hit || READ_ONCE(hmm->nr_always) ? hmm_mirror_sync(hmm, hit, update) : 0;
 }
 
-void hmm_mirror_track_end(struct hmm_mirror_mm *hmm,
-			  const struct mmu_notifier_range *update)
+static noinline int track_start_traced(struct hmm_mirror_mm *hmm,
+				       const struct hmm_mirror_slot *slot,
+				       const struct mmu_notifier_range *update)
+{
+	trace_hmm_mirror_invalidate_start(hmm->mm, update, slot - hmm->slot, 0);
+	return READ_ONCE(hmm->nr_always) ? hmm_mirror_sync(hmm, NULL, update) : 0;
+}
+
+/* invalidate_range_start() of the subscription "start". */
+int hmm_mirror_track_start(struct mmu_notifier *mn,
+			   const struct mmu_notifier_range *update)
+{
+	struct hmm_mirror_mm *hmm = container_of(mn, struct hmm_mirror_mm, start);
+	const struct mmu_notifier_range *free = NULL;
+	unsigned long start = update->start, last = update->end - 1;
+	struct hmm_mirror_slot *slot;
+
+	/* or gcc keeps both pointers */
+	OPTIMIZER_HIDE_VAR(hmm);
+	slot = hmm_mirror_slot_hashed(hmm, update);
+
+	/*
+	 * Not at address 0, not empty, and who has the slot has it alone: what the former
+	 * owner did to it is over (reuse.litmus).
+	 */
+	if (unlikely(start - 1 >= last) || hmm_mirror_injects() ||
+	    unlikely(!try_cmpxchg(&slot->key, &free, update)))
+		return track_start_locked(hmm, update);
+
+	slot_publish(slot, start, last);
+	/*
+	 * Pairs with the one in slots_are_free(): who registers a range either is
+	 * seen by us or sees the slot (publish.litmus).
+	 */
+	smp_mb();
+	if (unlikely(filter_may_hit(hmm, start, last)))
+		return track_start_hit(hmm, update);
+	if (trace_hmm_mirror_invalidate_start_enabled())
+		return track_start_traced(hmm, slot, update);
+	return likely(!READ_ONCE(hmm->nr_always)) ? 0 : hmm_mirror_sync(hmm, NULL, update);
+}
+
+static noinline void track_end_locked(struct hmm_mirror_mm *hmm,
+				      const struct mmu_notifier_range *update)
 {
 	struct hmm_mirror_slot *slot;
 
@@ -333,13 +716,41 @@ void hmm_mirror_track_end(struct hmm_mirror_mm *hmm,
 	slot = slot_free(hmm, update);
 	spin_unlock(&hmm->lock);
 
-	trace_hmm_mirror_invalidate_end(hmm->mm, update, slot ? slot - hmm->slot : -1);
+	if (slot)
+		trace_hmm_mirror_invalidate_end(hmm->mm, update, slot - hmm->slot);
+}
+
+static noinline void track_end_traced(struct hmm_mirror_mm *hmm,
+				      struct hmm_mirror_slot *slot,
+				      const struct mmu_notifier_range *update)
+{
+	trace_hmm_mirror_invalidate_end(hmm->mm, update, slot - hmm->slot);
+	slot_unpublish(slot);
+}
+
+/* invalidate_range_end() of the subscription "end". */
+void hmm_mirror_track_end(struct mmu_notifier *mn,
+			  const struct mmu_notifier_range *update)
+{
+	struct hmm_mirror_mm *hmm = container_of(mn, struct hmm_mirror_mm, end);
+	struct hmm_mirror_slot *slot = hmm_mirror_slot_hashed(hmm, update);
+
+	if (unlikely(READ_ONCE(slot->key) != update))
+		track_end_locked(hmm, update);
+	else if (trace_hmm_mirror_invalidate_end_enabled())
+		track_end_traced(hmm, slot, update);
+	else
+		slot_unpublish(slot);
 }
 
 /* Of which the end is to come. */
 unsigned int hmm_mirror_track_in_flight(const struct hmm_mirror_mm *hmm)
 {
-	return hweight64(hmm->used & EXACT_SLOTS) + hmm->shared;
+	unsigned int i, nr = hweight64(hmm->used & LOCKED_SLOTS) + hmm->shared;
+
+	for (i = 0; i < HMM_MIRROR_HASHED; i++)
+		nr += !!READ_ONCE(hmm->slot[i].key);
+	return nr;
 }
 
 /* The mm has died: nothing is valid any more, and nothing will be. */
@@ -351,14 +762,16 @@ void hmm_mirror_track_release(struct hmm_mirror_mm *hmm)
 	hmm->dead = true;
 	hmm->seq += SEQ_STEP;
 	for (rb = rb_first_cached(&hmm->ranges); rb; rb = rb_next(rb))
-		range_raise(rb_entry(rb, struct hmm_mirror_range, rb), hmm->seq);
+		range_raise(range_of(rb), hmm->seq);
 	slots_wake_all(hmm);
 	spin_unlock(&hmm->lock);
 }
 
-static void range_detach(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *range)
+static __always_inline void range_detach(struct hmm_mirror_mm *hmm,
+					 struct hmm_mirror_range *range)
 {
 	tree_remove(range, &hmm->ranges);
+	filter_remove(hmm, range->start, range->end);
 	range->mirror->nr_ranges--;
 	range->mirror = NULL;
 }
@@ -377,7 +790,7 @@ void hmm_mirror_track_detach(struct hmm_mirror *mirror)
 	for (rb = rb_first_cached(&hmm->ranges); rb; rb = next) {
 		struct hmm_mirror_range *range;
 
-		range = rb_entry(rb, struct hmm_mirror_range, rb);
+		range = range_of(rb);
 		next = rb_next(rb);
 		if (range->mirror == mirror) {
 			range_raise(range, hmm->seq);
@@ -412,25 +825,43 @@ static bool is_registered(const struct hmm_mirror_range *range)
 
 static bool bounds_are_valid(unsigned long start, unsigned long end)
 {
-	return start < end && PAGE_ALIGNED(start) &&
-	       (PAGE_ALIGNED(end) || end == ULONG_MAX);
+	return start < end && (likely(PAGE_ALIGNED(start | end)) ||
+			       (PAGE_ALIGNED(start) && end == ULONG_MAX));
 }
 
-/* Under a new sequence: begin() finds out whether it is valid. */
-static void range_insert(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *range)
+/* So that no page is behind it. */
+static __always_inline unsigned long to_the_end(unsigned long end)
+{
+	return likely(end != (ULONG_MAX & PAGE_MASK)) ? end : ULONG_MAX;
+}
+
+static void range_clean(struct hmm_mirror_range *range, unsigned long seq)
+{
+	/* Pairs with smp_load_acquire() in range_begin(): clean.litmus. */
+	smp_store_release(&range->state, seq);
+}
+
+/* Under a new sequence. */
+static __always_inline void range_insert(struct hmm_mirror_mm *hmm,
+					 struct hmm_mirror_range *range)
 {
 	hmm->seq += SEQ_STEP;
-	range_raise(range, hmm->seq);
 	tree_insert(range, &hmm->ranges);
+	filter_add(hmm, range->start, range->end);
+	if (likely(slots_are_free(hmm)) || !slot_intersecting(hmm, range))
+		range_clean(range, hmm->seq);
+	else
+		range_raise(range, hmm->seq);
 }
 
 /* A range of a mirror, not in the tree yet. */
-static void range_attach(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *range,
-			 struct hmm_mirror *mirror)
+static __always_inline void range_attach(struct hmm_mirror_mm *hmm,
+					 struct hmm_mirror_range *range,
+					 struct hmm_mirror *mirror)
 {
+	range->end = to_the_end(range->end);
 	range->mirror = mirror;
 	range->hmm = hmm;
-	range->snapshot = 0;	/* of nobody: sequences begin behind it */
 	range_insert(hmm, range);
 	mirror->nr_ranges++;
 	hmm->users++;
@@ -469,12 +900,30 @@ int hmm_mirror_range_register(struct hmm_mirror_range *range,
 	else
 		range_attach(hmm, range, mirror);
 	spin_unlock(&hmm->lock);
-	if (!ret)
+	if (!ret && trace_hmm_mirror_range_register_enabled())
 		trace_hmm_mirror_range_register(hmm->mm, range, range->start, range->end);
 	return ret;
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_register);
 ALLOW_ERROR_INJECTION(hmm_mirror_range_register, ERRNO);
+
+/* Somebody waits for a range, of whatever mirror. */
+static noinline void waiters_forget(struct hmm_mirror_mm *hmm,
+				    const struct hmm_mirror_range *range)
+{
+	struct range_waiter *w;
+	bool found = false;
+
+	hlist_for_each_entry(w, &hmm->waiters, list) {
+		if (w->range == range) {
+			w->range = NULL;
+			found = true;
+		}
+	}
+	if (found)
+		slots_wake_all(hmm);
+	WARN_ONCE(found, "hmm_mirror: hmm_mirror_range_unregister() while somebody waits for the range: stop the faulting threads first\n");
+}
 
 /**
  * hmm_mirror_range_unregister() - stop to track an address range
@@ -492,37 +941,28 @@ ALLOW_ERROR_INJECTION(hmm_mirror_range_register, ERRNO);
 void hmm_mirror_range_unregister(struct hmm_mirror_range *range)
 {
 	struct hmm_mirror_mm *hmm = range->hmm;
-	bool last, waited_for = false;
-	struct range_waiter *w;
+	bool last;
 
 	if (!hmm) {
 		WARN_ONCE(1, "hmm_mirror: %s() of a range that is not registered: call it once for each registration\n",
 			  __func__);
 		return;
 	}
-	trace_hmm_mirror_range_unregister(hmm->mm, range, range->start, range->end);
+	if (trace_hmm_mirror_range_unregister_enabled())
+		trace_hmm_mirror_range_unregister(hmm->mm, range, range->start, range->end);
 
 	spin_lock(&hmm->lock);
-	list_for_each_entry(w, &hmm->waiters, list) {
-		if (w->range == range) {
-			w->range = NULL;
-			waited_for = true;
-		}
-	}
-	if (unlikely(waited_for))
-		slots_wake_all(hmm);
-	if (range->mirror)
+	if (unlikely(hmm->waiters.first))
+		waiters_forget(hmm, range);
+	if (likely(range->mirror))
 		range_detach(hmm, range);
-	hmm->seq += SEQ_STEP;
-	range_raise(range, hmm->seq);
+	/* a sequence that nobody has */
+	range_raise(range, 0);
 	range->hmm = NULL;
 	last = hmm_mirror_mm_put(hmm);
 	spin_unlock(&hmm->lock);
 	if (last)
 		hmm_mirror_mm_free(hmm);
-
-	WARN_ONCE(waited_for, "hmm_mirror: %s() while somebody waits for the range: stop the faulting threads first\n",
-		  __func__);
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_unregister);
 
@@ -533,11 +973,22 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_unregister);
 static void range_rebound(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *range,
 			  unsigned long start, unsigned long end)
 {
+	unsigned long old_start = range->start, old_end = range->end;
+
 	tree_remove(range, &hmm->ranges);
 	range->start = start;
-	range->end = end;
+	range->end = to_the_end(end);
 	range_insert(hmm, range);
-	if (!list_empty(&hmm->waiters))
+	/*
+	 * What is inside all the time is in the filter all the time. Who has looked for the
+	 * new bounds too early, and looks for the old ones too late, is told so. Pairs with
+	 * filter_may_hit(): rebound.litmus.
+	 */
+	smp_store_release(&hmm->rebounds, hmm->rebounds + 1);
+	/* Pairs with smp_rmb() there. */
+	smp_wmb();
+	filter_remove(hmm, old_start, old_end);
+	if (!hlist_empty(&hmm->waiters))
 		slots_wake_all(hmm);
 }
 
@@ -634,7 +1085,8 @@ struct hmm_mirror_range *hmm_mirror_range_first(struct hmm_mirror *mirror,
 	struct hmm_mirror_range *range;
 
 	spin_lock(&hmm->lock);
-	range = mirrors_own(tree_first(hmm, start, end), mirror, start, end);
+	range = start < end ? tree_first(hmm, start, end) : NULL;
+	range = mirrors_own(range, mirror, start, end);
 	spin_unlock(&hmm->lock);
 	return range;
 }
@@ -739,7 +1191,7 @@ static int range_wait(struct hmm_mirror_range *range, unsigned long *seq,
 
 	spin_lock(&hmm->lock);
 	hmm->users++;
-	list_add(&w.list, &hmm->waiters);
+	hlist_add_head(&w.list, &hmm->waiters);
 	for (;;) {
 		if (!w.range || !range->mirror || hmm->dead) {
 			ret = -ESRCH;
@@ -748,8 +1200,7 @@ static int range_wait(struct hmm_mirror_range *range, unsigned long *seq,
 		slot = slot_intersecting(hmm, range);
 		if (!slot) {
 			*seq = range->state & ~DIRTY;
-			/* Pairs with smp_load_acquire() in range_begin(): clean.litmus. */
-			smp_store_release(&range->state, *seq);
+			range_clean(range, *seq);
 			break;
 		}
 		if (!*timeout) {
@@ -768,16 +1219,22 @@ static int range_wait(struct hmm_mirror_range *range, unsigned long *seq,
 		}
 		if (!since) {
 			since = ktime_get_ns();
-			trace_hmm_mirror_wait_begin(hmm->mm, range, slot->start, slot->last + 1);
+			trace_hmm_mirror_wait_begin(hmm->mm, range, READ_ONCE(slot->start),
+						    READ_ONCE(slot->last) + 1);
 		}
-		/* Under the lock under which slot_wake() looks: sleep.litmus. */
+		/* Pairs with waitqueue_active() in slot_wake(): sleep.litmus. */
 		prepare_to_wait(&slot->waiters, &entry, TASK_KILLABLE);
+		/* a hashed one is freed without the lock */
+		if (unlikely(!slot_intersects(slot, range))) {
+			finish_wait(&slot->waiters, &entry);
+			continue;
+		}
 		spin_unlock(&hmm->lock);
 		*timeout = schedule_timeout(*timeout);
 		finish_wait(&slot->waiters, &entry);
 		spin_lock(&hmm->lock);
 	}
-	list_del(&w.list);
+	hlist_del(&w.list);
 	if (since)
 		wait_ended(hmm, range, since, ret);
 	last = hmm_mirror_mm_put(hmm);
@@ -787,23 +1244,28 @@ static int range_wait(struct hmm_mirror_range *range, unsigned long *seq,
 	return ret;
 }
 
-static int range_begin(struct hmm_mirror_range *range, unsigned long *seq,
-		       long *timeout)
+static __always_inline bool range_try(const struct hmm_mirror_range *range,
+				      unsigned long *seq)
 {
 	/*
-	 * Pairs with smp_store_release() in range_wait(): what the mm changed before
+	 * Pairs with smp_store_release() in range_clean(): what the mm changed before
 	 * the range became clean is seen by whoever reads the page table after this
 	 * (clean.litmus).
 	 */
 	unsigned long state = smp_load_acquire(&range->state);
 
-	if (*timeout)
-		hmm_mirror_might_wait();
-	if (likely(!(state & DIRTY))) {
-		*seq = state;
-		return 0;
-	}
-	return range_wait(range, seq, timeout);
+	if (unlikely(state & DIRTY))
+		return false;
+	*seq = state;
+	return true;
+}
+
+static noinline int range_begin_dirty(struct hmm_mirror_range *range, unsigned long *seq,
+				      unsigned int timeout_ms)
+{
+	long timeout = timeout_jiffies(timeout_ms);
+
+	return range_wait(range, seq, &timeout);
 }
 
 /**
@@ -824,19 +1286,34 @@ static int range_begin(struct hmm_mirror_range *range, unsigned long *seq,
 int hmm_mirror_range_begin(struct hmm_mirror_range *range, unsigned long *seq,
 			   unsigned int timeout_ms)
 {
-	long timeout = timeout_jiffies(timeout_ms);
-
-	return range_begin(range, seq, &timeout);
+	if (timeout_ms)
+		hmm_mirror_might_wait();
+	if (likely(range_try(range, seq)))
+		return 0;
+	return range_begin_dirty(range, seq, timeout_ms);
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_begin);
+
+/* It says that of the sequence, until there is a new one. */
+static noinline void range_waited(struct hmm_mirror_range *range, unsigned long seq)
+{
+	struct hmm_mirror_mm *hmm = range->hmm;
+
+	spin_lock(&hmm->lock);
+	/* Pairs with READ_ONCE() in hmm_mirror_range_valid(): retry.litmus. */
+	if (range->state == seq)
+		WRITE_ONCE(range->state, seq | WAITED);
+	spin_unlock(&hmm->lock);
+}
 
 /**
  * hmm_mirror_range_wait_until_valid() - the 2019 form of hmm_mirror_range_begin()
  * @range: a registered range
  * @timeout_ms: as of hmm_mirror_range_begin()
  *
- * Keeps the sequence in the range, for hmm_mirror_range_valid(), and is therefore
- * for a range that one thread uses.
+ * Remembers that in the range, for hmm_mirror_range_valid(), and is therefore for a
+ * range that one thread uses. hmm_mirror_range_retry() of a sequence that was taken from
+ * that range before may then be true without an invalidation.
  *
  * Context: as of hmm_mirror_range_begin().
  * Return: true if the range is valid; false after a time-out, on a fatal signal, or
@@ -845,7 +1322,13 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_begin);
 bool hmm_mirror_range_wait_until_valid(struct hmm_mirror_range *range,
 				       unsigned int timeout_ms)
 {
-	return !hmm_mirror_range_begin(range, &range->snapshot, timeout_ms);
+	unsigned long seq;
+
+	if (hmm_mirror_range_begin(range, &seq, timeout_ms))
+		return false;
+	if (!(seq & WAITED))
+		range_waited(range, seq);
+	return true;
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_wait_until_valid);
 
@@ -870,7 +1353,7 @@ static bool fault_is_valid(const struct hmm_mirror_range *range,
 
 	/* the bounds may be about to change */
 	spin_lock(&hmm->lock);
-	inside = fault->start >= range->start && last_of(fault->end) <= last_of(range->end);
+	inside = fault->start >= range->start && fault->end <= range->end;
 	spin_unlock(&hmm->lock);
 
 	return inside && fault->pfns && fault->start < fault->end &&
@@ -1104,7 +1587,9 @@ int hmm_mirror_range_populate(struct hmm_mirror_range *range,
 
 	do {
 		left = timeout_left(timeout, since);
-		ret = range_begin(range, &seq, &left);
+		if (left)
+			hmm_mirror_might_wait();
+		ret = range_try(range, &seq) ? 0 : range_wait(range, &seq, &left);
 		if (ret)
 			return ret;
 		ret = hmm_mirror_range_fault(range, seq, fault);

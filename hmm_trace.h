@@ -69,7 +69,6 @@ TRACE_EVENT(hmm_mirror_invalidate_start,
 		  __entry->blockable, __entry->slot, __entry->hits)
 );
 
-/* @slot: -1 if its start came before we subscribed. */
 TRACE_EVENT(hmm_mirror_invalidate_end,
 	TP_PROTO(const struct mm_struct *mm, const struct mmu_notifier_range *update,
 		 int slot),

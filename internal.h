@@ -5,17 +5,25 @@
 #ifndef HMM_MIRROR_INTERNAL_H
 #define HMM_MIRROR_INTERNAL_H
 
+#include <linux/cache.h>
+#include <linux/hash.h>
+#include <linux/log2.h>
 #include <linux/lockdep.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 
 #include "hmm_mirror.h"
 
 /*
- * Invalidations in flight. Each has a slot of its own, as long as there are some;
- * the others share the last one, which takes itself to hit everything.
+ * Invalidations in flight. The first slots are each for the invalidations whose key
+ * hashes to it, and taken without a lock; where that one is in use, one of the others
+ * is, under the lock. Those for which no slot is left share the last one, which takes
+ * itself to hit everything.
  */
-#define HMM_MIRROR_SLOTS	64
+#define HMM_MIRROR_SLOTS	48
+#define HMM_MIRROR_HASH_BITS	3
+#define HMM_MIRROR_HASHED	BIT(HMM_MIRROR_HASH_BITS)
 #define HMM_MIRROR_SLOT_SHARED	(HMM_MIRROR_SLOTS - 1)
 
 struct hmm_mirror_slot {
@@ -24,45 +32,62 @@ struct hmm_mirror_slot {
 	 * end. Not to be followed.
 	 */
 	const struct mmu_notifier_range *key;
-	unsigned long start, last;
-	bool endless;		/* the mm will not call its end */
+	unsigned long start;
+	unsigned long last;	/* 0: intersects nothing */
 	wait_queue_head_t waiters;
+	bool endless;		/* the mm will not call its end */
+} __aligned(64);		/* SMP or not: see hmm_mirror_slot_hashed() */
+
+/**
+ * struct hmm_mirror_filter - tells quickly that an invalidation hits no range
+ * @nr: of cells
+ * @room: for how many ranges it is
+ * @cell: how many ranges begin or end in the chunks of addresses that hash to it; 255 is
+ *	many
+ */
+struct hmm_mirror_filter {
+	u64 nr;
+	u64 room;
+	u8 cell[];
 };
 
 /**
  * struct hmm_mirror_mm - all that is known of one mm
- * @count: subscription with start and end: counts, and never fails
- * @call: subscription with start only: runs the mirrors' callbacks, may fail
- * @mm: mm_count is held until this structure is freed
- * @mirrors: RCU list; readers are inside the SRCU section of the mmu notifiers
- * @lock: protects everything below, the links of @mirrors, and all of a registered
- *	range; a leaf
- * @users: @count, @call, and every range and waiter keep this structure
+ * @lock: protects all down to @slot, what is read without it included, and all of a
+ *	registered range; a leaf
+ * @users: @start, @end, @grow, and every range and waiter keep this structure
  * @dead: the mm has died
- * @seq: the last sequence that was given to a range; in steps of 2
+ * @seq: the last sequence that was given to a range
  * @ranges: interval tree of all ranges of all mirrors
  * @waiters: everybody who is inside a wait
- * @used: bit i: slot[i] is in flight
+ * @used: bit i: slot[i] is in flight; not of the hashed ones
  * @shared: how many share the last slot
- * @slot: invalidations in flight
+ * @level_ranges: item i: how many ranges are in chunks of 2^i bytes, less one
+ * @grow: makes @filter larger
  * @stats: for people
+ * @filter: read without the lock; replaced ones outlive the SRCU section of the mmu
+ *	notifiers
+ * @levels: bit i: there are ranges in chunks of 2^i bytes; read without the lock
+ * @rebounds: how often a range has moved from cells to others; read without the lock
+ * @nr_always: mirrors that are not HMM_MIRROR_TRACKED_ONLY; read without the lock
+ * @mirrors: RCU list; readers are inside that SRCU section
+ * @slot: invalidations in flight
+ * @start: subscription with start: publishes, runs the mirrors' callbacks, may fail
+ * @end: subscription with end
+ * @mm: mm_count is held until this structure is freed
  * @debug: of hmm_debug.c, which has a lock for it
  */
 struct hmm_mirror_mm {
-	struct mmu_notifier count;
-	struct mmu_notifier call;
-	struct mm_struct *mm;
-	struct list_head mirrors;
-
 	spinlock_t lock;	/* see above */
 	unsigned int users;
 	bool dead;
 	unsigned long seq;
 	struct rb_root_cached ranges;
-	struct list_head waiters;
+	struct hlist_head waiters;
 	u64 used;
 	unsigned int shared;
-	struct hmm_mirror_slot slot[HMM_MIRROR_SLOTS];
+	int level_ranges[64];
+	struct work_struct grow;
 	struct {
 		u64 hits;	/* invalidations that hit a range */
 		u64 collisions;
@@ -70,11 +95,25 @@ struct hmm_mirror_mm {
 		u64 longest_wait_ns;
 	} stats;
 
+	struct hmm_mirror_filter *filter ____cacheline_aligned_in_smp;
+	u64 levels;
+	unsigned int rebounds;
+	unsigned int nr_always;
+	struct list_head mirrors;
+
+	struct hmm_mirror_slot slot[HMM_MIRROR_SLOTS];
+
+	struct mmu_notifier start;
+	struct mmu_notifier end;
+	struct mm_struct *mm;
 	struct list_head debug;
 };
 
 /* hmm_mirror.c */
 void hmm_mirror_mm_free(struct hmm_mirror_mm *hmm);
+int hmm_mirror_sync(struct hmm_mirror_mm *hmm, const struct hmm_mirror *hit,
+		    const struct mmu_notifier_range *update);
+extern struct workqueue_struct *hmm_mirror_wq;
 
 /* With the lock held. If true, drop the lock and call hmm_mirror_mm_free(). */
 static inline bool hmm_mirror_mm_put(struct hmm_mirror_mm *hmm)
@@ -83,11 +122,29 @@ static inline bool hmm_mirror_mm_put(struct hmm_mirror_mm *hmm)
 	return !--hmm->users;
 }
 
+/* The one that it may take without the lock. Pointers to stacks differ in the lower half. */
+static __always_inline struct hmm_mirror_slot *
+hmm_mirror_slot_hashed(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update)
+{
+	const size_t size = sizeof(struct hmm_mirror_slot);
+	u32 key = (unsigned long)update, offset;
+
+	/* lockdep makes it of any size */
+	if (!is_power_of_2(size))
+		return &hmm->slot[hash_32(key, HMM_MIRROR_HASH_BITS)];
+
+	offset = hash_32(key, HMM_MIRROR_HASH_BITS + ilog2(size));
+	/* or gcc computes an address for each member */
+	OPTIMIZER_HIDE_VAR(offset);
+	return (void *)hmm->slot + (offset & -size);
+}
+
 /* hmm_range.c */
-void hmm_mirror_track_init(struct hmm_mirror_mm *hmm);
-void hmm_mirror_track_start(struct hmm_mirror_mm *hmm,
-			    const struct mmu_notifier_range *update);
-void hmm_mirror_track_end(struct hmm_mirror_mm *hmm,
+int hmm_mirror_track_init(struct hmm_mirror_mm *hmm);
+void hmm_mirror_track_exit(struct hmm_mirror_mm *hmm);
+int hmm_mirror_track_start(struct mmu_notifier *start,
+			   const struct mmu_notifier_range *update);
+void hmm_mirror_track_end(struct mmu_notifier *end,
 			  const struct mmu_notifier_range *update);
 void hmm_mirror_track_release(struct hmm_mirror_mm *hmm);
 void hmm_mirror_track_detach(struct hmm_mirror *mirror);
@@ -123,7 +180,9 @@ extern struct lockdep_map hmm_mirror_invalidate_map;
 
 static inline void hmm_mirror_might_wait(void)
 {
-	might_sleep();
+	/* nothing else: a valid range is begun with a load */
+	if (IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP))
+		might_sleep();
 	lock_map_acquire(&hmm_mirror_invalidate_map);
 	lock_map_release(&hmm_mirror_invalidate_map);
 }

@@ -89,6 +89,7 @@ struct test_fixture {
 	struct kunit *test;
 	struct mm_struct *mm;		/* mm_users is held */
 	bool attached;
+	bool crowded;			/* invalidations need the lock */
 	struct hmm_mirror_mm *hmm;	/* of the mirror that was registered last */
 	struct test_mirror tm[TEST_MIRRORS];
 	struct hmm_mirror_range range[TEST_RANGES];
@@ -152,8 +153,7 @@ void hmmt_arrives(struct test_fixture *f);
 #define hmmt_update_nonblock(f, s, e) ((struct mmu_notifier_range) {	\
 	.mm = (f)->mm, .start = (s), .end = (e), .event = MMU_NOTIFY_UNMAP })
 
-int hmmt_count_start(struct test_fixture *f, const struct mmu_notifier_range *update);
-int hmmt_call_start(struct test_fixture *f, const struct mmu_notifier_range *update);
+int hmmt_start_only(struct test_fixture *f, const struct mmu_notifier_range *update);
 int hmmt_start(struct test_fixture *f, const struct mmu_notifier_range *update);
 void hmmt_end(struct test_fixture *f, const struct mmu_notifier_range *update);
 void hmmt_start_end(struct test_fixture *f, unsigned long start, unsigned long end);

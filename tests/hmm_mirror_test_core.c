@@ -30,6 +30,7 @@ static const struct geometry geometry[] = {
 	{ P(10), P(20),	P(20), ULONG_MAX,		false },
 	/* by a byte   |----------|, and             |--------| */
 	{ P(10), P(20),	0, P(10) + 1,			true },
+	{ P(10), P(20),	P(5), P(10) + 1,		true },
 	{ P(10), P(20),	P(20) - 1, P(30),		true },
 	/* by a page   |-----------|, and           |---------| */
 	{ P(10), P(20),	0, P(11),			true },
@@ -470,9 +471,7 @@ static int hook_all_have_moved(struct test_mirror *tm,
 
 	KUNIT_EXPECT_EQ(f->test, hmmt_in_flight(f), 1U);
 	for (i = 0; i < 4; i++) {
-		KUNIT_EXPECT_TRUE(f->test,
-				  hmm_mirror_range_retry(&f->range[i],
-							 f->range[i].snapshot));
+		KUNIT_EXPECT_FALSE(f->test, hmm_mirror_range_valid(&f->range[i]));
 		KUNIT_EXPECT_FALSE(f->test, hmmt_is_valid(&f->range[i]));
 	}
 	return 0;
@@ -1264,6 +1263,142 @@ static void update_is_own(struct kunit *test)
 #endif
 }
 
+/* -------------------------------------------------------------------- filter */
+
+/* The filter may say "perhaps" where it could say no, but not the other way round. */
+static bool is_hit(struct test_fixture *f, struct hmm_mirror_range *range,
+		   unsigned long start, unsigned long end)
+{
+	unsigned long seq = hmmt_begin(f, range);
+
+	hmmt_start_end(f, start, end);
+	return hmm_mirror_range_retry(range, seq);
+}
+
+/*
+ *		16		32		48		64
+ * 0		|-| 16-18
+ * 1		|-| 16-18
+ * 2						  |-----| 52-62
+ */
+static void filter_counts(struct kunit *test)
+{
+	static const struct { unsigned long start, end; } at[] = {
+		{ P(16), P(18) }, { P(16), P(18) }, { P(52), P(62) },
+	};
+	struct test_fixture *f = test->priv;
+	unsigned int i, j;
+
+	f->tm[0].ops.flags = HMM_MIRROR_TRACKED_ONLY;
+	hmmt_mirror(f, 0);
+	KUNIT_EXPECT_EQ(test, f->hmm->levels, 0ULL);
+	for (i = 0; i < ARRAY_SIZE(at); i++)
+		hmmt_range(f, i, 0, at[i].start, at[i].end);
+	for (i = 0; i < ARRAY_SIZE(at); i++) {
+		for (j = i; j < ARRAY_SIZE(at); j++) {
+			KUNIT_EXPECT_TRUE(test, is_hit(f, &f->range[j], at[j].start,
+						       at[j].start + P(1)));
+			KUNIT_EXPECT_TRUE(test, is_hit(f, &f->range[j], at[j].end - P(1),
+						       at[j].end));
+		}
+		hmm_mirror_range_unregister(&f->range[i]);
+	}
+	KUNIT_EXPECT_EQ(test, f->hmm->levels, 0ULL);
+	for (i = 0; i < f->hmm->filter->nr; i++)
+		KUNIT_EXPECT_EQ(test, f->hmm->filter->cell[i], 0);
+}
+
+static struct hmm_mirror_range *many_ranges(struct kunit *test, unsigned int nr,
+					    unsigned long stride)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range;
+	unsigned int i;
+
+	range = kunit_kcalloc(test, nr, sizeof(*range), GFP_KERNEL);
+	KUNIT_ASSERT_TRUE(test, range);
+	f->tm[0].ops.flags = HMM_MIRROR_TRACKED_ONLY;
+	hmmt_mirror(f, 0);
+	for (i = 0; i < nr; i++) {
+		range[i].start = P(1) + i * stride;
+		range[i].end = range[i].start + P(1);
+		KUNIT_ASSERT_EQ(test, hmm_mirror_range_register(&range[i], &f->tm[0].mirror), 0);
+	}
+	return range;
+}
+
+/* More in a cell than can be counted there. */
+static void filter_has_many(struct kunit *test)
+{
+	const unsigned int nr = 2 * U8_MAX + 3;
+	struct hmm_mirror_range *range = many_ranges(test, nr, 0);
+	struct test_fixture *f = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		KUNIT_EXPECT_TRUE(test, is_hit(f, &range[i], P(1), P(2)));
+		hmm_mirror_range_unregister(&range[i]);
+	}
+}
+
+/* More than it is made for: there is a larger one soon. */
+static void filter_grows(struct kunit *test)
+{
+	const unsigned int nr = 2000;
+	struct hmm_mirror_range *range = many_ranges(test, nr, P(3));
+	struct test_fixture *f = test->priv;
+	unsigned int i;
+
+	/* queued already, and done before it is */
+	flush_work(&f->hmm->grow);
+	KUNIT_EXPECT_GE(test, f->hmm->filter->nr, (u64)nr);
+	KUNIT_EXPECT_EQ(test, hmmt_users(f), nr);
+	for (i = 0; i < nr; i++)
+		KUNIT_EXPECT_TRUE(test, is_hit(f, &range[i], range[i].start, range[i].end));
+	for (i = 0; i < nr; i++)
+		hmm_mirror_range_unregister(&range[i]);
+	for (i = 0; i < f->hmm->filter->nr; i++)
+		KUNIT_ASSERT_EQ(test, f->hmm->filter->cell[i], 0);
+}
+
+/* Mirrors that are called where no range is, as they come and go. */
+static void always_called(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned int i;
+
+	f->tm[0].ops.flags = HMM_MIRROR_TRACKED_ONLY;
+	for (i = 0; i < 3; i++)
+		hmmt_mirror(f, i);
+	hmmt_start_end(f, P(10), P(11));
+	hmm_mirror_unregister(&f->tm[1].mirror);
+	hmmt_start_end(f, P(10), P(11));
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].calls), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].calls), 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[2].calls), 2);
+	hmm_mirror_unregister(&f->tm[2].mirror);
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_always, 0U);
+	hmmt_mirror(f, 1);
+	hmmt_mirror(f, 2);
+}
+
+/* The same, of invalidations whose slots need the lock. */
+#define LOCKED(name)					\
+static void name##_locked(struct kunit *test)		\
+{							\
+	struct test_fixture *f = test->priv;		\
+							\
+	f->crowded = true;				\
+	name(test);					\
+}
+
+LOCKED(geometry_retry)
+LOCKED(geometry_late)
+LOCKED(i1_balance)
+LOCKED(i2_validity_is_exact)
+LOCKED(i2_validity_is_per_range)
+LOCKED(i5_late_registration)
+
 static struct kunit_case hmm_mirror_cases[] = {
 	KUNIT_CASE(geometry_retry),
 	KUNIT_CASE(geometry_late),
@@ -1306,6 +1441,16 @@ static struct kunit_case hmm_mirror_cases[] = {
 	KUNIT_CASE(range_split),
 	KUNIT_CASE(bounds_are_refused),
 	KUNIT_CASE(update_is_own),
+	KUNIT_CASE(filter_counts),
+	KUNIT_CASE(filter_has_many),
+	KUNIT_CASE(filter_grows),
+	KUNIT_CASE(always_called),
+	KUNIT_CASE(geometry_retry_locked),
+	KUNIT_CASE(geometry_late_locked),
+	KUNIT_CASE(i1_balance_locked),
+	KUNIT_CASE(i2_validity_is_exact_locked),
+	KUNIT_CASE(i2_validity_is_per_range_locked),
+	KUNIT_CASE(i5_late_registration_locked),
 	{}
 };
 

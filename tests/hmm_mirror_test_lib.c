@@ -269,6 +269,17 @@ static void release(struct hmm_mirror *mirror)
 }
 
 /* Registers mirror i; the operations that the test has set stay. */
+/* Somebody who hits nothing has all the slots that are taken without the lock. */
+static const struct mmu_notifier_range *const nobody = (void *)-1L;
+
+static void crowd(struct hmm_mirror_mm *hmm)
+{
+	unsigned int i;
+
+	for (i = 0; i < HMM_MIRROR_HASHED; i++)
+		WRITE_ONCE(hmm->slot[i].key, nobody);
+}
+
 struct test_mirror *hmmt_mirror(struct test_fixture *f, unsigned int i)
 {
 	struct test_mirror *tm = &f->tm[i];
@@ -279,6 +290,8 @@ struct test_mirror *hmmt_mirror(struct test_fixture *f, unsigned int i)
 	tm->mirror.ops = &tm->ops;
 	KUNIT_ASSERT_EQ(f->test, hmm_mirror_attach(&tm->mirror, f->mm), 0);
 	f->hmm = tm->mirror.hmm;
+	if (f->crowded)
+		crowd(f->hmm);
 	return tm;
 }
 
@@ -323,9 +336,9 @@ int hmmt_hook_eagain(struct test_mirror *tm, const struct mmu_notifier_range *up
 
 /* -------------------------------------------------------------- what the mm does */
 
-static int start_one(struct test_fixture *f, struct mmu_notifier *mn,
-		     const struct mmu_notifier_range *update)
+int hmmt_start_only(struct test_fixture *f, const struct mmu_notifier_range *update)
 {
+	struct mmu_notifier *mn = &f->hmm->start;
 	bool blockable = mmu_notifier_range_blockable(update);
 	int ret;
 
@@ -344,16 +357,6 @@ static int start_one(struct test_fixture *f, struct mmu_notifier *mn,
 	return ret;
 }
 
-int hmmt_count_start(struct test_fixture *f, const struct mmu_notifier_range *update)
-{
-	return start_one(f, &f->hmm->count, update);
-}
-
-int hmmt_call_start(struct test_fixture *f, const struct mmu_notifier_range *update)
-{
-	return start_one(f, &f->hmm->call, update);
-}
-
 /*
  * As mn_hlist_invalidate_range_start(): all subscribers, the one that came last first;
  * if one of them fails, the end of all that have one.
@@ -362,8 +365,7 @@ int hmmt_start(struct test_fixture *f, const struct mmu_notifier_range *update)
 {
 	int ret;
 
-	hmmt_count_start(f, update);
-	ret = hmmt_call_start(f, update);
+	ret = hmmt_start_only(f, update);
 	if (ret)
 		hmmt_end(f, update);
 	return ret;
@@ -371,7 +373,7 @@ int hmmt_start(struct test_fixture *f, const struct mmu_notifier_range *update)
 
 void hmmt_end(struct test_fixture *f, const struct mmu_notifier_range *update)
 {
-	f->hmm->count.ops->invalidate_range_end(&f->hmm->count, update);
+	f->hmm->end.ops->invalidate_range_end(&f->hmm->end, update);
 }
 
 void hmmt_start_end(struct test_fixture *f, unsigned long start, unsigned long end)
@@ -385,18 +387,19 @@ void hmmt_start_end(struct test_fixture *f, unsigned long start, unsigned long e
 /* The mm dies; as mn_hlist_release(). */
 void hmmt_release(struct test_fixture *f)
 {
-	f->hmm->count.ops->release(&f->hmm->count, f->mm);
-	f->hmm->call.ops->release(&f->hmm->call, f->mm);
+	f->hmm->start.ops->release(&f->hmm->start, f->mm);
 }
 
 /* Invalidations whose start was delivered and whose end was not. */
 unsigned int hmmt_in_flight(struct test_fixture *f)
 {
 	struct hmm_mirror_mm *hmm = f->hmm;
-	unsigned int nr;
+	unsigned int nr, i;
 
 	spin_lock(&hmm->lock);
 	nr = hweight64(hmm->used & ~BIT_ULL(HMM_MIRROR_SLOT_SHARED)) + hmm->shared;
+	for (i = 0; i < HMM_MIRROR_HASHED; i++)
+		nr += hmm->slot[i].key && hmm->slot[i].key != nobody;
 	spin_unlock(&hmm->lock);
 	return nr;
 }

@@ -29,8 +29,7 @@ static int hook_in_flight(struct test_mirror *tm, const struct mmu_notifier_rang
 {
 	KUNIT_EXPECT_EQ(tm->f->test, hmmt_in_flight(tm->f), 1U);
 	KUNIT_EXPECT_PTR_EQ(tm->f->test, update->mm, tm->f->mm);
-	KUNIT_EXPECT_TRUE(tm->f->test, hmm_mirror_range_retry(&tm->f->range[0],
-							      tm->f->range[0].snapshot));
+	KUNIT_EXPECT_FALSE(tm->f->test, hmm_mirror_range_valid(&tm->f->range[0]));
 	return 0;
 }
 
@@ -472,8 +471,7 @@ static void exit_releases(struct kunit *test)
 	hmm_mirror_unregister(&f->tm[2].mirror);
 	hmmt_poke(f, addr, 'x');
 	KUNIT_EXPECT_EQ(test, populate(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT), 0);
-	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_wait_until_valid(range, FOREVER));
-	seq = range->snapshot;
+	seq = hmmt_begin(f, range);
 	f->tm[0].release_hook = hook_dying;
 	hmmt_mm_detach(f);
 	hmmt_mm_die(f);

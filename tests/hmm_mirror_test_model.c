@@ -41,7 +41,7 @@ struct model_range {
 	unsigned long seq[NR_HELD];
 	bool stale[NR_HELD];
 	unsigned int nr_held;
-	bool snapshot_is_good;		/* of hmm_mirror_range_valid() */
+	bool waited;			/* and valid since: hmm_mirror_range_valid() */
 };
 
 struct model {
@@ -108,7 +108,7 @@ static void all_stale(struct model_range *range)
 
 	for (i = 0; i < NR_HELD; i++)
 		range->stale[i] = true;
-	range->snapshot_is_good = false;
+	range->waited = false;
 }
 
 static void model_start(struct model *m, const struct mmu_notifier_range *update)
@@ -150,7 +150,7 @@ static void compare_range(struct model *m, unsigned int i)
 	for (j = 0; j < model->nr_held; j++)
 		expect(m, hmm_mirror_range_retry(range, model->seq[j]),
 		       model->stale[j], "retry of range", i);
-	expect(m, hmm_mirror_range_valid(range), model->snapshot_is_good,
+	expect(m, hmm_mirror_range_valid(range), model->waited,
 	       "2019 validity of range", i);
 }
 
@@ -252,12 +252,28 @@ static unsigned int random_slot(struct model *m, bool in_flight)
 	return NR_UPDATES;
 }
 
+/* Is there a slot for an invalidation that needs the lock? */
+static bool locked_slot_is_free(struct model *m)
+{
+	u64 used = m->f->hmm->used & ~BIT_ULL(HMM_MIRROR_SLOT_SHARED);
+
+	return hweight64(used) < HMM_MIRROR_SLOT_SHARED - HMM_MIRROR_HASHED;
+}
+
+static bool slot_is_free(struct model *m, const struct mmu_notifier_range *update)
+{
+	return locked_slot_is_free(m) ||
+	       (update->start && update->start < update->end &&
+		!hmm_mirror_slot_hashed(m->f->hmm, update)->key);
+}
+
 static void step_start(struct model *m)
 {
 	unsigned int i = random_slot(m, false), j;
 	struct mmu_notifier_range *update;
 	unsigned int refuses = NR_MIRRORS;
 	bool blockable = !one_in(m, 4);
+	bool has_slot;
 	int expected = 0;
 
 	if (i == NR_UPDATES)
@@ -269,6 +285,7 @@ static void step_start(struct model *m)
 		m->f->tm[refuses].hook = hmmt_hook_eagain;
 	}
 
+	has_slot = slot_is_free(m, update);
 	model_start(m, update);
 	for (j = 0; j < m->nr_mirrors && !expected; j++) {
 		unsigned int mirror = m->order[j];
@@ -281,8 +298,8 @@ static void step_start(struct model *m)
 	}
 	if (!expected) {
 		m->in_flight[i] = true;
-		m->has_slot[i] = m->nr_slots < HMM_MIRROR_SLOTS - 1;
-		m->nr_slots += m->has_slot[i];
+		m->has_slot[i] = has_slot;
+		m->nr_slots += has_slot;
 		m->nr_in_flight++;
 	}
 	expect(m, hmmt_start(m->f, update), expected, "start", i);
@@ -311,13 +328,24 @@ static void step_unknown_end(struct model *m)
 		hmmt_end(m->f, &m->update[i]);
 }
 
-/* A start at an address where one is in flight: that one has lost its end. */
+/*
+ * A start at an address where one is in flight: that one has lost its end. Where it has a
+ * slot that needs the lock it is only found by who needs the lock, too.
+ */
 static void step_lost_end(struct model *m)
 {
 	unsigned int i = random_slot(m, true), j;
+	const struct mmu_notifier_range *key;
 
 	if (i == NR_UPDATES || !m->has_slot[i])
 		return;
+	key = hmm_mirror_slot_hashed(m->f->hmm, &m->update[i])->key;
+	if (!key)
+		return;
+	if (key == &m->update[i] && !locked_slot_is_free(m)) {
+		m->has_slot[i] = false;
+		m->nr_slots--;
+	}
 	random_update(m, &m->update[i], true);
 	model_start(m, &m->update[i]);
 	for (j = 0; j < NR_MIRRORS; j++)
@@ -403,8 +431,12 @@ static void step_2019(struct model *m)
 		expect(m, valid, false, "2019 wait of range", i);
 	else if (m->nr_slots == m->nr_in_flight)
 		expect(m, valid, true, "2019 wait of range", i);
-	if (valid)
-		model->snapshot_is_good = true;
+	if (!valid)
+		return;
+	/* what it remembers is in the sequence */
+	if (!model->waited)
+		all_stale(model);
+	model->waited = true;
 }
 
 static void new_mirror(struct model *m, unsigned int i)

@@ -488,6 +488,22 @@ static void endless_while_under_way(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
 }
 
+/* The same, of invalidations whose slots need the lock. */
+#define LOCKED(name)					\
+static void name##_locked(struct kunit *test)		\
+{							\
+	struct test_fixture *f = test->priv;		\
+							\
+	f->crowded = true;				\
+	name(test);					\
+}
+
+LOCKED(woken_by_own)
+LOCKED(woken_after_the_end)
+LOCKED(not_woken_by_others)
+LOCKED(woken_though_key_is_used_again)
+LOCKED(woken_though_end_is_lost)
+
 static struct kunit_case hmm_mirror_wait_cases[] = {
 	KUNIT_CASE(woken_by_own),
 	KUNIT_CASE(all_are_woken),
@@ -508,6 +524,11 @@ static struct kunit_case hmm_mirror_wait_cases[] = {
 	KUNIT_CASE(range_is_resized),
 	KUNIT_CASE(range_is_split),
 	KUNIT_CASE(endless_while_under_way),
+	KUNIT_CASE(woken_by_own_locked),
+	KUNIT_CASE(woken_after_the_end_locked),
+	KUNIT_CASE(not_woken_by_others_locked),
+	KUNIT_CASE(woken_though_key_is_used_again_locked),
+	KUNIT_CASE(woken_though_end_is_lost_locked),
 	{}
 };
 

@@ -724,6 +724,8 @@ static void op_resize(struct tworker *w)
 	zap(tr->m, tr->range.start, tr->range.end);
 	ret = hmm_mirror_range_resize(&tr->range, start, end);
 	if (!ret) {
+		if (end == TO_THE_END)
+			end = ULONG_MAX;
 		expect(tr->range.start == start && tr->range.end == end, BOUNDS, 0);
 		expect(!begun || hmm_mirror_range_retry(&tr->range, seq), SEQ_BACK, seq);
 	}
@@ -1160,9 +1162,7 @@ static int fake_start(struct tworker *w, struct tupdate *u, unsigned long start,
 	count(FAKE_STARTS);
 	if (!blockable)
 		non_block_start();
-	ret = hmm->count.ops->invalidate_range_start(&hmm->count, &u->range);
-	expect(!ret, RESULT, ret);
-	ret = hmm->call.ops->invalidate_range_start(&hmm->call, &u->range);
+	ret = hmm->start.ops->invalidate_range_start(&hmm->start, &u->range);
 	if (!blockable)
 		non_block_end();
 
@@ -1176,11 +1176,11 @@ static int fake_start(struct tworker *w, struct tupdate *u, unsigned long start,
 
 static bool in_flight(struct hmm_mirror_mm *hmm, struct tupdate *u, bool *shared)
 {
-	bool found = false;
+	bool found = READ_ONCE(hmm_mirror_slot_hashed(hmm, &u->range)->key) == &u->range;
 	unsigned int i;
 
 	spin_lock(&hmm->lock);
-	for (i = 0; i < HMM_MIRROR_SLOT_SHARED; i++)
+	for (i = HMM_MIRROR_HASHED; i < HMM_MIRROR_SLOT_SHARED; i++)
 		found |= (hmm->used & BIT_ULL(i)) && hmm->slot[i].key == &u->range;
 	*shared = hmm->shared && (hmm->used & BIT_ULL(HMM_MIRROR_SLOT_SHARED));
 	spin_unlock(&hmm->lock);
@@ -1228,7 +1228,7 @@ static void fake_end(struct tworker *w, struct tupdate *u, int ret)
 		window(w);
 		expect_no_ptes(w->s, u->range.start, u->range.end);
 	}
-	hmm->count.ops->invalidate_range_end(&hmm->count, &u->range);
+	hmm->end.ops->invalidate_range_end(&hmm->end, &u->range);
 	u->in_flight = false;
 	expect(!in_flight(hmm, u, &shared), STILL_IN_FLIGHT, u->range.event);
 }
@@ -1673,7 +1673,9 @@ static bool at_rest(struct hmm_mirror_mm *hmm)
 	int i;
 
 	spin_lock(&hmm->lock);
-	rests = !hmm->used && !hmm->shared && list_empty(&hmm->waiters);
+	rests = !hmm->used && !hmm->shared && hlist_empty(&hmm->waiters);
+	for (i = 0; i < HMM_MIRROR_HASHED; i++)
+		rests &= !READ_ONCE(hmm->slot[i].key) && !READ_ONCE(hmm->slot[i].last);
 	for (i = 0; i < HMM_MIRROR_SLOTS; i++)
 		/* they queue up under the lock */
 		rests &= !waitqueue_active(&hmm->slot[i].waiters);
@@ -1819,7 +1821,7 @@ static LIST_HEAD(spaces);
 static DEFINE_MUTEX(spaces_lock);
 static struct task_struct *watchdog;
 
-static bool is_queued(struct hmm_mirror_slot *slot, const struct task_struct *task)
+static bool sleeps_on(struct hmm_mirror_slot *slot, struct task_struct *task)
 {
 	struct wait_queue_entry *entry;
 	bool found = false;
@@ -1828,7 +1830,17 @@ static bool is_queued(struct hmm_mirror_slot *slot, const struct task_struct *ta
 	list_for_each_entry(entry, &slot->waiters.head, entry)
 		found |= entry->private == task;
 	spin_unlock_irq(&slot->waiters.lock);
-	return found;
+	return found && task_state_to_char(task) == 'D';
+}
+
+static bool slot_hits(struct hmm_mirror_mm *hmm, unsigned int i,
+		      const struct hmm_mirror_range *range)
+{
+	struct hmm_mirror_slot *slot = &hmm->slot[i];
+
+	if (i < HMM_MIRROR_HASHED ? !READ_ONCE(slot->key) : !(hmm->used & BIT_ULL(i)))
+		return false;
+	return READ_ONCE(slot->start) < range->end && READ_ONCE(slot->last) >= range->start;
 }
 
 /*
@@ -1839,7 +1851,7 @@ static void watch_sleeper(struct tworker *w)
 {
 	struct hmm_mirror_range *range;
 	struct hmm_mirror_mm *hmm;
-	unsigned int i;
+	unsigned int i, us;
 
 	spin_lock(&w->lock);
 	if (!w->waiting) {
@@ -1850,13 +1862,17 @@ static void watch_sleeper(struct tworker *w)
 	hmm = range->hmm;
 	spin_lock(&hmm->lock);
 	for (i = 0; i < HMM_MIRROR_SLOTS; i++) {
-		struct hmm_mirror_slot *slot = &hmm->slot[i];
-		unsigned long last = range->end >= TO_THE_END ? ULONG_MAX : range->end - 1;
-
-		if (!is_queued(slot, w->task) || task_state_to_char(w->task) != 'D')
+		if (!sleeps_on(&hmm->slot[i], w->task))
 			continue;
-		expect(hmm->used & BIT_ULL(i), SLEEPS, i);
-		expect(slot->start <= last && slot->last >= range->start, SLEEPS, i);
+		/* who has ended without the lock may be about to wake him */
+		for (us = 0; us < 100000 && i < HMM_MIRROR_HASHED; us += 5) {
+			if (slot_hits(hmm, i, range) || !sleeps_on(&hmm->slot[i], w->task))
+				break;
+			udelay(5);
+		}
+		if (!sleeps_on(&hmm->slot[i], w->task))
+			continue;
+		expect(slot_hits(hmm, i, range), SLEEPS, i);
 		expect(!hmm->dead && range->mirror, SLEEPS, i);
 	}
 	spin_unlock(&hmm->lock);
