@@ -12,6 +12,11 @@
  *    range at most once, so a reader of one word sees what it would have seen before or
  *    after the section. A thread that reads the words of two ranges can see the
  *    difference. With -DFINE the lock is a lock, and each such write a step of its own.
+ *  - What a start and an end do without the lock is done in as many steps as the code
+ *    has accesses that others can see, but for the two bounds of a slot, which are read
+ *    and written as one (bounds.litmus). One slot is taken without the lock, and all
+ *    invalidations hash to it.
+ *  - The filter is as large as it may ever be. Chunks are of 1 or 2 pages.
  *  - The driver's lock is a lock. Between taking it and dropping it are steps.
  *  - Memory is sequentially consistent here. What that leaves out is what tests/litmus
  *    is for.
@@ -74,6 +79,7 @@
 #define ENTERS		8
 #define ASLEEP		9
 #define ENDLESS		10
+#define AGAIN		11
 
 #define NONE		255
 
@@ -84,8 +90,8 @@ byte mm_users = 1;
 bool mmap_lock;			/* for writing */
 
 /* the subscribers of the mm, in the order in which they are called */
-bool linked_count, linked_call;
-byte count_users;
+bool linked_start, linked_end;
+byte start_users;
 byte srcu_readers;		/* bit: process is inside a walk over them */
 byte grace_period[3];		/* those who were, when it began */
 byte mm_in_flight;		/* from before start to after end */
@@ -97,6 +103,8 @@ bool key_nonblock[KEYS];
 bool key_endless[KEYS];		/* PROTECTION_VMA at address 0 */
 
 bool g_in_flight[KEYS];		/* its start was delivered, its end was not */
+bool g_published[KEYS];		/* its slot can be seen */
+bool g_raised[KEYS];		/* and what it hits is not valid */
 bool g_over[KEYS];		/* the mm has finished it */
 byte g_armed[PAGES];		/* invalidations whose start has returned */
 
@@ -130,9 +138,12 @@ bool mirror_listed[MIRRORS];
 byte users;
 bool dead;
 byte hmm_seq;
-byte used;			/* bit i: slot i is in flight */
+byte used;			/* bit i: slot i is in flight; not of the hashed one */
 byte shared;
+byte levels, level_ranges[2], rebounds;
+byte cell[CELLS];		/* the filter */
 byte slot_key[SLOTS], slot_start[SLOTS], slot_last[SLOTS];
+bool slot_live[SLOTS];		/* last is not 0; of the hashed one */
 bool slot_endless[SLOTS];
 byte sleeps_on[WAITERS];	/* 1 + slot whose queue it is on; 0: awake */
 byte waiter_range[WAITERS];	/* 1 + range it waits for; 0: NULL, or does not wait */
@@ -144,7 +155,8 @@ bool g_unloaded;
 
 #define SLOT_SHARED	(SLOTS - 1)
 #define DIRTY		1
-#define SEQ_STEP	2
+#define WAITED		2
+#define SEQ_STEP	4
 
 #define bit(i)		(1 << (i))
 #define is_used(s)	((used >> (s)) & 1)
@@ -153,7 +165,8 @@ bool g_unloaded;
  * For loops inside of one step. A step (d_step) cannot end with a loop or a choice,
  * hence the "skip" at the end of what is used in them.
  */
-hidden byte x_slot, x_range, x_key, x_waiter, x_page, x_nr, x_hit, x_gone, x_state;
+hidden byte x_slot, x_range, x_key, x_waiter, x_page, x_nr, x_hit, x_near, x_gone, x_state;
+hidden byte x_level;
 
 /* -------------------------------------------------------------------- hmm->lock */
 
@@ -171,12 +184,14 @@ bool hmm_lock;
 #define hits_range(s, l, r)	((s) <= r_last[r] && (l) >= r_start[r])
 #define hits(k, r)		hits_range(key_start[k], key_last[k], r)
 
-/* Does an invalidation that is in flight intersect the range? */
+/* Does an invalidation whose start is over intersect the range? x_near: one in its start */
 inline g_find_hit(r) {
 	x_hit = false;
+	x_near = false;
 	for (x_key : 0 .. KEYS - 1) {
 		if
-		:: g_in_flight[x_key] && hits(x_key, r) -> x_hit = true
+		:: g_raised[x_key] && hits(x_key, r) -> x_hit = true
+		:: !g_raised[x_key] && g_published[x_key] && hits(x_key, r) -> x_near = true
 		:: else
 		fi
 	};
@@ -185,13 +200,18 @@ inline g_find_hit(r) {
 
 #ifdef HISTORY
 #define COUNTED_IN_FLIGHT	notifiers
-#define BORN			(notifiers != 0)
 #else
-#define EXACT_SLOTS		(bit(SLOT_SHARED) - 1)
+#define LOCKED_SLOTS		(bit(SLOT_SHARED) - 2)
 #define weight(u)		(((u) & 1) + ((u) >> 1 & 1) + ((u) >> 2 & 1) + ((u) >> 3 & 1))
-#define COUNTED_IN_FLIGHT	(weight(used & EXACT_SLOTS) + shared)
-#define BORN			DIRTY
+#define COUNTED_IN_FLIGHT	((slot_key[0] != 0) + weight(used & LOCKED_SLOTS) + shared)
 #endif
+
+/* Where a range is in the filter. */
+#define level_of(r)	(r_start[r] != r_last[r])
+#define chunk(p, l)	(((p) + 2) >> (l))
+#define CELL(p, l)	cell[chunk(p, l) % CELLS]
+
+inline g_level(r)	{ x_level = level_of(r) }
 
 /* At the end of each critical section. */
 inline check_invariants() {
@@ -201,6 +221,17 @@ inline check_invariants() {
 		x_nr = x_nr + g_in_flight[x_key]
 	};
 	holds(x_nr == COUNTED_IN_FLIGHT && (shared != 0) == is_used(SLOT_SHARED));
+
+	/* the filter has all ranges: it never says that there is none where one is */
+	for (x_range : 0 .. RANGES - 1) {
+		if
+		:: in_tree(x_range) ->
+			g_level(x_range);
+			holds((levels & bit(x_level)) &&
+			      CELL(r_start[x_range], x_level) && CELL(r_last[x_range], x_level))
+		:: else
+		fi
+	};
 
 	/* I2, I5: what is clean has nothing in flight, and the mm lives */
 	for (x_range : 0 .. RANGES - 1) {
@@ -257,13 +288,86 @@ inline g_forget(s) {
 	slot_endless[s] = false
 }
 
+/* ------------------------------------------------------------------------ filter */
+
+inline filter_count(r, delta) {
+	CELL(r_start[r], x_level) = CELL(r_start[r], x_level) + (delta);
+	if
+	:: chunk(r_start[r], x_level) != chunk(r_last[r], x_level) ->
+		CELL(r_last[r], x_level) = CELL(r_last[r], x_level) + (delta)
+	:: else
+	fi;
+	skip
+}
+
+inline filter_add(r) {
+	g_level(r);
+	level_ranges[x_level]++;
+#ifndef BUG_NO_LEVEL
+	levels = levels | bit(x_level);
+#endif
+#ifndef BUG_NOT_IN_FILTER
+	filter_count(r, 1)
+#endif
+}
+
+inline filter_remove(r) {
+	g_level(r);
+	level_ranges[x_level]--;
+	if
+	:: !level_ranges[x_level] -> levels = levels & ~bit(x_level)
+	:: else
+	fi;
+#ifdef BUG_REMOVED_TWICE
+	filter_count(r, (CELL(r_start[r], x_level) > 1 -> 0 - 2 : 0 - 1))
+#else
+	filter_count(r, -1)
+#endif
+}
+
+/* Without the lock. may: the answer. Chunks of one page first. */
+inline filter_may_hit(k) {
+	look = rebounds;				/* smp_load_acquire() */
+	may = levels;
+	if
+	:: may == 0
+	:: else ->
+		if
+		:: (may & bit(0)) ->
+			if
+			:: key_start[k] != key_last[k] || CELL(key_start[k], 0) -> may = 4
+			:: else -> may = may & bit(1)
+			fi
+		:: else
+		fi;
+		if
+		:: may == bit(1) ->
+			if
+			:: chunk(key_start[k], 1) != chunk(key_last[k], 1) ||
+			   CELL(key_start[k], 1) -> may = 4
+			:: else -> may = 0
+			fi
+		:: else
+		fi;
+#ifndef BUG_REBOUND_UNSEEN
+		d_step {
+			if
+			:: !may && rebounds != look -> may = 4
+			:: else
+			fi
+		}
+#endif
+	fi;
+	look = 0
+}
+
 #ifdef HISTORY
 #include "history.pml"
 #else
 
 /* SLOT_SHARED: not found */
 inline slot_find(k) {
-	x_slot = 0;
+	x_slot = 1;
 	do
 	:: x_slot < SLOT_SHARED && !(is_used(x_slot) && slot_key[x_slot] == key_pointer[k]) -> x_slot++
 	:: else -> break
@@ -271,17 +375,21 @@ inline slot_find(k) {
 	skip
 }
 
+#define slot_intersects(s, r)	((is_used(s) || slot_live[s]) && \
+				 hits_range(slot_start[s], slot_last[s], r))
+
 /* SLOTS: there is none */
+#define slots_are_free(r)	slot_intersecting(r)
+
 inline slot_intersecting(r) {
 	x_slot = 0;
 	do
-	:: x_slot < SLOTS && !(is_used(x_slot) &&
-			       hits_range(slot_start[x_slot], slot_last[x_slot], r)) -> x_slot++
+	:: x_slot < SLOTS && !slot_intersects(x_slot, r) -> x_slot++
 	:: else -> break
 	od;
 	/* I2: exact, as long as each has a slot of its own; never valid wrongly */
 	g_find_hit(r);
-	holds((x_slot != SLOTS) == x_hit || (!x_hit && shared))
+	holds((x_slot != SLOTS) == x_hit || (!x_hit && (shared || x_near)))
 }
 
 /* I1: who has the same pointer was over long ago. */
@@ -290,7 +398,9 @@ inline g_forget_lost(k) {
 		if
 		:: g_in_flight[x_key] && key_pointer[x_key] == key_pointer[k] ->
 			assert(g_over[x_key]);
-			g_in_flight[x_key] = false
+			g_in_flight[x_key] = false;
+			g_published[x_key] = false;
+			g_raised[x_key] = false
 		:: else
 		fi
 	};
@@ -298,11 +408,19 @@ inline g_forget_lost(k) {
 }
 
 inline slot_take(k) {
+	if
+	:: slot_key[0] == key_pointer[k] + 1 ->		/* slot_unpublish() */
+		slot_live[0] = false;
+		g_forget_lost(k);
+		slot_wake(0);
+		g_forget(0)
+	:: else
+	fi;
 	slot_find(k);
 	if
 	:: x_slot != SLOT_SHARED -> slot_wake(x_slot); g_forget_lost(k)
 	:: else ->
-		x_slot = 0;
+		x_slot = 1;
 		do
 		:: x_slot < SLOT_SHARED && is_used(x_slot) -> x_slot++
 		:: else -> break
@@ -363,6 +481,8 @@ inline slots_free_endless() {
 				used = used & ~bit(x_slot);
 				assert(g_over[slot_key[x_slot]]);
 				g_in_flight[slot_key[x_slot]] = false;
+				g_published[slot_key[x_slot]] = false;
+				g_raised[slot_key[x_slot]] = false;
 				slot_wake(x_slot);
 				g_forget(x_slot)
 			:: else
@@ -390,15 +510,14 @@ inline range_raise(r, seq) {
 	g_began[r]++
 }
 
-inline hmm_mirror_track_start(k) {
-	spin_lock(hmm);
+/* Under the lock. */
+inline ranges_raise(k) {
 	d_step {
-		slot_take(k);
-		g_in_flight[k] = true;
 		x_hit = false;
 		for (x_range : 0 .. RANGES - 1) {
 			x_hit = x_hit || (in_tree(x_range) && hits(k, x_range))
 		};
+		hit = x_hit;
 		hmm_seq = (x_hit -> hmm_seq + SEQ_STEP : hmm_seq)
 	}
 	do
@@ -416,17 +535,94 @@ inline hmm_mirror_track_start(k) {
 #endif
 			i++
 		}
-	:: else -> d_step { i = 0; check_invariants() }; break
+	:: else -> d_step { i = 0; g_raised[k] = true; check_invariants() }; break
 	od;
-	SAY_START(k);
+	SAY_START(k)
+}
+
+inline track_start_hit(k) {
+	spin_lock(hmm);
+	ranges_raise(k);
 	spin_unlock(hmm)
 }
 
+inline track_start_locked(k) {
+	spin_lock(hmm);
+	d_step { slot_take(k); g_in_flight[k] = true; g_published[k] = true }
+	ranges_raise(k);
+	spin_unlock(hmm)
+}
+
+inline slot_publish(k) {
+	d_step {
+		slot_start[0] = key_start[k];
+		slot_last[0] = key_last[k];
+		slot_live[0] = true;
+		g_published[k] = true
+	}
+}
+
+#ifdef HISTORY
+inline hmm_mirror_track_start(k) { track_start_locked(k) }
+inline hmm_mirror_track_end(k) { track_end_locked(k) }
+#else
+inline hmm_mirror_track_start(k) {
+	d_step {					/* try_cmpxchg() */
+		if
+		:: !key_endless[k] && !slot_key[0] ->
+			slot_key[0] = key_pointer[k] + 1;
+			g_in_flight[k] = true;
+			owns = true
+		:: else -> owns = false
+		fi
+	}
+	if
+	:: owns ->
+		owns = false;
+#ifdef BUG_FILTER_FIRST
+		filter_may_hit(k);
+		slot_publish(k);
+#else
+		slot_publish(k);
+		filter_may_hit(k);			/* smp_mb() */
+#endif
+		if
+		:: may -> may = 0; track_start_hit(k)
+		:: else -> d_step { g_raised[k] = true; SAY_START(k) }
+		fi
+	:: else -> track_start_locked(k)
+	fi
+}
+
+inline slot_unpublish(k) {
+#ifdef BUG_KEY_FIRST
+	slot_key[0] = 0;
+	d_step { slot_live[0] = false; g_in_flight[k] = false; g_published[k] = false; g_raised[k] = false };
+#else
+	d_step { slot_live[0] = false; g_published[k] = false; g_raised[k] = false };
+	d_step { g_forget(0); g_in_flight[k] = false };	/* xchg() */
+#endif
+#ifndef BUG_HASHED_WAKES_NOBODY
+	d_step { slot_wake(0) };
+#endif
+	SAY_END(k)
+}
+
 inline hmm_mirror_track_end(k) {
+	if
+	:: slot_key[0] == key_pointer[k] + 1 -> slot_unpublish(k)
+	:: else -> track_end_locked(k)
+	fi
+}
+#endif
+
+inline track_end_locked(k) {
 	spin_lock(hmm);
 	d_step {
 		slot_free(k);
 		g_in_flight[k] = false;
+		g_published[k] = false;
+		g_raised[k] = false;
 		check_invariants()
 	}
 	SAY_END(k);
@@ -459,6 +655,7 @@ inline hmm_mirror_track_release() {
 }
 
 inline range_detach(r) {
+	filter_remove(r);
 	r_mirror[r] = NONE
 }
 
@@ -483,33 +680,54 @@ inline hmm_mirror_track_detach(m) {
 
 /* ------------------------------------------------------------------------ ranges */
 
+/*
+ * As range_insert(), in two parts, between which invalidations start and end: range_born()
+ * looks who is in flight. A word that others read already changes in the second.
+ */
 inline range_insert(r) {
 	hmm_seq = hmm_seq + SEQ_STEP;
-	range_raise(r, hmm_seq)
+	filter_add(r)
+}
+
+inline range_born(r) {
+#ifdef HISTORY
+	x_slot = (notifiers -> 0 : SLOTS);
+#elif defined(BUG_BORN_CLEAN)
+	x_slot = SLOTS;
+#else
+	slots_are_free(r);
+#endif
+	range_raise(r, hmm_seq);
+	if
+	:: x_slot == SLOTS -> r_state[r] = hmm_seq	/* range_clean() */
+	:: else
+	fi;
+	skip
 }
 
 inline range_attach(r, m) {
 	r_mirror[r] = m;
 	r_hmm[r] = true;
-	r_snapshot[r] = 0;
+	r_state[r] = DIRTY;
 	range_insert(r);
-#ifdef BUG_BORN_CLEAN
-	r_state[r] = hmm_seq;
-#else
-	r_state[r] = hmm_seq | BORN;
-#endif
 	users++
 }
 
 inline hmm_mirror_range_register(r, m, ret) {
 	spin_lock(hmm);
-	d_step {
-		if
-		:: dead -> ret = ESRCH
-		:: else -> ret = OK; range_attach(r, m)
-		fi;
-		check_invariants()
-	}
+	if
+	:: dead -> ret = ESRCH
+	:: else ->
+		ret = OK;
+#ifdef BUG_LOOKS_FIRST
+		d_step { hmm_seq = hmm_seq + SEQ_STEP; r_hmm[r] = true; range_born(r) };
+		d_step { r_mirror[r] = m; filter_add(r); users++ }
+#else
+		d_step { range_attach(r, m) };
+		d_step { range_born(r) }
+#endif
+	fi;
+	d_step { check_invariants() }
 	spin_unlock(hmm)
 }
 
@@ -539,9 +757,12 @@ inline hmm_mirror_range_unregister(r) {
 		:: x_hit -> slots_wake_all()
 		:: else
 		fi;
-		range_detach(r);
-		hmm_seq = hmm_seq + SEQ_STEP;
-		range_raise(r, hmm_seq);
+		if
+		:: in_tree(r) -> range_detach(r)
+		:: else
+		fi;
+		r_state[r] = DIRTY;				/* range_raise(range, 0) */
+		g_began[r]++;
 		r_hmm[r] = false;
 		check_invariants();
 		hmm_mirror_mm_put()
@@ -549,41 +770,61 @@ inline hmm_mirror_range_unregister(r) {
 	spin_unlock(hmm)
 }
 
-inline range_rebound(r, start, last) {
+/* The bounds of before, to take them out of the filter. */
+inline g_remove(r, start, last) {
+	x_nr = r_start[r];
+	x_key = r_last[r];
 	r_start[r] = start;
 	r_last[r] = last;
-	range_insert(r);
+	filter_remove(r);
+	r_start[r] = x_nr;
+	r_last[r] = x_key
+}
+
+inline range_rebound(r, start, last) {
+	d_step {
+		old_start = r_start[r];
+		old_last = r_last[r];
+		r_start[r] = start;
+		r_last[r] = last;
+		range_insert(r)
+	};
+	d_step { range_born(r); rebounds++ };
+	d_step {
+		g_remove(r, old_start, old_last);
 #ifndef BUG_REBOUND_WAKES_NOBODY
-	slots_wake_all()
+		slots_wake_all();
 #endif
+		old_start = 0;
+		old_last = 0
+	}
 }
 
 inline hmm_mirror_range_resize(r, start, last, ret) {
 	spin_lock(hmm);
-	d_step {
-		if
-		:: dead || !in_tree(r) -> ret = ESRCH
-		:: else -> ret = OK; range_rebound(r, start, last)
-		fi;
-		check_invariants()
-	}
+	if
+	:: dead || !in_tree(r) -> ret = ESRCH
+	:: else -> ret = OK; range_rebound(r, start, last)
+	fi;
+	d_step { check_invariants() }
 	spin_unlock(hmm)
 }
 
 inline hmm_mirror_range_split(r, at, tail, ret) {
 	spin_lock(hmm);
-	d_step {
-		if
-		:: dead || !in_tree(r) -> ret = ESRCH
-		:: else ->
-			ret = OK;
+	if
+	:: dead || !in_tree(r) -> ret = ESRCH
+	:: else ->
+		ret = OK;
+		d_step {
 			r_start[tail] = at;
 			r_last[tail] = r_last[r];
-			range_attach(tail, r_mirror[r]);
-			range_rebound(r, r_start[r], at - 1)
-		fi;
-		check_invariants()
-	}
+			range_attach(tail, r_mirror[r])
+		};
+		d_step { range_born(tail) };
+		range_rebound(r, r_start[r], at - 1)
+	fi;
+	d_step { check_invariants() }
 	spin_unlock(hmm)
 }
 
@@ -658,9 +899,7 @@ inline range_wait_round(w, r, seq, ret) {
 			:: else ->
 				ret = ASLEEP;
 				printf("faulter %d\tbegin(): not valid, sleeps\n", w);
-#ifndef BUG_SLEEPS_UNLOCKED
-				sleeps_on[w] = x_slot + 1	/* prepare_to_wait() */
-#endif
+				slept = x_slot + 1
 			fi
 		fi
 	fi;
@@ -680,9 +919,25 @@ inline range_wait(w, r, seq, ret) {
 	do
 	:: ret >= ENTERS ->
 		spin_lock(hmm);
-		d_step { range_wait_round(w, r, seq, ret) }
-#ifdef BUG_SLEEPS_UNLOCKED
-		slept = x_slot + 1;
+		d_step { range_wait_round(w, r, seq, ret) };
+#ifndef BUG_SLEEPS_UNLOCKED
+		d_step {					/* prepare_to_wait() */
+			if
+			:: ret == ASLEEP -> sleeps_on[w] = slept
+			:: else
+			fi
+		};
+#endif
+#ifndef HISTORY
+		/* it may have ended before it saw who queued up */
+		d_step {
+			if
+#ifndef BUG_LOOKS_ONCE
+			:: ret == ASLEEP && !slot_intersects(slept - 1, r) -> ret = AGAIN
+#endif
+			:: else
+			fi
+		};
 #endif
 		spin_unlock(hmm);
 		if
@@ -690,6 +945,7 @@ inline range_wait(w, r, seq, ret) {
 #ifdef BUG_SLEEPS_UNLOCKED
 			sleeps_on[w] = slept;
 #endif
+			slept = 0;
 			schedule(w)
 		:: ret == ENDLESS -> slots_free_endless()
 		:: else
@@ -699,7 +955,7 @@ inline range_wait(w, r, seq, ret) {
 }
 
 inline range_begin(w, r, seq, ret) {
-	d_step {
+	d_step {						/* range_try() */
 		x_state = r_state[r];				/* smp_load_acquire() */
 		if
 		:: x_state & DIRTY -> ret = EAGAIN
@@ -726,13 +982,42 @@ inline hmm_mirror_range_retry(r, seq, ret) {
 	}
 }
 
-inline hmm_mirror_range_wait_until_valid(w, r, ret) {
+#ifdef HISTORY
+inline hmm_mirror_range_wait_until_valid(w, r, seq, ret) {
 	range_begin(w, r, r_snapshot[r], ret)
 }
 
 inline hmm_mirror_range_valid(r, ret) {
 	hmm_mirror_range_retry(r, r_snapshot[r], ret)
 }
+#else
+inline range_waited(r, seq) {
+	spin_lock(hmm);
+	d_step {
+		if
+		:: r_state[r] == seq -> r_state[r] = seq | WAITED
+		:: else
+		fi
+	}
+	spin_unlock(hmm)
+}
+
+inline hmm_mirror_range_wait_until_valid(w, r, seq, ret) {
+	range_begin(w, r, seq, ret);
+	if
+	:: ret == OK && !(seq & WAITED) -> range_waited(r, seq)
+	:: else
+	fi
+}
+
+inline hmm_mirror_range_valid(r, ret) {
+	d_step {
+		ret = ((r_state[r] & (DIRTY | WAITED)) != WAITED);	/* READ_ONCE() */
+		holds(ret == (g != g_began[r]));
+		SAY_RETRY(r, ret)
+	}
+}
+#endif
 
 /* -------------------------------------------------------------------- population */
 
@@ -798,7 +1083,7 @@ inline commit(w, r, m, p, pfn, seq, ret) {
 	install(w, r, m, p, pfn, ret)
 }
 
-/* -------------------------------------------------------- subscription "call" */
+/* ------------------------------------------------------- subscription "start" */
 
 inline g_check_callback(m, k) {
 	assert(!g_unregistered[m] && !g_unloaded);		/* I8 */
@@ -867,12 +1152,12 @@ inline sync_finish(m, k) {
 }
 
 #ifdef TRACKED_ONLY
-#define mirror_is_hit(m, k)	hmm_mirror_track_hits(m, k)
+#define mirror_is_hit(m, k)	(hit && hmm_mirror_track_hits(m, k))
 #else
 #define mirror_is_hit(m, k)	true
 #endif
 
-inline call_start(k, ret) {
+inline hmm_mirror_sync(k, ret) {
 	do
 	:: i < MIRRORS && ret == OK ->
 		if
@@ -908,9 +1193,11 @@ inline call_start(k, ret) {
 	assert(!g_open);			/* each start that succeeded has its finish */
 	pass = 0
 #endif
+	;
+	hit = false
 }
 
-inline call_release() {
+inline call_releases() {
 	do
 	:: i < MIRRORS ->
 		if
@@ -940,21 +1227,22 @@ inline subscription_freed() {
 	d_step { assert(!g_unloaded); nr_subscriptions-- }	/* wake_up_var() */
 }
 
-inline call_free() {
+inline start_release() {
+	hmm_mirror_track_release();
+	call_releases()
+}
+
+inline start_free() {
 	free_function_runs = true;
+	linked_end = false;			/* mmu_notifier_put(&hmm->end) */
 	subscription_freed();
 	d_step { assert(!g_unloaded); free_function_runs = false }
 }
 
-/* ------------------------------------------------------- subscription "count" */
+/* --------------------------------------------------------- subscription "end" */
 
-inline count_start(k)	{ hmm_mirror_track_start(k) }
-inline count_end(k)	{ hmm_mirror_track_end(k) }
-inline count_release()	{ hmm_mirror_track_release() }
-
-inline count_free() {
+inline end_free() {
 	free_function_runs = true;
-	linked_call = false;			/* mmu_notifier_put(&hmm->call) */
 	subscription_freed();
 	d_step { assert(!g_unloaded); free_function_runs = false }
 }
@@ -1010,35 +1298,24 @@ inline g_check_gone(k) {
  * mn_hlist_invalidate_range_start(). A walk can still find a subscriber who is unlinked
  * in the meantime. A subscriber of somebody else may fail, too.
  */
-#define SEES_COUNT	1
-#define SEES_CALL	2
-
 inline invalidate_range_start(k, ret) {
 	atomic {
 		MM_BEGINS;
 		srcu_read_lock();
-		sees = linked_count * SEES_COUNT + linked_call * SEES_CALL
+		sees = linked_start
 	};
 	ret = OK;
+	if
+	:: sees ->
 #ifdef BUG_CALLBACK_FIRST
-	if
-	:: sees & SEES_CALL -> call_start(k, ret)
-	:: else
-	fi;
-	if
-	:: sees & SEES_COUNT -> count_start(k)
-	:: else
-	fi;
+		hmm_mirror_sync(k, ret);
+		hmm_mirror_track_start(k)
 #else
-	if
-	:: sees & SEES_COUNT -> count_start(k)
-	:: else
-	fi;
-	if
-	:: sees & SEES_CALL -> call_start(k, ret)
-	:: else
-	fi;
+		hmm_mirror_track_start(k);
+		hmm_mirror_sync(k, ret)
 #endif
+	:: else
+	fi;
 	sees = 0;
 #ifdef BUG_SELF_DECREMENT
 	if
@@ -1061,7 +1338,7 @@ inline invalidate_range_start(k, ret) {
 	:: else ->
 #ifndef OLD_MM
 		if
-		:: linked_count -> count_end(k)
+		:: linked_end -> hmm_mirror_track_end(k)
 		:: else
 		fi;
 #endif
@@ -1070,16 +1347,22 @@ inline invalidate_range_start(k, ret) {
 	srcu_read_unlock()
 }
 
-/* In one step: nothing happens in it but for the end of "count", or it is lost. */
+/*
+ * Nothing happens in it but for the end of "end", or it is lost. A walk can still find a
+ * subscriber who is unlinked in the meantime.
+ */
 inline invalidate_range_end(k) {
 	atomic {
-		d_step { each_page(k, g_armed[x_page]--); g_over[k] = true }
-		if
-		:: linked_count -> count_end(k)
-		:: else
-		fi;
-		MM_ENDS
-	}
+		d_step { each_page(k, g_armed[x_page]--); g_over[k] = true };
+		srcu_read_lock();
+		sees = linked_end
+	};
+	if
+	:: sees -> hmm_mirror_track_end(k)
+	:: else
+	fi;
+	sees = 0;
+	atomic { srcu_read_unlock(); MM_ENDS }
 }
 
 inline change_cpu_page_table(k) {
@@ -1092,10 +1375,10 @@ inline change_cpu_page_table(k) {
 }
 
 /* The last reference unlinks it, and frees it after a grace period. */
-inline mmu_notifier_put_count() {
-	count_users--;
+inline mmu_notifier_put_start() {
+	start_users--;
 	if
-	:: count_users == 0 -> linked_count = false
+	:: start_users == 0 -> linked_start = false
 	:: else
 	fi;
 	skip
@@ -1115,11 +1398,11 @@ inline hmm_mirror_unregister(m) {
 #ifndef BUG_UNREGISTER_WAITS_FOR_NOBODY
 	synchronize_srcu(0);					/* mmu_notifier_synchronize() */
 #endif
-	d_step { g_unregistered[m] = true; mmu_notifier_put_count() }
+	d_step { g_unregistered[m] = true; mmu_notifier_put_start() }
 }
 
 /*
- * count_alloc() and __mmu_notifier_register() for both subscriptions. They take all
+ * start_alloc() and __mmu_notifier_register() for both subscriptions. They take all
  * locks under which the mm invalidates (mm_take_all_locks()), so nothing is in flight.
  */
 inline subscribe() {
@@ -1127,24 +1410,24 @@ inline subscribe() {
 #ifndef BUG_SUBSCRIBES_IN_FLIGHT
 		mm_in_flight == 0 ->
 #endif
-		linked_call = true
+		linked_end = true
 	};
 	atomic {
 #ifndef BUG_SUBSCRIBES_IN_FLIGHT
 		mm_in_flight == 0 ->
 #endif
-		linked_count = true
+		linked_start = true
 	}
 }
 
 inline hmm_mirror_register(m) {
 	if
-	:: linked_count						/* mmu_notifier_get_locked() */
+	:: linked_start						/* mmu_notifier_get_locked() */
 #ifdef SUBSCRIBES
 	:: else -> subscribe()
 #endif
 	fi;
-	count_users++;
+	start_users++;
 	spin_lock(hmm);
 	mirror_listed[m] = true;
 	spin_unlock(hmm)

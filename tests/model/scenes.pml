@@ -4,8 +4,9 @@
  */
 
 /* what the inlines use of a process */
-#define INVALIDATES	byte i, ret, found, pass, g_open, sees
+#define INVALIDATES	byte i, ret, found, pass, g_open, may, look; bool owns, sees, hit
 #define FAULTS		byte i, seq, pfn, ret, g, slept; bool timed_out
+#define MOVES		byte ret, old_start, old_last
 
 byte g_done;			/* drivers' threads that have left */
 
@@ -54,14 +55,10 @@ proctype exit_mmap()
 	mm_users == 0;
 	srcu_read_lock();
 	if
-	:: linked_count -> count_release()
+	:: linked_start -> start_release()
 	:: else
 	fi;
-	if
-	:: linked_call -> call_release()
-	:: else
-	fi;
-	atomic { linked_count = false; linked_call = false };
+	atomic { linked_start = false; linked_end = false };
 	srcu_read_unlock();
 	synchronize_srcu(1);
 	d_step {
@@ -143,11 +140,11 @@ proctype leaves(byte m)
 /* The work that call_srcu() does for mmu_notifier_put(). */
 proctype srcu_callbacks()
 {
-	count_users == 0;
+	start_users == 0;
 	synchronize_srcu(2);
-	count_free();
+	start_free();
 	synchronize_srcu(2);
-	call_free()
+	end_free()
 }
 
 /* The module goes when no driver needs it any more. */
@@ -173,7 +170,8 @@ inline range(r, start, last) {
 
 inline tracked(r, m, start, last) {
 	range(r, start, last);
-	range_attach(r, m)
+	range_attach(r, m);
+	range_born(r)
 }
 
 inline key(k, start, last) {
@@ -205,7 +203,7 @@ proctype faulter_2019(byte w, r, m, p)
 	FAULTS;
 
 	do
-	:: hmm_mirror_range_wait_until_valid(w, r, ret);
+	:: hmm_mirror_range_wait_until_valid(w, r, seq, ret);
 		range_read(w, r, p, pfn, ret);
 		atomic {
 			lock_driver(m);
@@ -215,7 +213,7 @@ proctype faulter_2019(byte w, r, m, p)
 		install(w, r, m, p, pfn, ret);
 		if
 		:: ret == OK -> break
-		:: else -> d_step { pfn = 0; g = 0 }
+		:: else -> d_step { seq = 0; pfn = 0; g = 0 }
 		fi
 	od
 }
@@ -297,8 +295,7 @@ inline things() {
 	key(2, 0, 0)
 }
 inline processes() {
-	run faulter(0, 0, 0, 0, 0);
-	run faulter(1, 1, 0, 1, LATE);
+	run faulter(0, 1, 0, 1, LATE);
 	run invalidation(0);
 	run invalidation(1);
 	run invalidation(2)
@@ -322,14 +319,21 @@ inline processes() {
 
 #elif defined(SCENE_LOST)
 
-/* The first one loses its end; the second has its pointer. */
+/* The first one loses its end, if it needed no lock; the second has its pointer. */
 proctype loses_end(byte k, again)
 {
 	INVALIDATES;
 
 	invalidate_range_start(k, ret);
 	change_cpu_page_table(k);
-	is_over(k);
+	if
+#ifdef LOST_ANYWHERE
+	:: true -> is_over(k)
+#else
+	:: slot_key[0] == key_pointer[k] + 1 -> is_over(k)
+	:: else -> invalidate_range_end(k)
+#endif
+	fi;
 	invalidate_range_start(again, ret);
 	change_cpu_page_table(again);
 	invalidate_range_end(again)
@@ -474,7 +478,7 @@ inline processes() {
  */
 proctype shrinks(byte r, m)
 {
-	byte ret;
+	MOVES;
 
 	lock_driver(m);
 	PTE(m, 1) = 0;
@@ -504,7 +508,7 @@ inline processes() {
 
 proctype splits(byte r, tail)
 {
-	byte ret;
+	MOVES;
 
 	hmm_mirror_range_split(r, 1, tail, ret)
 }
@@ -527,11 +531,11 @@ inline processes() {
 /* Never stops. It hits no range, so no callback is called (TRACKED_ONLY). */
 proctype storm(byte k)
 {
-	byte i;
+	INVALIDATES;
 
 	do
-	:: count_start(k);
-	   count_end(k)
+	:: hmm_mirror_track_start(k);
+	   hmm_mirror_track_end(k)
 	od
 }
 
@@ -569,9 +573,9 @@ init {
 			users = 2;
 			nr_subscriptions = 2;
 #ifndef SUBSCRIBES
-			linked_count = true;
-			linked_call = true;
-			count_users = 1;
+			linked_start = true;
+			linked_end = true;
+			start_users = 1;
 			mirror_listed[0] = true;
 			device_on[0] = true;
 #endif

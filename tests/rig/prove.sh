@@ -49,9 +49,10 @@ check_scenes()
 	proves "nested invalidations, 2 faults on a range: $safe" NESTED
 	proves "the same with time-outs: $safe" NESTED -DTIMEOUTS
 	proves "refused by us or by others, 2 faults on a range: $safe" REFUSED
+	proves "the same, step by step under the lock: $safe" NESTED -DFINE
 	proves "late registration, 2 faults on 2 ranges: $safe" TWO_RANGES
-	proves "the same, word by word under the lock: $safe" TWO_RANGES -DFINE
-	proves "3 invalidations, one refused, 2 faults on 2 ranges: $safe" CROWD
+	proves "the same, step by step under the lock: $safe" TWO_RANGES -DFINE
+	proves "3 invalidations, one refused, 2 ranges, a fault on a late one: $safe" CROWD
 	proves "more in flight than slots: $safe" OVERFLOW
 	proves "a lost end whose pointer comes back: $safe" LOST
 	proves "an invalidation without an end: $safe" ENDLESS
@@ -66,6 +67,7 @@ check_scenes()
 	proves "weak fairness: a waiter gets through, whatever happens elsewhere for ever" STORM
 	echo "#   $states states in all"
 	finds "a limit: others share the last slot for ever" 'acceptance cycle' STORM -DNO_ROOM
+	finds "a limit: an end is lost by one that needed the lock" 'invalid end state' LOST -DLOST_ANYWHERE
 	finds "a limit: one without an end shares the last slot" 'invalid end state' ENDLESS -DNO_ROOM
 }
 
@@ -93,12 +95,21 @@ ladders=(boolean count_zero self_decrement callback_first sequence_in_range)
 
 check_mistakes()
 {
-	finds "a range is born clean" '!\(x_hit\)' TWO_RANGES -DBUG_BORN_CLEAN
+	finds "a range is born clean, whoever is in flight" '!\(x_hit\)' TWO_RANGES -DBUG_BORN_CLEAN
 	finds "the same: a stale page" 'pfn==cpu|x_gone' TWO_RANGES -DBUG_BORN_CLEAN -DCONSEQUENCES
 	finds "a start gives no new sequence" 'g_began' NESTED -DBUG_KEEP_SEQ
 	finds "the same: a stale page" 'pfn==cpu|x_gone' NESTED -DBUG_KEEP_SEQ -DCONSEQUENCES
 	finds "an end wakes nobody" 'invalid end state' NESTED -DBUG_NO_WAKE
+	finds "an end that took no lock wakes nobody" 'invalid end state' NESTED -DBUG_HASHED_WAKES_NOBODY
 	finds "a waiter queues up without the lock" 'invalid end state' NESTED -DBUG_SLEEPS_UNLOCKED
+	finds "a waiter looks no more when it has queued up" 'invalid end state' NESTED -DBUG_LOOKS_ONCE -DFINE
+	finds "a start looks at the filter before it is seen" 'g_armed|r_state|x_hit' TWO_RANGES -DBUG_FILTER_FIRST
+	finds "a range is in the filter after it has looked who is in flight" 'x_hit' TWO_RANGES -DBUG_LOOKS_FIRST -DFINE
+	finds "a range is not in the filter: a stale page" 'pfn==cpu|x_gone' ABA -DBUG_NOT_IN_FILTER -DCONSEQUENCES
+	finds "the size of its chunks is not: a stale page" 'pfn==cpu|x_gone' ABA -DBUG_NO_LEVEL -DCONSEQUENCES
+	finds "a range takes another one out of the filter" 'levels' UNREGISTER -DBUG_REMOVED_TWICE
+	finds "new bounds move in the filter, unseen: a stale page" 'pfn==cpu|x_gone' SPLIT -DBUG_REBOUND_UNSEEN
+	finds "a slot has a new owner before the old one is done" 'x_slot' NESTED -DBUG_KEY_FIRST
 	finds "the shared slot has bounds" 'x_slot' OVERFLOW -DBUG_SHARED_BOUNDS
 	finds "the same: a stale page" 'pfn==cpu|x_gone' OVERFLOW -DBUG_SHARED_BOUNDS -DCONSEQUENCES
 	finds "subscribed while the mm is at it" 'g_armed' SUBSCRIBE -DBUG_SUBSCRIBES_IN_FLIGHT
