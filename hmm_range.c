@@ -375,19 +375,31 @@ static struct hmm_mirror_slot *slot_find(struct hmm_mirror_mm *hmm,
 	return NULL;
 }
 
+/* Both of the same invalidation; a last of 0 is of none. */
+static void slot_bounds(const struct hmm_mirror_slot *slot, unsigned long *start,
+			unsigned long *last)
+{
+	do {
+		/* They may change: bounds.litmus. */
+		*last = smp_load_acquire(&slot->last);
+		/* Pairs with the xchg() in slot_unpublish() of who had it before. */
+		*start = smp_load_acquire(&slot->start);
+	} while (unlikely(READ_ONCE(slot->last) != *last));
+}
+
+static bool bounds_intersect(const struct hmm_mirror_range *range, unsigned long start,
+			     unsigned long last)
+{
+	return last && last >= range->start && start < range->end;
+}
+
 static bool slot_intersects(const struct hmm_mirror_slot *slot,
 			    const struct hmm_mirror_range *range)
 {
 	unsigned long start, last;
 
-	do {
-		/* Both are to be of the same invalidation, and may change: bounds.litmus. */
-		last = smp_load_acquire(&slot->last);
-		/* Pairs with the xchg() in slot_unpublish() of who had it before. */
-		start = smp_load_acquire(&slot->start);
-	} while (unlikely(READ_ONCE(slot->last) != last));
-
-	return last && last >= range->start && start < range->end;
+	slot_bounds(slot, &start, &last);
+	return bounds_intersect(range, start, last);
 }
 
 /* Whether nothing is in flight, of what began before somebody looked for ranges. */
@@ -454,7 +466,7 @@ static void slot_publish(struct hmm_mirror_slot *slot, unsigned long start,
 			 unsigned long last)
 {
 	WRITE_ONCE(slot->start, start);
-	/* Pairs with smp_load_acquire() in slot_intersects(): bounds.litmus. */
+	/* Pairs with smp_load_acquire() in slot_bounds(): bounds.litmus. */
 	smp_store_release(&slot->last, last);
 }
 
@@ -1180,6 +1192,7 @@ static int range_wait(struct hmm_mirror_range *range, unsigned long *seq,
 {
 	struct hmm_mirror_mm *hmm = range->hmm;
 	struct range_waiter w = { .range = range };
+	unsigned long start, slot_last;
 	struct hmm_mirror_slot *slot;
 	DEFINE_WAIT(entry);
 	u64 since = 0;
@@ -1217,17 +1230,17 @@ static int range_wait(struct hmm_mirror_range *range, unsigned long *seq,
 			spin_lock(&hmm->lock);
 			continue;
 		}
-		if (!since) {
-			since = ktime_get_ns();
-			trace_hmm_mirror_wait_begin(hmm->mm, range, READ_ONCE(slot->start),
-						    READ_ONCE(slot->last) + 1);
-		}
 		/* Pairs with waitqueue_active() in slot_wake(): sleep.litmus. */
 		prepare_to_wait(&slot->waiters, &entry, TASK_KILLABLE);
 		/* a hashed one is freed without the lock */
-		if (unlikely(!slot_intersects(slot, range))) {
+		slot_bounds(slot, &start, &slot_last);
+		if (unlikely(!bounds_intersect(range, start, slot_last))) {
 			finish_wait(&slot->waiters, &entry);
 			continue;
+		}
+		if (!since) {
+			since = ktime_get_ns();
+			trace_hmm_mirror_wait_begin(hmm->mm, range, start, slot_last + 1);
 		}
 		spin_unlock(&hmm->lock);
 		*timeout = schedule_timeout(*timeout);
