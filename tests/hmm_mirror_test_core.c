@@ -1305,7 +1305,7 @@ static void filter_counts(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, f->hmm->levels, 0ULL);
 	for (i = 0; i < f->hmm->filter->nr; i++)
-		KUNIT_EXPECT_EQ(test, f->hmm->filter->cell[i], 0);
+		KUNIT_EXPECT_EQ(test, (int)f->hmm->filter->cell[i], 0);
 }
 
 static struct hmm_mirror_range *many_ranges(struct kunit *test, unsigned int nr,
@@ -1315,7 +1315,7 @@ static struct hmm_mirror_range *many_ranges(struct kunit *test, unsigned int nr,
 	struct hmm_mirror_range *range;
 	unsigned int i;
 
-	range = kunit_kcalloc(test, nr, sizeof(*range), GFP_KERNEL);
+	range = kunit_kzalloc(test, array_size(nr, sizeof(*range)), GFP_KERNEL);
 	KUNIT_ASSERT_TRUE(test, range);
 	f->tm[0].ops.flags = HMM_MIRROR_TRACKED_ONLY;
 	hmmt_mirror(f, 0);
@@ -1358,7 +1358,7 @@ static void filter_grows(struct kunit *test)
 	for (i = 0; i < nr; i++)
 		hmm_mirror_range_unregister(&range[i]);
 	for (i = 0; i < f->hmm->filter->nr; i++)
-		KUNIT_ASSERT_EQ(test, f->hmm->filter->cell[i], 0);
+		KUNIT_ASSERT_EQ(test, (int)f->hmm->filter->cell[i], 0);
 }
 
 /* Mirrors that are called where no range is, as they come and go. */

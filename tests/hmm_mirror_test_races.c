@@ -82,7 +82,7 @@ static struct mmu_notifier_range *fill_slots(struct test_fixture *f)
 	unsigned int nr = 0;
 
 	/* each has one slot that it may take, or one of those that need the lock */
-	updates = kunit_kcalloc(f->test, 1000, sizeof(*updates), GFP_KERNEL);
+	updates = kunit_kzalloc(f->test, array_size(1000, sizeof(*updates)), GFP_KERNEL);
 	KUNIT_ASSERT_TRUE(f->test, updates);
 	for (update = updates; nr < NR_EXACT && update < updates + 1000; update++) {
 		if (hmm_mirror_slot_hashed(hmm, update)->key &&
