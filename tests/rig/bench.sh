@@ -61,14 +61,18 @@ measure()
 	step "$text" run "$part" "$@" || die "no results of $part"
 }
 
-# modules DIR ARCH. The symbols that are missing are looked up at run time.
+# modules DIR ARCH. The symbols that are missing are looked up at run time. The flags are those
+# that the kernel was built with, see uml.sh: its barriers are ours.
 modules()
 {
+	local flags=
+	[[ ! -e $kernel/first.h ]] || flags="-include $kernel/first.h"
 	mkdir -p "$1/tests" &&
 		sync_sources "$core" "$1" &&
 		cp -r "$repo/tests/bench" "$1/tests/" &&
 		echo 'obj-m += tests/bench/' >>"$1/Kbuild" &&
-		make -C "$kernel/headers" ARCH="$2" M="$1" -j"$(nproc)" CONFIG_HMM_MIRROR_CORE=m \
+		make -C "$kernel/headers" ARCH="$2" M="$1" -j"$(nproc)" KCFLAGS="$flags" \
+			CONFIG_HMM_MIRROR_CORE=m \
 			CONFIG_SAMPLE_HMM_GPU=n CONFIG_HMM_MIRROR_KUNIT_TEST=n KBUILD_MODPOST_WARN=1 modules
 }
 
