@@ -54,7 +54,7 @@ build()
 
 	mkdir -p "$objects"
 	step "configuring Linux $4" "${make[@]}" KCONFIG_ALLCONFIG="$work/fragment" allnoconfig
-	configured "$tree" "$objects/.config"
+	configured "$tree" "$work/fragment" "$objects/.config"
 	# shellcheck disable=SC2046 # words
 	step "building Linux $4, which takes minutes" "${make[@]}" $(said make) -j"$(nproc)" bzImage modules
 	step "packing Linux $4" pack "$tree" "$objects" "$to"
@@ -66,21 +66,6 @@ build()
 said()
 {
 	sed -n "s/^# $1: //p" "$work/fragment"
-}
-
-# configured TREE CONFIG: kconfig drops silently what it cannot have. That is fine for what
-# the version does not know, and for what a comment in the fragment calls optional.
-configured()
-{
-	local line symbol lost=()
-	while IFS= read -r line; do
-		symbol=${line%%=*} symbol=${symbol#CONFIG_}
-		if grep -qrE --include='Kconfig*' "^(menu)?config $symbol\$" "$1" &&
-			! grep -q "^# optional:.* $symbol\>" "$work/fragment"; then
-			lost+=("$line")
-		fi
-	done < <(grep '^CONFIG_' "$work/fragment" | grep -vxFf "$2")
-	((${#lost[@]} == 0)) || die "the configuration lost ${lost[*]}"
 }
 
 # pack TREE OBJECTS TO: only what builds of modules and boots need.

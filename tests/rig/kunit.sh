@@ -63,18 +63,25 @@ kunit_py()
 		--arch=$arch --cross_compile=$cross "$@"
 }
 
-# kunit.py can build, too, but shows nothing of it for minutes.
+# kunit.py can build, too, but shows nothing of it for minutes. What it makes of the
+# configuration of a real machine is big.
 build()
 {
-	local options=("CC=ccache ${cross}gcc") args=() file
-	for file in "${config[@]}"; do
-		args+=("--kunitconfig=$file")
-	done
-	step "configuring the KUnit kernel" \
-		kunit_py config --make_options="${options[0]}" "${args[@]}"
-	step "building the KUnit kernel" \
-		make -C "$tree" ARCH=$arch CROSS_COMPILE=$cross O="$build" "${options[@]}" \
-			-j"$(nproc)" $image
+	local cc="CC=ccache ${cross}gcc" args=() file
+	local make=(make -C "$tree" "ARCH=$arch" "CROSS_COMPILE=$cross" "O=$build" "$cc")
+	if [[ $arch == um ]]; then
+		for file in "${config[@]}"; do
+			args+=("--kunitconfig=$file")
+		done
+		step "configuring the KUnit kernel" \
+			kunit_py config --make_options="$cc" "${args[@]}"
+	else
+		cat "${config[@]}" >"$work/fragment"
+		step "configuring the KUnit kernel" \
+			"${make[@]}" KCONFIG_ALLCONFIG="$work/fragment" allnoconfig
+		configured "$tree" "$work/fragment" "$build/.config"
+	fi
+	step "building the KUnit kernel" "${make[@]}" -j"$(nproc)" $image
 }
 
 run()

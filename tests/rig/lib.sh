@@ -143,6 +143,21 @@ sync_sources()
 		--exclude='*' "$1/" "$2/"
 }
 
+# configured TREE FRAGMENT CONFIG: kconfig drops silently what it cannot have. That is fine
+# for what the version does not know, and for what a comment in the fragment calls optional.
+configured()
+{
+	local line symbol lost=()
+	while IFS= read -r line; do
+		symbol=${line%%=*} symbol=${symbol#CONFIG_}
+		if grep -qrE --include='Kconfig*' "^(menu)?config $symbol\$" "$1" &&
+			! grep -q "^# optional:.* $symbol\>" "$2"; then
+			lost+=("$line")
+		fi
+	done < <(grep '^CONFIG_' "$2" | grep -vxFf "$3")
+	((${#lost[@]} == 0)) || die "the configuration lost ${lost[*]}"
+}
+
 # Of the module; dkms.conf, which is read alone, finds it in the same way.
 module_version()
 {

@@ -3,8 +3,9 @@
 #
 # matrix.sh: the modules on many kernels. For each it builds them with W=1 and boots
 # virtual machines: for the demo and the drivers of 2019, for the suite of tests/user, for
-# DMA behind an IOMMU, and for the KUnit suites, which provoke warnings and end lockdep.
-# The last lines are a table. In the environment:
+# DMA behind an IOMMU, for failing allocations where the kernel can do that, and for the
+# KUnit suites, which provoke warnings and end lockdep. The last lines are a table. In the
+# environment:
 #
 #   KERNELS="7.3 stock-6.12"	which: names for built.sh, stock- and versions for
 #				kernels.sh, arm64 and arm64-64k
@@ -12,6 +13,7 @@
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
+. "$rig/torture_lib.sh"
 
 kernels=${KERNELS:-5.10 6.1 6.12 7.2 7.3 5.10-debug 7.3-debug 6.12-kcsan
 	stock-5.10 stock-6.1 stock-6.12 arm64 arm64-64k}
@@ -73,6 +75,13 @@ x86()
 	echo "suite: dma"
 	boot "$1" dma intel_iommu=on dma.sh || rc=$?
 
+	case $1 in
+	*-debug)
+		echo "suite: faults"
+		build_program hmm_fail_nth
+		boot "$1" faults "" fail_nth.sh || rc=$? ;;
+	esac
+
 	# Stock kernels have no KUnit.
 	if [[ -e $built/tests/hmm_mirror_test.ko ]]; then
 		echo "suite: kunit"
@@ -103,6 +112,7 @@ boot()
 	for program in "$built"/samples/* "$built"/tests/user/*; do
 		[[ ! -f $program || ! -x $program || ${program##*/} == *.* ]] || add+=(--add "$program")
 	done
+	[[ $suite != faults ]] || add+=(--add "$work/hmm_fail_nth")
 	# See vm_tests.sh.
 	if [[ $append == *intel_iommu=on* ]]; then
 		add+=(--qemu "-machine q35 -device intel-iommu,intremap=off -device edu")
@@ -145,7 +155,8 @@ arm64()
 	local pages=4K
 	[[ $1 != *-64k ]] || pages=64K
 	echo "suite: kunit"
-	PAGES=$pages KUNIT_TIMEOUT=1800 "$rig/kunit.sh"
+	# Not the tree that "make kunit" locks.
+	UML=7.2 PAGES=$pages KUNIT_TIMEOUT=1800 "$rig/kunit.sh"
 }
 
 # collect KERNEL: show its results, which are on stdin, and write them to the table.

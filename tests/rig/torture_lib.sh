@@ -17,16 +17,21 @@ torture_kernel()
 # and the programs, $work/hmm_torture and $work/hmm_fail_nth.
 build_torture()
 {
-	local built program
+	local built
 	built=$("$rig/build.sh" "$1")
 	cp -r "$built" "$work/torture"
 	cp -r "$repo/tests/torture" "$work/torture/tests"
 	step "building hmm_mirror_torture for $(<"$1/release")" \
 		make_torture "$1" "$work/torture"
-	for program in hmm_torture hmm_fail_nth; do
-		step "building $program" gcc -O2 -g -Wall -Wextra -pthread -static \
-			-o "$work/$program" "$repo/tests/torture/$program.c"
-	done
+	build_program hmm_torture
+	build_program hmm_fail_nth
+}
+
+# build_program NAME: of tests/torture, to $work.
+build_program()
+{
+	step "building $1" gcc -O2 -g -Wall -Wextra -pthread -static \
+		-o "$work/$1" "$repo/tests/torture/$1.c"
 }
 
 make_torture()
