@@ -377,6 +377,7 @@ EXPORT_SYMBOL_GPL(hmm_mirror_attach);
 void hmm_mirror_unregister(struct hmm_mirror *mirror)
 {
 	struct hmm_mirror_mm *hmm = mirror->hmm;
+	bool orphans;
 
 	if (!hmm) {
 		WARN_ONCE(1, "hmm_mirror: %s() of a mirror that is not registered: call it once for each registration\n",
@@ -389,11 +390,14 @@ void hmm_mirror_unregister(struct hmm_mirror *mirror)
 	list_del_rcu(&mirror->list);
 	if (!(mirror->ops->flags & HMM_MIRROR_TRACKED_ONLY))
 		WRITE_ONCE(hmm->nr_always, hmm->nr_always - 1);
-	hmm_mirror_track_detach(mirror);
+	orphans = hmm_mirror_track_detach(mirror);
 	spin_unlock(&hmm->lock);
 
 	/* Callbacks and ->release run inside that SRCU section: unregister.litmus. */
 	mmu_notifier_synchronize();
+	/* Pairs with rcu_read_lock_sched() in hmm_mirror_range_mm(): orphan.litmus. */
+	if (orphans)
+		synchronize_rcu();
 
 	mirror->hmm = NULL;
 	mmu_notifier_put(&hmm->start);

@@ -175,8 +175,10 @@ struct hmm_mirror_range {
 	unsigned long end;
 	struct hmm_mirror *mirror;
 	/* private: see hmm_range.c */
-	struct hmm_mirror_mm *hmm;
-	struct rb_node rb;
+	union {
+		struct rb_node rb;
+		struct hmm_mirror_mm *orphan_of;	/* without a mirror */
+	};
 	unsigned long subtree_last;
 	unsigned long state;
 };

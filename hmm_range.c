@@ -227,10 +227,9 @@ static noinline void filter_count(struct hmm_mirror_filter *filter, unsigned lon
 		cell_count(filter_cell(filter, last >> level), delta);
 }
 
-/* Counts those who wait, too. */
 static bool filter_is_full(const struct hmm_mirror_mm *hmm)
 {
-	return hmm->users > hmm->filter->room;
+	return hmm->nr_ranges >= hmm->filter->room;
 }
 
 static noinline void filter_add_crowded(struct hmm_mirror_mm *hmm, unsigned long level,
@@ -306,7 +305,7 @@ static __always_inline bool filter_may_hit(struct hmm_mirror_mm *hmm, unsigned l
 	return READ_ONCE(hmm->rebounds) != rebounds;
 }
 
-/* For so many ranges, and up to twice as many. */
+/* For less than so many ranges, or up to twice as many. */
 static struct hmm_mirror_filter *filter_alloc(unsigned int ranges)
 {
 	/* a power of 2, with what is in front of the cells */
@@ -325,16 +324,16 @@ static void filter_grow(struct work_struct *work)
 {
 	struct hmm_mirror_mm *hmm = container_of(work, struct hmm_mirror_mm, grow);
 	struct hmm_mirror_filter *filter = NULL, *old;
-	unsigned int users;
+	unsigned int ranges;
 	struct rb_node *rb;
 	bool last;
 
 	spin_lock(&hmm->lock);
-	users = filter_is_full(hmm) ? hmm->users : 0;
+	ranges = filter_is_full(hmm) ? hmm->nr_ranges + 1 : 0;
 	spin_unlock(&hmm->lock);
 
-	if (users)
-		filter = filter_alloc(users);
+	if (ranges)
+		filter = filter_alloc(ranges);
 	if (filter) {
 		spin_lock(&hmm->lock);
 		for (rb = rb_first_cached(&hmm->ranges); rb; rb = rb_next(rb)) {
@@ -442,15 +441,21 @@ static noinline struct hmm_mirror_slot *slot_intersecting(struct hmm_mirror_mm *
 	return NULL;
 }
 
-static void slot_wake(struct hmm_mirror_slot *slot)
+/* For slot_wake(), where its barriers are: sleep.litmus. */
+static noinline void slot_wake_up(struct hmm_mirror_slot *slot)
+{
+	wake_up_all(&slot->waiters);
+}
+
+static __always_inline void slot_wake(struct hmm_mirror_slot *slot)
 {
 	/*
 	 * Waiters queue up under the lock, which we hold (sleep_locked.litmus), or we have
 	 * just freed a hashed slot, at which they look once more when they have queued up
 	 * (sleep.litmus).
 	 */
-	if (waitqueue_active(&slot->waiters))
-		wake_up_all(&slot->waiters);
+	if (unlikely(waitqueue_active(&slot->waiters)))
+		slot_wake_up(slot);
 }
 
 static void slots_wake_all(struct hmm_mirror_mm *hmm)
@@ -678,9 +683,10 @@ static noinline int track_start_locked(struct hmm_mirror_mm *hmm,
 }
 
 static noinline int track_start_traced(struct hmm_mirror_mm *hmm,
-				       const struct hmm_mirror_slot *slot,
 				       const struct mmu_notifier_range *update)
 {
+	const struct hmm_mirror_slot *slot = hmm_mirror_slot_hashed(hmm, update);
+
 	trace_hmm_mirror_invalidate_start(hmm->mm, update, slot - hmm->slot, 0);
 	return READ_ONCE(hmm->nr_always) ? hmm_mirror_sync(hmm, NULL, update) : 0;
 }
@@ -715,7 +721,7 @@ int hmm_mirror_track_start(struct mmu_notifier *mn,
 	if (unlikely(filter_may_hit(hmm, start, last)))
 		return track_start_hit(hmm, update);
 	if (trace_hmm_mirror_invalidate_start_enabled())
-		return track_start_traced(hmm, slot, update);
+		return track_start_traced(hmm, update);
 	return likely(!READ_ONCE(hmm->nr_always)) ? 0 : hmm_mirror_sync(hmm, NULL, update);
 }
 
@@ -780,23 +786,30 @@ void hmm_mirror_track_release(struct hmm_mirror_mm *hmm)
 }
 
 static __always_inline void range_detach(struct hmm_mirror_mm *hmm,
-					 struct hmm_mirror_range *range)
+					 struct hmm_mirror_range *range,
+					 struct hmm_mirror_mm *orphan_of)
 {
 	tree_remove(range, &hmm->ranges);
 	filter_remove(hmm, range->start, range->end);
+	hmm->nr_ranges--;
 	range->mirror->nr_ranges--;
-	range->mirror = NULL;
+	range->orphan_of = orphan_of;
+	/* Pairs with smp_load_acquire() in hmm_mirror_range_mm(): orphan.litmus. */
+	smp_store_release(&range->mirror, NULL);
 }
 
-/* The mirror is unregistered; with hmm->lock held. */
-void hmm_mirror_track_detach(struct hmm_mirror *mirror)
+/*
+ * The mirror is unregistered; with hmm->lock held. Returns whether somebody may have found
+ * it in a range, and not yet what it says.
+ */
+bool hmm_mirror_track_detach(struct hmm_mirror *mirror)
 {
 	struct hmm_mirror_mm *hmm = mirror->hmm;
 	struct rb_node *rb, *next;
 
 	lockdep_assert_held(&hmm->lock);
 	if (likely(!mirror->nr_ranges))
-		return;
+		return false;
 
 	hmm->seq += SEQ_STEP;
 	for (rb = rb_first_cached(&hmm->ranges); rb; rb = next) {
@@ -806,10 +819,12 @@ void hmm_mirror_track_detach(struct hmm_mirror *mirror)
 		next = rb_next(rb);
 		if (range->mirror == mirror) {
 			range_raise(range, hmm->seq);
-			range_detach(hmm, range);
+			range_detach(hmm, range, hmm);
+			hmm->users++;
 		}
 	}
 	slots_wake_all(hmm);
+	return true;
 }
 
 /* Does the update intersect a range of this mirror, or all that it may have? */
@@ -829,22 +844,16 @@ bool hmm_mirror_track_hits(const struct hmm_mirror *mirror,
 /* -------------------------------------------------------------------- ranges */
 
 /* Else the driver has forgotten who still uses it; unregistering left it dirty. */
-static bool is_registered(const struct hmm_mirror_range *range)
+static bool is_registered(const struct hmm_mirror_mm *hmm)
 {
-	WARN_ONCE(!range->hmm, "hmm_mirror: use of a range that is not registered: stop the faulting threads before hmm_mirror_range_unregister()\n");
-	return range->hmm;
+	WARN_ONCE(!hmm, "hmm_mirror: use of a range that is not registered: stop the faulting threads before hmm_mirror_range_unregister()\n");
+	return hmm;
 }
 
 static bool bounds_are_valid(unsigned long start, unsigned long end)
 {
 	return start < end && (likely(PAGE_ALIGNED(start | end)) ||
 			       (PAGE_ALIGNED(start) && end == ULONG_MAX));
-}
-
-/* So that no page is behind it. */
-static __always_inline unsigned long to_the_end(unsigned long end)
-{
-	return likely(end != (ULONG_MAX & PAGE_MASK)) ? end : ULONG_MAX;
 }
 
 static void range_clean(struct hmm_mirror_range *range, unsigned long seq)
@@ -871,12 +880,13 @@ static __always_inline void range_attach(struct hmm_mirror_mm *hmm,
 					 struct hmm_mirror_range *range,
 					 struct hmm_mirror *mirror)
 {
-	range->end = to_the_end(range->end);
+	/* so that no page is behind it */
+	if (unlikely(range->end == (ULONG_MAX & PAGE_MASK)))
+		range->end = ULONG_MAX;
 	range->mirror = mirror;
-	range->hmm = hmm;
-	range_insert(hmm, range);
+	hmm->nr_ranges++;
 	mirror->nr_ranges++;
-	hmm->users++;
+	range_insert(hmm, range);
 }
 
 /**
@@ -952,7 +962,7 @@ static noinline void waiters_forget(struct hmm_mirror_mm *hmm,
  */
 void hmm_mirror_range_unregister(struct hmm_mirror_range *range)
 {
-	struct hmm_mirror_mm *hmm = range->hmm;
+	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
 	bool last;
 
 	if (!hmm) {
@@ -966,11 +976,14 @@ void hmm_mirror_range_unregister(struct hmm_mirror_range *range)
 	spin_lock(&hmm->lock);
 	if (unlikely(hmm->waiters.first))
 		waiters_forget(hmm, range);
-	if (likely(range->mirror))
-		range_detach(hmm, range);
 	/* a sequence that nobody has */
 	range_raise(range, 0);
-	range->hmm = NULL;
+	if (likely(range->mirror)) {
+		range_detach(hmm, range, NULL);
+		spin_unlock(&hmm->lock);
+		return;
+	}
+	range->orphan_of = NULL;
 	last = hmm_mirror_mm_put(hmm);
 	spin_unlock(&hmm->lock);
 	if (last)
@@ -989,7 +1002,7 @@ static void range_rebound(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *ra
 
 	tree_remove(range, &hmm->ranges);
 	range->start = start;
-	range->end = to_the_end(end);
+	range->end = end != (ULONG_MAX & PAGE_MASK) ? end : ULONG_MAX;
 	range_insert(hmm, range);
 	/*
 	 * What is inside all the time is in the filter all the time. Who has looked for the
@@ -1022,12 +1035,12 @@ static void range_rebound(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *ra
 int hmm_mirror_range_resize(struct hmm_mirror_range *range, unsigned long start,
 			    unsigned long end)
 {
-	struct hmm_mirror_mm *hmm = range->hmm;
+	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
 	int ret = 0;
 
 	if (!bounds_are_valid(start, end))
 		return -EINVAL;
-	if (!is_registered(range))
+	if (!is_registered(hmm))
 		return -ESRCH;
 
 	spin_lock(&hmm->lock);
@@ -1057,12 +1070,12 @@ ALLOW_ERROR_INJECTION(hmm_mirror_range_resize, ERRNO);
 int hmm_mirror_range_split(struct hmm_mirror_range *range, unsigned long at,
 			   struct hmm_mirror_range *tail)
 {
-	struct hmm_mirror_mm *hmm = range->hmm;
+	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
 	int ret = 0;
 
 	if (!tail || !PAGE_ALIGNED(at) || at <= range->start || at >= range->end)
 		return -EINVAL;
-	if (!is_registered(range))
+	if (!is_registered(hmm))
 		return -ESRCH;
 
 	spin_lock(&hmm->lock);
@@ -1117,7 +1130,7 @@ struct hmm_mirror_range *hmm_mirror_range_next(struct hmm_mirror_range *range,
 					       unsigned long start,
 					       unsigned long end)
 {
-	struct hmm_mirror_mm *hmm = range->hmm;
+	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
 	const struct hmm_mirror *mirror;
 
 	spin_lock(&hmm->lock);
@@ -1190,7 +1203,7 @@ static void wait_ended(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range 
 static int range_wait(struct hmm_mirror_range *range, unsigned long *seq,
 		      long *timeout)
 {
-	struct hmm_mirror_mm *hmm = range->hmm;
+	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
 	struct range_waiter w = { .range = range };
 	unsigned long start, slot_last;
 	struct hmm_mirror_slot *slot;
@@ -1199,7 +1212,7 @@ static int range_wait(struct hmm_mirror_range *range, unsigned long *seq,
 	int ret = 0;
 	bool last;
 
-	if (!is_registered(range))
+	if (!is_registered(hmm))
 		return -ESRCH;
 
 	spin_lock(&hmm->lock);
@@ -1310,7 +1323,7 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_begin);
 /* It says that of the sequence, until there is a new one. */
 static noinline void range_waited(struct hmm_mirror_range *range, unsigned long seq)
 {
-	struct hmm_mirror_mm *hmm = range->hmm;
+	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
 
 	spin_lock(&hmm->lock);
 	/* Pairs with READ_ONCE() in hmm_mirror_range_valid(): retry.litmus. */
@@ -1350,7 +1363,7 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_wait_until_valid);
 /* As if it had just been invalidated, for tests. */
 static void range_collide(struct hmm_mirror_range *range)
 {
-	struct hmm_mirror_mm *hmm = range->hmm;
+	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
 
 	spin_lock(&hmm->lock);
 	hmm->seq += SEQ_STEP;
@@ -1358,10 +1371,9 @@ static void range_collide(struct hmm_mirror_range *range)
 	spin_unlock(&hmm->lock);
 }
 
-static bool fault_is_valid(const struct hmm_mirror_range *range,
+static bool fault_is_valid(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range,
 			   const struct hmm_mirror_fault *fault)
 {
-	struct hmm_mirror_mm *hmm = range->hmm;
 	bool inside;
 
 	/* the bounds may be about to change */
@@ -1377,9 +1389,11 @@ static bool fault_is_valid(const struct hmm_mirror_range *range,
 int hmm_mirror_fault_check(const struct hmm_mirror_range *range, unsigned long seq,
 			   const struct hmm_mirror_fault *fault)
 {
-	if (!is_registered(range))
+	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
+
+	if (!is_registered(hmm))
 		return -ESRCH;
-	if (!fault_is_valid(range, fault))
+	if (!fault_is_valid(hmm, range, fault))
 		return hmm_mirror_range_retry(range, seq) ? -EBUSY : -EINVAL;
 	return 0;
 }
@@ -1437,7 +1451,7 @@ static int read_chunk(struct mm_struct *mm, struct hmm_range *args)
 static int range_collided(struct hmm_mirror_range *range,
 			  const struct hmm_mirror_fault *fault)
 {
-	struct hmm_mirror_mm *hmm = range->hmm;
+	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
 
 	spin_lock(&hmm->lock);
 	hmm->stats.collisions++;
@@ -1471,7 +1485,7 @@ static int range_read(struct hmm_mirror_range *range, unsigned long seq,
 	if (ret)
 		return ret;
 
-	mm = range->hmm->mm;
+	mm = hmm_mirror_range_mm(range)->mm;
 	if (!mmget_not_zero(mm))
 		return -ESRCH;
 	stub.mm = mm;

@@ -9,6 +9,7 @@
 #include <linux/hash.h>
 #include <linux/log2.h>
 #include <linux/lockdep.h>
+#include <linux/rcupdate.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -55,7 +56,9 @@ struct hmm_mirror_filter {
  * struct hmm_mirror_mm - all that is known of one mm
  * @lock: protects all down to @slot, what is read without it included, and all of a
  *	registered range; a leaf
- * @users: @start, @end, @grow, and every range and waiter keep this structure
+ * @users: @start, @end, @grow, and every waiter and range without a mirror keep this
+ *	structure; mirrors keep @start, and so do their ranges
+ * @nr_ranges: in @ranges
  * @dead: the mm has died
  * @seq: the last sequence that was given to a range
  * @ranges: interval tree of all ranges of all mirrors
@@ -80,6 +83,7 @@ struct hmm_mirror_filter {
 struct hmm_mirror_mm {
 	spinlock_t lock;	/* see above */
 	unsigned int users;
+	unsigned int nr_ranges;
 	bool dead;
 	unsigned long seq;
 	struct rb_root_cached ranges;
@@ -139,6 +143,25 @@ hmm_mirror_slot_hashed(struct hmm_mirror_mm *hmm, const struct mmu_notifier_rang
 	return (void *)hmm->slot + (offset & -size);
 }
 
+/*
+ * Of a registered range, else NULL. The mirror may go meanwhile, but not this structure,
+ * which one of the two keeps.
+ */
+static __always_inline struct hmm_mirror_mm *
+hmm_mirror_range_mm(const struct hmm_mirror_range *range)
+{
+	const struct hmm_mirror *mirror;
+	struct hmm_mirror_mm *hmm;
+
+	/* Pairs with synchronize_rcu() in hmm_mirror_unregister(): orphan.litmus. */
+	rcu_read_lock_sched();
+	/* Pairs with smp_store_release() in range_detach(): orphan.litmus. */
+	mirror = smp_load_acquire(&range->mirror);
+	hmm = likely(mirror) ? mirror->hmm : range->orphan_of;
+	rcu_read_unlock_sched();
+	return hmm;
+}
+
 /* hmm_range.c */
 int hmm_mirror_track_init(struct hmm_mirror_mm *hmm);
 void hmm_mirror_track_exit(struct hmm_mirror_mm *hmm);
@@ -147,7 +170,7 @@ int hmm_mirror_track_start(struct mmu_notifier *start,
 void hmm_mirror_track_end(struct mmu_notifier *end,
 			  const struct mmu_notifier_range *update);
 void hmm_mirror_track_release(struct hmm_mirror_mm *hmm);
-void hmm_mirror_track_detach(struct hmm_mirror *mirror);
+bool hmm_mirror_track_detach(struct hmm_mirror *mirror);
 bool hmm_mirror_track_hits(const struct hmm_mirror *mirror,
 			   const struct mmu_notifier_range *update);
 int hmm_mirror_fault_check(const struct hmm_mirror_range *range, unsigned long seq,

@@ -780,7 +780,7 @@ static void i8_dead(struct kunit *test)
 			hmm_mirror_range_register(&f->range[1], &f->tm[0].mirror),
 			-ESRCH);
 	/* not registered, so it is nobody's to take back */
-	f->range[1].hmm = NULL;
+	f->range[1].mirror = NULL;
 	KUNIT_EXPECT_EQ(test, hmmt_users(f), 1U);
 }
 

@@ -173,7 +173,7 @@ void hmmt_exit(struct kunit *test)
 		return;
 	}
 	for (i = 0; i < TEST_RANGES; i++) {
-		if (f->range[i].hmm)
+		if (hmm_mirror_range_mm(&f->range[i]))
 			hmm_mirror_range_unregister(&f->range[i]);
 	}
 	for (i = 0; i < TEST_MIRRORS; i++) {
@@ -411,7 +411,7 @@ unsigned int hmmt_users(struct test_fixture *f)
 	unsigned int nr;
 
 	spin_lock(&hmm->lock);
-	nr = hmm->users;
+	nr = hmm->users + hmm->nr_ranges;
 	spin_unlock(&hmm->lock);
 	return nr - 2;
 }

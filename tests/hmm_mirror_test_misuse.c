@@ -152,7 +152,7 @@ static void range_arguments(struct kunit *test)
 
 		KUNIT_EXPECT_EQ_MSG(test, hmm_mirror_range_register(&range, &tm->mirror),
 				    bounds[i].ret, "bounds %u", i);
-		if (range.hmm)
+		if (!bounds[i].ret)
 			hmm_mirror_range_unregister(&range);
 		KUNIT_EXPECT_EQ(test, hmmt_users(f), 0U);
 	}

@@ -696,6 +696,56 @@ static void race_15_unregister_in_callback(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_join(mm), 0);
 }
 
+/* Who is inside hmm_mirror_range_mm(). */
+struct user_of_range {
+	bool inside, over;
+};
+
+static int uses_range(struct test_thread *thread)
+{
+	struct user_of_range *user = thread->arg;
+
+	/* can be preempted, as grace periods of others may need this CPU */
+	rcu_read_lock();
+	WRITE_ONCE(user->inside, true);
+	while (!READ_ONCE(user->over))
+		cpu_relax();
+	rcu_read_unlock();
+	return 0;
+}
+
+/*
+ *	begin: finds the mirror in the range
+ *				unregister of the mirror: it is in no range any more; waits
+ *	begin: finds the rest in the mirror
+ *				unregister returns, and the driver frees the mirror
+ */
+static void unregister_while_a_range_is_used(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_thread *begin, *driver;
+	struct user_of_range user = {};
+
+	if (num_online_cpus() == 1) {
+		hmmt_skip(test, "one CPU, which is what it would hold");
+		return;
+	}
+	hmmt_mirror(f, 0);
+	hmmt_range(f, 0, 0, P(10), P(20));
+
+	begin = hmmt_thread(f, 0, uses_range, &user);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(READ_ONCE(user.inside)));
+	driver = hmmt_thread(f, 1, unregisters, &f->tm[0]);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(is_unlinked(f)));
+	msleep(200);
+	KUNIT_EXPECT_FALSE(test, completion_done(&driver->done));
+
+	WRITE_ONCE(user.over, true);
+	KUNIT_EXPECT_EQ(test, hmmt_join(begin), 0);
+	KUNIT_EXPECT_EQ(test, hmmt_join(driver), 0);
+	hmm_mirror_range_unregister(&f->range[0]);
+}
+
 /*
  *	unregister
  *				the mm frees the subscriptions, some time
@@ -869,6 +919,7 @@ static struct kunit_case hmm_mirror_races_cases[] = {
 	KUNIT_CASE(race_13_driver_lock_is_held),
 	KUNIT_CASE(race_14_all_and_neighbours),
 	KUNIT_CASE(race_15_unregister_in_callback),
+	KUNIT_CASE(unregister_while_a_range_is_used),
 	KUNIT_CASE(race_16_last_unregister),
 	KUNIT_CASE(race_17_no_slot),
 	KUNIT_CASE(race_17_no_slot_late),

@@ -665,7 +665,7 @@ inline hmm_mirror_track_detach(m) {
 	do
 	:: i < RANGES -> d_step {
 			if
-			:: r_mirror[i] == m -> range_raise(i, hmm_seq); range_detach(i)
+			:: r_mirror[i] == m -> range_raise(i, hmm_seq); range_detach(i); users++
 			:: else
 			fi;
 			i++
@@ -709,8 +709,7 @@ inline range_attach(r, m) {
 	r_mirror[r] = m;
 	r_hmm[r] = true;
 	r_state[r] = DIRTY;
-	range_insert(r);
-	users++
+	range_insert(r)
 }
 
 inline hmm_mirror_range_register(r, m, ret) {
@@ -721,7 +720,7 @@ inline hmm_mirror_range_register(r, m, ret) {
 		ret = OK;
 #ifdef BUG_LOOKS_FIRST
 		d_step { hmm_seq = hmm_seq + SEQ_STEP; r_hmm[r] = true; range_born(r) };
-		d_step { r_mirror[r] = m; filter_add(r); users++ }
+		d_step { r_mirror[r] = m; filter_add(r) }
 #else
 		d_step { range_attach(r, m) };
 		d_step { range_born(r) }
@@ -757,15 +756,14 @@ inline hmm_mirror_range_unregister(r) {
 		:: x_hit -> slots_wake_all()
 		:: else
 		fi;
-		if
-		:: in_tree(r) -> range_detach(r)
-		:: else
-		fi;
 		r_state[r] = DIRTY;				/* range_raise(range, 0) */
 		g_began[r]++;
 		r_hmm[r] = false;
-		check_invariants();
-		hmm_mirror_mm_put()
+		if
+		:: in_tree(r) -> range_detach(r)
+		:: else -> hmm_mirror_mm_put()
+		fi;
+		check_invariants()
 	}
 	spin_unlock(hmm)
 }

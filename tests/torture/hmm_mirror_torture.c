@@ -519,7 +519,7 @@ static int witness_start(struct mmu_notifier *mn, const struct mmu_notifier_rang
 
 		if (!tr)
 			continue;
-		hmm = tr->range.hmm;
+		hmm = hmm_mirror_range_mm(&tr->range);
 		spin_lock(&hmm->lock);
 		expect(!tr->range.mirror || (tr->range.state & 1) ||
 		       !intersects(&tr->range, update->start, update->end),
@@ -1689,9 +1689,9 @@ static bool users_are_right(struct tspace *s, struct hmm_mirror_mm *hmm)
 	unsigned int i, users = 2;
 
 	for (i = 0; i < NR_RANGES; i++)
-		users += s->table[i] && s->table[i]->range.hmm == hmm;
+		users += s->table[i] && hmm_mirror_range_mm(&s->table[i]->range) == hmm;
 	spin_lock(&hmm->lock);
-	users -= hmm->users;
+	users -= hmm->users + hmm->nr_ranges;
 	spin_unlock(&hmm->lock);
 	return !users;
 }
@@ -1859,7 +1859,7 @@ static void watch_sleeper(struct tworker *w)
 		return;
 	}
 	range = &w->waiting->range;
-	hmm = range->hmm;
+	hmm = hmm_mirror_range_mm(range);
 	spin_lock(&hmm->lock);
 	for (i = 0; i < HMM_MIRROR_SLOTS; i++) {
 		if (!sleeps_on(&hmm->slot[i], w->task))
