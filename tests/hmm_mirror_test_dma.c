@@ -549,21 +549,30 @@ static void failure_in_the_middle(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
 }
 
+/* Behind an IOMMU in which there is room for @pages. */
+static struct pci_dev *crowded_device(struct kunit *test, unsigned int pages, u64 *mask)
+{
+	struct pci_dev *pdev = iommu_device(test);
+
+	if (!pdev)
+		return NULL;
+	*mask = dma_get_mask(&pdev->dev);
+	if (!dma_set_mask(&pdev->dev, P(pages) - 1))
+		return pdev;
+	/* Linux 5.10 asks as if it had none. */
+	hmmt_skip(test, "this kernel's IOMMU takes no mask that small");
+	pci_dev_put(pdev);
+	return NULL;
+}
+
 /* An IOMMU can be full. */
 static void no_room(struct kunit *test)
 {
-	struct pci_dev *pdev = iommu_device(test);
 	u64 mask;
+	struct pci_dev *pdev = crowded_device(test, 8, &mask);
 
 	if (!pdev)
 		return;
-	mask = dma_get_mask(&pdev->dev);
-	if (dma_set_mask(&pdev->dev, P(8) - 1)) {
-		/* Linux 5.10 asks as if it had none. */
-		hmmt_skip(test, "this kernel's IOMMU takes no mask that small");
-		pci_dev_put(pdev);
-		return;
-	}
 	KUNIT_EXPECT_EQ(test, map(test, &pdev->dev, "HGFEDCBAABCDEFGH"), (long)-ENOMEM);
 	KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
 	/* and is empty again, as soon as it has flushed what was unmapped */
@@ -576,18 +585,16 @@ static void no_room(struct kunit *test)
 /* What was unmapped, in whatever way, is room for others: 32 times as much as there is. */
 static void room_is_given_back(struct kunit *test)
 {
-	struct pci_dev *pdev = iommu_device(test);
+	u64 mask;
+	struct pci_dev *pdev = crowded_device(test, 64, &mask);
 	struct test_fixture *f = test->priv;
 	struct hmm_mirror_range *range = &f->range[0];
 	unsigned long seq;
 	bool mapped = true;
 	unsigned int i;
-	u64 mask;
 
 	if (!pdev)
 		return;
-	mask = dma_get_mask(&pdev->dev);
-	KUNIT_EXPECT_EQ(test, dma_set_mask(&pdev->dev, P(64) - 1), 0);
 	for (i = 0; mapped && i < 128; i++) {
 		/* the last that was unmapped is flushed later, and then is free */
 		mapped = hmmt_poll(map(test, &pdev->dev, "HGFE..DC.ABCDEFG") == 7);
