@@ -1844,19 +1844,21 @@ static bool slot_hits(struct hmm_mirror_mm *hmm, unsigned int i,
 }
 
 /*
- * Who is asleep waits for an invalidation that is in flight and hits his range, or else
- * has not been woken.
+ * Who is asleep waits for an invalidation that is in flight and hits his range. True if he
+ * does not, and what he waits for has ended without the lock: who has ended it may be
+ * about to wake him, and may be kept from that by us.
  */
-static void watch_sleeper(struct tworker *w)
+static bool sleeps_in_vain(struct tworker *w)
 {
 	struct hmm_mirror_range *range;
 	struct hmm_mirror_mm *hmm;
-	unsigned int i, us;
+	bool in_vain = false;
+	unsigned int i;
 
 	spin_lock(&w->lock);
 	if (!w->waiting) {
 		spin_unlock(&w->lock);
-		return;
+		return false;
 	}
 	range = &w->waiting->range;
 	hmm = hmm_mirror_range_mm(range);
@@ -1864,19 +1866,30 @@ static void watch_sleeper(struct tworker *w)
 	for (i = 0; i < HMM_MIRROR_SLOTS; i++) {
 		if (!sleeps_on(&hmm->slot[i], w->task))
 			continue;
-		/* who has ended without the lock may be about to wake him */
-		for (us = 0; us < 100000 && i < HMM_MIRROR_HASHED; us += 5) {
-			if (slot_hits(hmm, i, range) || !sleeps_on(&hmm->slot[i], w->task))
-				break;
-			udelay(5);
-		}
-		if (!sleeps_on(&hmm->slot[i], w->task))
-			continue;
-		expect(slot_hits(hmm, i, range), SLEEPS, i);
 		expect(!hmm->dead && range->mirror, SLEEPS, i);
+		if (slot_hits(hmm, i, range))
+			continue;
+		if (i < HMM_MIRROR_HASHED)
+			in_vain = true;
+		else
+			expect(false, SLEEPS, i);
 	}
 	spin_unlock(&hmm->lock);
 	spin_unlock(&w->lock);
+	return in_vain;
+}
+
+static void watch_sleeper(struct tworker *w)
+{
+	unsigned long until = jiffies + patience_jiffies() / 10;
+
+	while (sleeps_in_vain(w)) {
+		if (time_after(jiffies, until)) {
+			expect(false, SLEEPS, 0);
+			break;
+		}
+		usleep_range(500, 1000);
+	}
 }
 
 static void watch_op(struct tworker *w, unsigned int i)
