@@ -21,6 +21,7 @@ TITLES = {
     "hmm_mirror_all": "hmm_mirror, every invalidation",
 }
 ROWS = {
+    "interrupts": "interrupts off and on again",
     "nothing": "start + end, nothing registered",
     "miss": "start + end of 4K, hits no range",
     "hit1": "start + end of 4K, hits 1",
