@@ -208,6 +208,16 @@ void hmmt_until_it_sleeps(struct test_thread *thread);
 	is_true__;							\
 })
 
+/* A case of its own, for that of another one with invalidations whose slots need the lock. */
+#define HMMT_LOCKED(name)						\
+static void name##_locked(struct kunit *test)				\
+{									\
+	struct test_fixture *f = test->priv;				\
+									\
+	f->crowded = true;						\
+	name(test);							\
+}
+
 extern struct kunit_suite hmm_mirror_suite;
 extern struct kunit_suite hmm_mirror_wait_suite;
 extern struct kunit_suite hmm_mirror_races_suite;

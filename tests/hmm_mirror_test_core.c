@@ -1383,21 +1383,12 @@ static void always_called(struct kunit *test)
 }
 
 /* The same, of invalidations whose slots need the lock. */
-#define LOCKED(name)					\
-static void name##_locked(struct kunit *test)		\
-{							\
-	struct test_fixture *f = test->priv;		\
-							\
-	f->crowded = true;				\
-	name(test);					\
-}
-
-LOCKED(geometry_retry)
-LOCKED(geometry_late)
-LOCKED(i1_balance)
-LOCKED(i2_validity_is_exact)
-LOCKED(i2_validity_is_per_range)
-LOCKED(i5_late_registration)
+HMMT_LOCKED(geometry_retry)
+HMMT_LOCKED(geometry_late)
+HMMT_LOCKED(i1_balance)
+HMMT_LOCKED(i2_validity_is_exact)
+HMMT_LOCKED(i2_validity_is_per_range)
+HMMT_LOCKED(i5_late_registration)
 
 static struct kunit_case hmm_mirror_cases[] = {
 	KUNIT_CASE(geometry_retry),

@@ -489,20 +489,11 @@ static void endless_while_under_way(struct kunit *test)
 }
 
 /* The same, of invalidations whose slots need the lock. */
-#define LOCKED(name)					\
-static void name##_locked(struct kunit *test)		\
-{							\
-	struct test_fixture *f = test->priv;		\
-							\
-	f->crowded = true;				\
-	name(test);					\
-}
-
-LOCKED(woken_by_own)
-LOCKED(woken_after_the_end)
-LOCKED(not_woken_by_others)
-LOCKED(woken_though_key_is_used_again)
-LOCKED(woken_though_end_is_lost)
+HMMT_LOCKED(woken_by_own)
+HMMT_LOCKED(woken_after_the_end)
+HMMT_LOCKED(not_woken_by_others)
+HMMT_LOCKED(woken_though_key_is_used_again)
+HMMT_LOCKED(woken_though_end_is_lost)
 
 static struct kunit_case hmm_mirror_wait_cases[] = {
 	KUNIT_CASE(woken_by_own),
