@@ -106,10 +106,14 @@ again:
 		goto again;
 	}
 	ret = gpu_commit(space, &range, access);
-	mutex_unlock(&space->lock);
-out_unmap:
+	/* dirty, while the pages are certain to be there */
 	if (access != GPU_LOOK)
 		hmm_range_dma_unmap(&range, gpu_device, dma, access == GPU_WRITE);
+	mutex_unlock(&space->lock);
+	goto out_unlock;
+out_unmap:
+	if (access != GPU_LOOK)
+		hmm_range_dma_unmap(&range, gpu_device, dma, false);
 out_unlock:
 	up_read(&mm->mmap_sem);
 out:

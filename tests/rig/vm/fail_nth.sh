@@ -89,8 +89,12 @@ if [ ! -d $fail ] || [ ! -e /proc/self/fail-nth ]; then
 fi
 
 holds 'fail-nth: faults can be prepared' prepare
-holds 'fail-nth: hmm_mirror loads, or says ENOMEM' load_nth
-cat /tmp/output
+case $(uname -r) in
+5.10.*)	# static_call_del_module() follows what static_call_module_notify() could not allocate
+	ok 'fail-nth: hmm_mirror loads, or says ENOMEM # SKIP Linux 5.10 crashes where a module with tracepoints gets no memory' ;;
+*)	holds 'fail-nth: hmm_mirror loads, or says ENOMEM' load_nth
+	cat /tmp/output ;;
+esac
 insmod /modules/hmm-mirror.ko
 holds 'fail-nth: hmm_gpu loads, or says ENOMEM' hmm_fail_nth insmod /modules/hmm-gpu.ko
 cat /tmp/output
