@@ -244,6 +244,7 @@ struct tworker {
 	struct tupdate update[NR_UPDATES];
 	struct trange probe[NR_PROBES];
 	unsigned long pfns[NR_PFNS];
+	unsigned long ptes[NR_PFNS];
 };
 
 struct tspace {
@@ -1101,7 +1102,10 @@ out:
 	range_put(tr);
 }
 
-/* Are the device PTEs those of the CPU? */
+/*
+ * Are the device PTEs those of the CPU? Those that are there before the CPU's are read: pages
+ * come and get writable without an invalidation, and others fault meanwhile.
+ */
 static void op_verify_real(struct tworker *w)
 {
 	struct trange *tr = any_range(w, REAL_BASE, REAL_PAGES);
@@ -1116,6 +1120,11 @@ static void op_verify_real(struct tworker *w)
 		goto out;
 	if (begin(w, tr, &seq))
 		goto out;
+	mutex_lock(&tr->m->lock);
+	for_each_real(i, fault.start, fault.end)
+		w->ptes[k++] = tr->m->real[i];
+	mutex_unlock(&tr->m->lock);
+	window(w);
 	ret = hmm_mirror_range_snapshot(&tr->range, seq, &fault);
 	if (ret) {
 		expect_fault_error(ret);
@@ -1124,9 +1133,11 @@ static void op_verify_real(struct tworker *w)
 	mutex_lock(&tr->m->lock);
 	if (!hmm_mirror_range_retry(&tr->range, seq)) {
 		count(VERIFIED);
+		k = 0;
 		for_each_real(i, fault.start, fault.end) {
-			unsigned long pte = tr->m->real[i], pfn = fault.pfns[k++];
+			unsigned long pte = w->ptes[k], pfn = fault.pfns[k];
 
+			k++;
 			/* munmap() takes the mapping away before it invalidates */
 			if (!pte || (pfn & HMM_PFN_ERROR))
 				continue;
