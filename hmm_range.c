@@ -157,13 +157,15 @@ tree_first(struct hmm_mirror_mm *hmm, unsigned long start, unsigned long end)
 	struct rb_node *rb = hmm->ranges.rb_root.rb_node;
 
 	while (rb) {
-		/* if one that begins earlier reaches so far, then the first is there */
-		if (rb->rb_left && range_of(rb->rb_left)->subtree_last > start) {
+		/*
+		 * If one that begins earlier reaches so far, then the first is there. It is
+		 * asked last: that is another cache line.
+		 */
+		if (range_of(rb)->start >= end ||
+		    (rb->rb_left && range_of(rb->rb_left)->subtree_last > start)) {
 			rb = rb->rb_left;
 			continue;
 		}
-		if (range_of(rb)->start >= end)
-			break;
 		if (range_of(rb)->end > start)
 			return range_of(rb);
 		rb = rb->rb_right;

@@ -129,6 +129,65 @@ static void geometry_retry(struct kunit *test)
 	}
 }
 
+/* The first @nr ranges, those that intersect, and no others. */
+static void expect_hits(struct test_fixture *f, unsigned int nr, unsigned long start,
+			unsigned long end)
+{
+	unsigned long seq[3];
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		seq[i] = hmmt_begin(f, &f->range[i]);
+	hmmt_start_end(f, start, end);
+	for (i = 0; i < nr; i++) {
+		const struct hmm_mirror_range *range = &f->range[i];
+		const struct geometry g = {
+			range->start, range->end, start, end,
+			start < range->end && end > range->start,
+		};
+
+		expect_hit(f, &g, "retry", hmm_mirror_range_retry(range, seq[i]));
+	}
+}
+
+/*
+ * Whatever the shape of the tree:
+ *
+ *	  10       15       20           30          40
+ *	0 |-----------------|
+ *	1          |-------------------------------|
+ *	2                   |------------|
+ */
+static void geometry_shapes(struct kunit *test)
+{
+	static const unsigned int order[][3] = {
+		{ 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 }, { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 },
+	};
+	static const unsigned long bounds[][2] = {
+		{ P(10), P(20) }, { P(15), P(40) }, { P(20), P(30) },
+	};
+	static const unsigned long at[] = {
+		P(10) - 1, P(10), P(15) - 1, P(15), P(20) - 1, P(20), P(20) + 1,
+		P(30) - 1, P(30), P(40) - 1, P(40), P(40) + 1,
+	};
+	struct test_fixture *f = test->priv;
+	unsigned int o, nr, start, end;
+
+	hmmt_mirror(f, 0);
+	for (o = 0; o < ARRAY_SIZE(order); o++) {
+		for (nr = 0; nr < 3; nr++) {
+			const unsigned long *bound = bounds[order[o][nr]];
+
+			hmmt_range(f, nr, 0, bound[0], bound[1]);
+			for (start = 0; start < ARRAY_SIZE(at); start++)
+				for (end = start + 1; end < ARRAY_SIZE(at); end++)
+					expect_hits(f, nr + 1, at[start], at[end]);
+		}
+		while (nr--)
+			hmm_mirror_range_unregister(&f->range[nr]);
+	}
+}
+
 static void geometry_late(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -1392,6 +1451,7 @@ HMMT_LOCKED(i5_late_registration)
 
 static struct kunit_case hmm_mirror_cases[] = {
 	KUNIT_CASE(geometry_retry),
+	KUNIT_CASE(geometry_shapes),
 	KUNIT_CASE(geometry_late),
 	KUNIT_CASE(geometry_tracked_only),
 	KUNIT_CASE(geometry_walk),
