@@ -868,6 +868,9 @@ static void range_clean(struct hmm_mirror_range *range, unsigned long seq)
 static __always_inline void range_insert(struct hmm_mirror_mm *hmm,
 					 struct hmm_mirror_range *range)
 {
+	/* so that no page is behind it */
+	if (unlikely(range->end == (ULONG_MAX & PAGE_MASK)))
+		range->end = ULONG_MAX;
 	hmm->seq += SEQ_STEP;
 	tree_insert(range, &hmm->ranges);
 	filter_add(hmm, range->start, range->end);
@@ -882,9 +885,6 @@ static __always_inline void range_attach(struct hmm_mirror_mm *hmm,
 					 struct hmm_mirror_range *range,
 					 struct hmm_mirror *mirror)
 {
-	/* so that no page is behind it */
-	if (unlikely(range->end == (ULONG_MAX & PAGE_MASK)))
-		range->end = ULONG_MAX;
 	range->mirror = mirror;
 	hmm->nr_ranges++;
 	mirror->nr_ranges++;
@@ -1004,7 +1004,7 @@ static void range_rebound(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *ra
 
 	tree_remove(range, &hmm->ranges);
 	range->start = start;
-	range->end = end != (ULONG_MAX & PAGE_MASK) ? end : ULONG_MAX;
+	range->end = end;
 	range_insert(hmm, range);
 	/*
 	 * What is inside all the time is in the filter all the time. Who has looked for the
