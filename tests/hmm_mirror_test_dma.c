@@ -132,11 +132,21 @@ static bool bounces(struct kunit *test, struct device *dev)
 	return addr != page_to_phys(page);
 }
 
-/* NULL, and the test is skipped, where the kernel cannot have such a device. */
+/*
+ * NULL, and the test is skipped, where the kernel cannot have such a device. It sees what is
+ * in the caches of the CPUs, also where devices do not by themselves, as on arm64.
+ */
 static struct device *any_device(struct kunit *test, u64 mask)
 {
 	if (!IS_ENABLED(CONFIG_HAS_DMA)) {
 		hmmt_skip(test, "this kernel knows no DMA");
+		return NULL;
+	}
+#ifdef HMM_MIRROR_TEST_HAVE_DMA_COHERENT
+	dev_set_dma_coherent(&d.pdev->dev);
+#endif
+	if (!dev_is_dma_coherent(&d.pdev->dev)) {
+		hmmt_skip(test, "this kernel makes no device of the test's coherent");
 		return NULL;
 	}
 	KUNIT_ASSERT_EQ(test, dma_coerce_mask_and_coherent(&d.pdev->dev, mask), 0);
@@ -654,6 +664,20 @@ static void device_out_of_reach(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, d.addrs[0], UNTOUCHED);
 }
 
+/* It would see pages as they were before the CPU wrote to its caches. */
+static void device_beside_the_caches(struct kunit *test)
+{
+	struct device *dev = &d.pdev->dev;
+
+	if (dev_is_dma_coherent(dev)) {
+		hmmt_skip(test, "this machine has no such device");
+		return;
+	}
+	KUNIT_ASSERT_EQ(test, dma_coerce_mask_and_coherent(dev, DMA_BIT_MASK(64)), 0);
+	KUNIT_EXPECT_EQ(test, map(test, dev, "AB"), (long)-EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, d.addrs[0], UNTOUCHED);
+}
+
 static void device_that_gets_copies(struct kunit *test)
 {
 	struct device *dev = fake_device(test, &fake_bouncing_ops);
@@ -771,7 +795,7 @@ static void memory_of_a_process(struct kunit *test)
 	fault = hmmt_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE);
 	seq = hmmt_begin(f, range);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), 0);
-	KUNIT_EXPECT_GT(test, hmm_mirror_range_dma_map(range, seq, fault, dev, d.addrs), 0L);
+	KUNIT_ASSERT_GT(test, hmm_mirror_range_dma_map(range, seq, fault, dev, d.addrs), 0L);
 	for (i = 0; i < TEST_MAPPED; i++)
 		KUNIT_EXPECT_EQ(test, *(char *)phys_to_virt(d.addrs[i]), (char)('a' + i));
 	hmm_mirror_range_dma_unmap(fault, dev, d.addrs, true);
@@ -797,6 +821,7 @@ static struct kunit_case dma_cases[] = {
 	KUNIT_CASE(collision),
 	KUNIT_CASE(collision_in_the_middle),
 	KUNIT_CASE(device_out_of_reach),
+	KUNIT_CASE(device_beside_the_caches),
 	KUNIT_CASE(device_that_gets_copies),
 	KUNIT_CASE(bounce_buffers),
 	KUNIT_CASE(arguments),
