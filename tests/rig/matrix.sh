@@ -108,6 +108,8 @@ boot()
 	shift 3
 	case $name in
 	*-debug)	memory=2048 ;;
+	# A device fault that KCSAN makes last longer than memory stays as it is never ends.
+	*-kcsan)	[[ $suite == kunit ]] || append+=" kcsan.skip_watch=8000" ;;
 	esac
 	for program in "$built"/samples/* "$built"/tests/user/*; do
 		[[ ! -f $program || ! -x $program || ${program##*/} == *.* ]] || add+=(--add "$program")
