@@ -27,6 +27,7 @@ enum layout {
 };
 
 #define GROUP		16
+#define MAX_RANGES	65536
 
 static unsigned long stride(enum layout layout)
 {
@@ -79,10 +80,7 @@ static unsigned long inside(enum layout layout, unsigned int i, struct rnd_state
 
 /* ------------------------------------------------------------------- measurement */
 
-/*
- * Instructions do not vary; time does, and addresses are to be new in each round. A batch is
- * so long that it is not measured how the other schemes have left the caches behind.
- */
+/* Instructions do not vary; time does, and addresses are to be new in each round. */
 #define ROUNDS		(!bench_time ? 3U : bench_quick ? 5U : BENCH_MAX_ROUNDS)
 #define BATCH		(bench_time ? 16384U : 512U)
 
@@ -94,9 +92,25 @@ static const struct bench_scheme *const schemes[] = {
 static struct bench_space *spaces[ARRAY_SIZE(schemes)];
 static unsigned long *addresses;
 static unsigned int *order;
+/*
+ * Which range, or which group, is registered at what time: drivers do that in no order of
+ * addresses.
+ */
+static unsigned int *places;
+
+/*
+ * A batch is so long that it is not measured how the other schemes have left the caches
+ * behind: if there are many ranges, that is all addresses, in each round.
+ */
+static bool is_long(const struct bench_space *space, const struct bench_work *work)
+{
+	return bench_time && !space->scheme->linear && !work->user && work->nr > BATCH;
+}
 
 static unsigned int batch_size(const struct bench_space *space, const struct bench_work *work)
 {
+	if (is_long(space, work))
+		return ROUNDS * BATCH;
 	if (!space->scheme->linear)
 		return BATCH;
 	return clamp(500000 / (work->nr + 1), 8U, BATCH);
@@ -159,7 +173,8 @@ int bench_measure(const struct bench_work *work)
 	for (round = 0; round < ROUNDS; round++) {
 		for (s = 0; !ret && s < ARRAY_SIZE(schemes); s++) {
 			struct bench_space *space = spaces[s];
-			unsigned int first = round * BATCH, nr = batch_size(space, work);
+			unsigned int nr = batch_size(space, work);
+			unsigned int first = is_long(space, work) ? 0 : round * BATCH;
 			u64 t0, t1, t2;
 
 			if (work->alone && space->scheme->waits_for_all)
@@ -276,19 +291,35 @@ static void cycle_empty(struct bench_space *space, const struct bench_work *work
 
 /* ------------------------------------------------------------------------- rows */
 
+static void shuffle(unsigned int nr)
+{
+	struct rnd_state rnd;
+	unsigned int i;
+
+	prandom_seed_state(&rnd, 5);
+	for (i = 0; i < nr; i++) {
+		unsigned int j = prandom_u32_state(&rnd) % (i + 1);
+
+		places[i] = places[j];
+		places[j] = i;
+	}
+}
+
 static int add_ranges(enum layout layout, unsigned int nr)
 {
+	const unsigned int group = layout == GROUPS ? GROUP : 1;
 	unsigned int s, i;
 	unsigned long start, end;
 	int ret = 0;
 
+	shuffle(nr / group);
 	for (s = 0; s < ARRAY_SIZE(schemes); s++) {
 		struct bench_space *space = spaces[s];
 
 		if (!space->scheme->tracks)
 			continue;
 		for (i = 0; !ret && i < nr; i++) {
-			bounds(layout, i, &start, &end);
+			bounds(layout, places[i / group] * group + i % group, &start, &end);
 			ret = space->scheme->add(space, bench_range(space, i), start, end);
 			if (!ret)
 				space->nr++;
@@ -384,7 +415,7 @@ static int row(const char *name, enum layout layout, unsigned int nr, unsigned l
 
 static int rows(void)
 {
-	static const unsigned int counts[] = { 1, 16, 256, 4096, 65536 };
+	static const unsigned int counts[] = { 1, 16, 256, 4096, MAX_RANGES };
 	unsigned int i;
 	int ret = row("nothing", PLAIN, 0, PAGE_SIZE, 0);
 
@@ -420,7 +451,7 @@ static int rows(void)
  */
 static void interrupts(void)
 {
-	s64 cost[5];
+	s64 cost[15];
 	unsigned long flags;
 	unsigned int round, i;
 
@@ -443,18 +474,20 @@ int bench_calls(void)
 
 	addresses = kvcalloc(ROUNDS * BATCH, sizeof(*addresses), GFP_KERNEL);
 	order = kvcalloc(ROUNDS * BATCH, sizeof(*order), GFP_KERNEL);
+	places = kvcalloc(MAX_RANGES, sizeof(*places), GFP_KERNEL);
 	for (s = 0; s < ARRAY_SIZE(schemes); s++) {
-		spaces[s] = bench_space_new(schemes[s], 65536 + 1);
+		spaces[s] = bench_space_new(schemes[s], MAX_RANGES + 1);
 		if (!spaces[s])
 			goto out;
 	}
-	if (addresses && order) {
+	if (addresses && order && places) {
 		interrupts();
 		ret = rows();
 	}
 out:
 	while (s--)
 		bench_space_free(spaces[s]);
+	kvfree(places);
 	kvfree(order);
 	kvfree(addresses);
 	return ret;
