@@ -10,6 +10,11 @@
 
 #include "hmm_mirror_test.h"
 
+/* All that three things can be done in. */
+static const unsigned int order[][3] = {
+	{ 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 }, { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 },
+};
+
 /* ------------------------------------------------------------------ geometry */
 
 struct geometry {
@@ -160,9 +165,6 @@ static void expect_hits(struct test_fixture *f, unsigned int nr, unsigned long s
  */
 static void geometry_shapes(struct kunit *test)
 {
-	static const unsigned int order[][3] = {
-		{ 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 }, { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 },
-	};
 	static const unsigned long bounds[][2] = {
 		{ P(10), P(20) }, { P(15), P(40) }, { P(20), P(30) },
 	};
@@ -261,9 +263,6 @@ static void geometry_walk(struct kunit *test)
  */
 static void i1_balance(struct kunit *test)
 {
-	static const unsigned int order[][3] = {
-		{ 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 }, { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 },
-	};
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range update[] = {
 		hmmt_update(f, P(10), P(12)),
