@@ -64,6 +64,8 @@
 
 /* A range is tracked as a whole: large ones are few, small ones collide less. */
 #define RANGE_SIZE	(2UL << 20)
+/* All of it is mapped for DMA at once, but after so many collisions only what is wanted. */
+#define WHOLE_RANGE_TRIES	3
 /* The memory of the device for page tables is not endless. */
 #define RANGES_MAX	1024
 
@@ -499,7 +501,8 @@ static int gpu_fault_pages(struct gpu_job *job, struct hmm_mirror_range *range,
 static int gpu_install_block(struct gpu_space *space, struct gpu_block *block,
 			     const struct hmm_mirror_fault *wanted)
 {
-	unsigned long addr = block->fault.start, i;
+	const unsigned long start = rounddown(block->fault.start, RANGE_SIZE);
+	unsigned long addr = start, i;
 	struct gpu_block *old;
 	int ret;
 
@@ -511,7 +514,7 @@ static int gpu_install_block(struct gpu_space *space, struct gpu_block *block,
 		gpu_block_free(block);
 		return ret;
 	}
-	for (i = 0; addr < block->fault.end; i++, addr += PAGE_SIZE) {
+	for (i = 0; i < RANGE_SIZE / PAGE_SIZE; i++, addr += PAGE_SIZE) {
 		ret = -EFAULT;
 		if (block->addrs[i] != DMA_MAPPING_ERROR)
 			ret = gpu_install_page(space, addr, block->pfns[i]);
@@ -525,7 +528,7 @@ static int gpu_install_block(struct gpu_space *space, struct gpu_block *block,
 	if (old)
 		gpu_block_free(old);
 	if (ret)
-		gpu_zap(space, block->fault.start, block->fault.end);
+		gpu_zap(space, start, start + RANGE_SIZE);
 	return ret;
 }
 
@@ -538,6 +541,7 @@ static int gpu_fault_block(struct gpu_job *job, struct hmm_mirror_range *range,
 {
 	struct gpu_space *space = job->space;
 	struct device *dev = space->gpu->dma_dev;
+	unsigned int tries = 0;
 	struct gpu_block *block;
 	unsigned long seq;
 	long ret;
@@ -562,7 +566,7 @@ static int gpu_fault_block(struct gpu_job *job, struct hmm_mirror_range *range,
 			ret = hmm_mirror_range_snapshot(range, seq, &block->fault);
 		if (!ret)
 			ret = hmm_mirror_range_dma_map(range, seq, &block->fault, dev,
-						       block->addrs);
+						       gpu_block_addrs(block));
 		if (ret < 0 && ret != -EBUSY)
 			break;
 
@@ -578,8 +582,12 @@ static int gpu_fault_block(struct gpu_job *job, struct hmm_mirror_range *range,
 			}
 			mutex_unlock(&space->lock);
 			gpu_count(space, HMM_GPU_COLLISIONS, 1);
-			hmm_mirror_range_dma_unmap(&block->fault, dev, block->addrs, false);
+			hmm_mirror_range_dma_unmap(&block->fault, dev, gpu_block_addrs(block),
+						   false);
 		}
+		/* If a range changes faster than all of it can be mapped, that has no end. */
+		if (++tries == WHOLE_RANGE_TRIES)
+			gpu_block_narrow(block, wanted);
 		gpu_count(space, HMM_GPU_RETRIES, 1);
 		cond_resched();
 	}

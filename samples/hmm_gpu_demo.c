@@ -1604,24 +1604,41 @@ static void test_changes(int fd)
 	munmap(dst, page_size);
 }
 
+static __u64 neighbour_us;
+
 static void *neighbour_changes(void *arg)
 {
 	char *page = arg;
+	__u64 t;
 
 	while (running()) {
 		madvise(page, page_size, MADV_DONTNEED);
 		page[0]++;
-		usleep(20000);
+		/* sleep is not that exact */
+		for (t = now_us(); now_us() - t < neighbour_us;)
+			;
 	}
 	return NULL;
 }
 
+/* More often than all pages beside it can be mapped. */
 static void test_busy_neighbour(int fd)
 {
-	__u64 *mem = (__u64 *)map_ranges(1), n = 0;
+	__u64 *mem = (__u64 *)map_ranges(1), n = 0, t, map_us = ~0ULL;
 	struct hmm_gpu_stats stats;
 	unsigned int i, err = 0;
 	pthread_t thread;
+
+	memset(mem, 1, RANGE_SIZE);
+	for (i = 0; i < 5 && !err; i++) {
+		madvise(mem, page_size, MADV_DONTNEED);
+		t = now_us();
+		err = gpu_run(fd, HMM_GPU_FILL, mem, 64, NULL, i, NULL);
+		t = now_us() - t;
+		if (map_us > t)
+			map_us = t;
+	}
+	neighbour_us = map_us / 8;
 
 	start(&thread, neighbour_changes, (char *)mem + page_size);
 	for (i = 1; i <= 5 && !err; i++) {
@@ -1632,9 +1649,11 @@ static void test_busy_neighbour(int fd)
 	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
 	stats = gpu_stats(fd);
-	test(!err && stats.counter[HMM_GPU_INVALIDATIONS],
-	     "the GPU writes while a page beside it comes and goes (%llu invalidations, %llu retries)",
-	     stats.counter[HMM_GPU_INVALIDATIONS], stats.counter[HMM_GPU_RETRIES]);
+	/* it would take hundreds, or never end, if it insisted on all pages */
+	test(!err && stats.counter[HMM_GPU_INVALIDATIONS] && stats.counter[HMM_GPU_RETRIES] < 250,
+	     "the GPU writes while a page beside it comes and goes each %llu us (%llu invalidations, %llu retries)",
+	     neighbour_us, stats.counter[HMM_GPU_INVALIDATIONS],
+	     stats.counter[HMM_GPU_RETRIES]);
 	test(!gpu_run(fd, HMM_GPU_VERIFY, mem, RANGE_SIZE, NULL, 0, &n), "no device PTE is stale");
 	munmap(mem, RANGE_SIZE);
 	test(!gpu_run(fd, HMM_GPU_VERIFY, mem, RANGE_SIZE, NULL, 0, &n) && !n,

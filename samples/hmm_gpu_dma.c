@@ -3,9 +3,10 @@
  * hmm_gpu: what is mapped for DMA.
  *
  * What the GPU wants is faulted in; then all pages of the range are mapped that the
- * process has at that time. So a huge page costs one mapping. All of it goes with the
- * first page that goes, and the next device page fault maps what is left: that is simple,
- * and what is unmapped is what was mapped, as hmm_mirror_range_dma_unmap() wants it.
+ * process has at that time. So a huge page costs one mapping. After some collisions it is only
+ * what the GPU wants. All of it goes with the first page that goes, and the next device page
+ * fault maps what is left: that is simple, and what is unmapped is what was mapped, as
+ * hmm_mirror_range_dma_unmap() wants it.
  */
 #include <linux/dma-mapping.h>
 #include <linux/err.h>
@@ -38,6 +39,20 @@ struct gpu_block *gpu_block_alloc(const struct hmm_mirror_range *range, struct d
 	return block;
 }
 
+/* Nothing is mapped; from now on only these pages will be. */
+void gpu_block_narrow(struct gpu_block *block, const struct hmm_mirror_fault *wanted)
+{
+	block->fault.pfns += (wanted->start - block->fault.start) >> PAGE_SHIFT;
+	block->fault.start = wanted->start;
+	block->fault.end = wanted->end;
+}
+
+/* Of the first page that is mapped. */
+dma_addr_t *gpu_block_addrs(const struct gpu_block *block)
+{
+	return block->addrs + (block->fault.pfns - block->pfns);
+}
+
 /*
  * The device does not use it any more. It does not sleep: callbacks do this. A driver
  * that does not know which pages its device has written says that they are dirty;
@@ -45,7 +60,7 @@ struct gpu_block *gpu_block_alloc(const struct hmm_mirror_range *range, struct d
  */
 void gpu_block_free(struct gpu_block *block)
 {
-	hmm_mirror_range_dma_unmap(&block->fault, block->dev, block->addrs, false);
+	hmm_mirror_range_dma_unmap(&block->fault, block->dev, gpu_block_addrs(block), false);
 	kfree(block->addrs);
 	kfree(block);
 }

@@ -16,9 +16,10 @@ struct gpu_edu;
 
 /**
  * struct gpu_block - pages that are mapped for DMA at once, and unmapped at once
- * @fault: the pages, all of a range
+ * @fault: the pages, all of a range or some
  * @dev: for which they are mapped
- * @addrs: their DMA addresses
+ * @addrs: DMA addresses of all pages of the range
+ * @pfns: the same
  */
 struct gpu_block {
 	struct hmm_mirror_fault fault;
@@ -29,6 +30,8 @@ struct gpu_block {
 
 /* hmm_gpu_dma.c */
 struct gpu_block *gpu_block_alloc(const struct hmm_mirror_range *range, struct device *dev);
+void gpu_block_narrow(struct gpu_block *block, const struct hmm_mirror_fault *wanted);
+dma_addr_t *gpu_block_addrs(const struct gpu_block *block);
 void gpu_block_free(struct gpu_block *block);
 struct device *gpu_dma_device_add(unsigned int i);
 void gpu_dma_device_remove(struct device *dev);

@@ -43,7 +43,7 @@ else
 	holds 'vm-dma: hmm_gpu_demo --dma passes, data moved by DMA' \
 		show hmm_gpu_demo --dma -d /dev/hmm_gpu_edu
 fi
-holds 'vm-dma: hmm_gpu_demo --dma passes, software with DMA mappings' hmm_gpu_demo --dma
+holds 'vm-dma: hmm_gpu_demo --dma passes, software with DMA mappings' show hmm_gpu_demo --dma
 holds 'vm-dma: hmm_gpu_demo --quick passes, software with DMA mappings' show hmm_gpu_demo --quick
 holds 'vm-dma: hmm_gpu_demo --abuse passes, software with DMA mappings' hmm_gpu_demo --abuse
 holds 'vm-dma: no IOMMU fault' no_iommu_fault
