@@ -49,8 +49,11 @@ struct bench_space {
 	unsigned int nr;
 };
 
-/* Of a range, with whatever the scheme and a driver keep in it. */
-#define BENCH_STRIDE	(3 * 64)
+/*
+ * Of a range, and of the driver's object that it is a part of, such as a buffer object. Not a
+ * power of 2, with which all ranges would compete for a few sets of the caches.
+ */
+#define BENCH_STRIDE	(17 * 64)
 
 /**
  * struct bench_scheme - a way to follow an address space

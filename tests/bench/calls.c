@@ -2,6 +2,7 @@
 /*
  * What single calls cost, on one CPU: an invalidation, begin and retry, registration.
  */
+#include <linux/jhash.h>
 #include <linux/kthread.h>
 #include <linux/prandom.h>
 #include <linux/sched.h>
@@ -24,6 +25,7 @@ enum layout {
 	GROUPS,		/* of 16 of 64K, a page apart: they have one page in common */
 	SPARSE,		/* 64K, gap of 4G ... */
 	CLASSES,	/* 16K, gap, 256K, gap, 4M, gap, 64M, gap, 1G, gap, 16K ... */
+	SCATTERED,	/* 64K at a random page of each 4M */
 };
 
 #define GROUP		16
@@ -34,6 +36,7 @@ static unsigned long stride(enum layout layout)
 	switch (layout) {
 	case PLAIN:	return 2 * SIZE;
 	case GROUPS:	return 4 * SIZE / GROUP;
+	case SCATTERED:	return SZ_4M;
 	default:	return 4UL * SZ_1G;
 	}
 }
@@ -45,6 +48,8 @@ static void bounds(enum layout layout, unsigned int i, unsigned long *start,
 		*start = BASE + i / GROUP * GROUP * stride(layout) + i % GROUP * PAGE_SIZE;
 	else
 		*start = BASE + i * stride(layout);
+	if (layout == SCATTERED)
+		*start += jhash_1word(i, 0) % ((SZ_4M - 2 * SIZE) / PAGE_SIZE) * PAGE_SIZE;
 	*end = *start + (layout == CLASSES ? SZ_16K << (i % 5 * 4) : SIZE);
 }
 
@@ -61,7 +66,7 @@ static unsigned long beside(enum layout layout, unsigned int i, unsigned long si
 	if (layout == GROUPS)
 		room = SIZE;
 	else
-		room = start + stride(layout) - end;
+		room = BASE + (i + 1) * stride(layout) - end;
 	return from + prandom_u32_state(rnd) % ((room - size) / PAGE_SIZE + 1) * PAGE_SIZE;
 }
 
@@ -423,6 +428,8 @@ static int rows(void)
 		const unsigned int nr = counts[i];
 
 		ret = row("miss", PLAIN, nr, PAGE_SIZE, 0);
+		if (!ret)
+			ret = row("scattered", SCATTERED, nr, PAGE_SIZE, 0);
 		if (!ret)
 			ret = row("hit1", PLAIN, nr, PAGE_SIZE, 1);
 		if (!ret && nr >= GROUP)

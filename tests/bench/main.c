@@ -49,11 +49,12 @@ struct bench_space *bench_space_new(const struct bench_scheme *scheme, unsigned 
 	space->scheme = scheme;
 	mutex_init(&space->lock);
 	/* zeroed, so that no page fault is measured */
-	space->ranges = kvcalloc(ranges, BENCH_STRIDE, GFP_KERNEL);
+	if (scheme->tracks)
+		space->ranges = kvcalloc(ranges, BENCH_STRIDE, GFP_KERNEL);
 	space->mm = mm_alloc();
 	if (space->mm)
 		space->mm->task_size = TASK_SIZE;
-	if (space->ranges && space->mm && !scheme->attach(space))
+	if (space->mm && !space->ranges == !scheme->tracks && !scheme->attach(space))
 		return space;
 
 	pr_err("cannot attach %s\n", scheme->name);

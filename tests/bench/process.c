@@ -4,6 +4,7 @@
  * from begin to end, and memory.
  */
 #include <linux/hmm.h>
+#include <linux/jhash.h>
 #include <linux/kthread.h>
 #include <linux/mman.h>
 #include <linux/platform_device.h>
@@ -339,12 +340,16 @@ static int memory_rows(const struct bench_scheme *scheme)
 	if (!space)
 		return -ENOMEM;
 	before = memory_used();
+	/* at random distances, where hmm_mirror takes most */
 	for (i = 0; !ret && i < NR_RANGES; i++) {
-		unsigned long start = SZ_1G + i * 2UL * SZ_64K;
+		unsigned long start = SZ_1G + i * (unsigned long)SZ_4M +
+				      jhash_1word(i, 0) % (SZ_2M / PAGE_SIZE) * PAGE_SIZE;
 
 		ret = scheme->add(space, bench_range(space, i), start, start + SZ_64K);
 		cond_resched();
 	}
+	/* what is made larger by a worker is now */
+	msleep(MSEC_PER_SEC);
 	if (!ret) {
 		s64 elsewhere = (memory_used() - before) * 100 / NR_RANGES;
 

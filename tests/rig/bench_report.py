@@ -24,6 +24,7 @@ ROWS = {
     "interrupts": "interrupts off and on again",
     "nothing": "start + end, nothing registered",
     "miss": "start + end of 4K, hits no range",
+    "scattered": "the same, ranges at random distances",
     "hit1": "start + end of 4K, hits 1",
     "hit16": "start + end of 4K, hits 16",
     "miss2M": "start + end of 2M, hits none",
