@@ -45,6 +45,10 @@
  * A sequence is stale if and only if an invalidation that intersects the range
  * began after it was taken, or the mm died. Invalidations of other addresses
  * neither fail nor delay nor wake anybody.
+ *
+ * Memory that changes more often than begin() to retry() takes is not mapped before
+ * it rests. Drivers that map more than the device has asked for do without that after
+ * some collisions, as the sample does; smaller ranges collide less.
  */
 
 /**

@@ -88,6 +88,7 @@ static unsigned long inside(enum layout layout, unsigned int i, struct rnd_state
 /* Instructions do not vary; time does, and addresses are to be new in each round. */
 #define ROUNDS		(!bench_time ? 3U : bench_quick ? 5U : BENCH_MAX_ROUNDS)
 #define BATCH		(bench_time ? 16384U : 512U)
+#define ADDRESSES	(ROUNDS * BATCH)
 
 static const struct bench_scheme *const schemes[] = {
 	&bench_none, &bench_floor, &bench_floor2, &bench_interval, &bench_2019,
@@ -115,7 +116,7 @@ static bool is_long(const struct bench_space *space, const struct bench_work *wo
 static unsigned int batch_size(const struct bench_space *space, const struct bench_work *work)
 {
 	if (is_long(space, work))
-		return ROUNDS * BATCH;
+		return ADDRESSES;
 	if (!space->scheme->linear)
 		return BATCH;
 	return clamp(500000 / (work->nr + 1), 8U, BATCH);
@@ -356,7 +357,7 @@ static void choose(enum layout layout, unsigned int nr, unsigned long size, bool
 	unsigned int i;
 
 	prandom_seed_state(&rnd, 2019);
-	for (i = 0; i < ROUNDS * BATCH; i++) {
+	for (i = 0; i < ADDRESSES; i++) {
 		order[i] = nr ? prandom_u32_state(&rnd) % nr : 0;
 		if (hit)
 			addresses[i] = inside(layout, order[i], &rnd);
@@ -479,8 +480,8 @@ int bench_calls(void)
 	unsigned int s;
 	int ret = -ENOMEM;
 
-	addresses = kvcalloc(ROUNDS * BATCH, sizeof(*addresses), GFP_KERNEL);
-	order = kvcalloc(ROUNDS * BATCH, sizeof(*order), GFP_KERNEL);
+	addresses = kvcalloc(ADDRESSES, sizeof(*addresses), GFP_KERNEL);
+	order = kvcalloc(ADDRESSES, sizeof(*order), GFP_KERNEL);
 	places = kvcalloc(MAX_RANGES, sizeof(*places), GFP_KERNEL);
 	for (s = 0; s < ARRAY_SIZE(schemes); s++) {
 		spaces[s] = bench_space_new(schemes[s], MAX_RANGES + 1);
