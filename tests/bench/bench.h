@@ -11,9 +11,11 @@
 
 #include <linux/cache.h>
 #include <linux/delay.h>
+#include <linux/jhash.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
+#include <linux/sizes.h>
 
 struct bench_scheme;
 
@@ -98,6 +100,14 @@ extern const struct bench_scheme bench_none, bench_floor, bench_floor2, bench_in
 static inline void *bench_range(const struct bench_space *space, unsigned int i)
 {
 	return space->ranges + i * BENCH_STRIDE;
+}
+
+/* Where range @i of 64K is if they lie at random distances: at a random page of its 4M. */
+static inline unsigned long bench_scattered(unsigned int i)
+{
+	const u32 pages = (SZ_4M - 2 * SZ_64K) / PAGE_SIZE;
+
+	return SZ_1G + i * (unsigned long)SZ_4M + jhash_1word(i, 0) % pages * PAGE_SIZE;
 }
 
 /* What is a driver's callback of every scheme: nothing but its lock. */

@@ -2,7 +2,6 @@
 /*
  * What single calls cost, on one CPU: an invalidation, begin and retry, registration.
  */
-#include <linux/jhash.h>
 #include <linux/kthread.h>
 #include <linux/prandom.h>
 #include <linux/sched.h>
@@ -46,10 +45,10 @@ static void bounds(enum layout layout, unsigned int i, unsigned long *start,
 {
 	if (layout == GROUPS)
 		*start = BASE + i / GROUP * GROUP * stride(layout) + i % GROUP * PAGE_SIZE;
+	else if (layout == SCATTERED)
+		*start = bench_scattered(i);
 	else
 		*start = BASE + i * stride(layout);
-	if (layout == SCATTERED)
-		*start += jhash_1word(i, 0) % ((SZ_4M - 2 * SIZE) / PAGE_SIZE) * PAGE_SIZE;
 	*end = *start + (layout == CLASSES ? SZ_16K << (i % 5 * 4) : SIZE);
 }
 

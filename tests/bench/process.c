@@ -4,7 +4,6 @@
  * from begin to end, and memory.
  */
 #include <linux/hmm.h>
-#include <linux/jhash.h>
 #include <linux/kthread.h>
 #include <linux/mman.h>
 #include <linux/platform_device.h>
@@ -342,8 +341,7 @@ static int memory_rows(const struct bench_scheme *scheme)
 	before = memory_used();
 	/* at random distances, where hmm_mirror takes most */
 	for (i = 0; !ret && i < NR_RANGES; i++) {
-		unsigned long start = SZ_1G + i * (unsigned long)SZ_4M +
-				      jhash_1word(i, 0) % (SZ_2M / PAGE_SIZE) * PAGE_SIZE;
+		unsigned long start = bench_scattered(i);
 
 		ret = scheme->add(space, bench_range(space, i), start, start + SZ_64K);
 		cond_resched();
