@@ -98,6 +98,7 @@
 #include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/oom.h>
+#include <linux/prefetch.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -121,8 +122,12 @@
 #define LOCKED_SLOTS	GENMASK_ULL(HMM_MIRROR_SLOT_SHARED - 1, HMM_MIRROR_HASHED)
 
 /* For how many ranges the filter is at first, and how many cells it has for each of them. */
-#define FILTER_RANGES	64
+#define FILTER_RANGES	64U
 #define FILTER_LOAD	4
+
+/* In a cell of the filter: one range, in the first part of it; more than can be counted. */
+#define CELL_RANGE	HMM_MIRROR_CELL_PARTS
+#define CELL_MANY	(U8_MAX & -CELL_RANGE)
 
 /* Somebody who is inside a wait. On his stack, and on hmm->waiters. */
 struct range_waiter {
@@ -149,28 +154,12 @@ static __always_inline struct hmm_mirror_range *range_of(struct rb_node *rb)
 
 /*
  * Those that intersect [start, end), which is not empty, of whatever mirror, in ascending
- * order of start. tree_iter_first() would do the same, in half as many steps again.
+ * order of start.
  */
-static __always_inline struct hmm_mirror_range *
+static struct hmm_mirror_range *
 tree_first(struct hmm_mirror_mm *hmm, unsigned long start, unsigned long end)
 {
-	struct rb_node *rb = hmm->ranges.rb_root.rb_node;
-
-	while (rb) {
-		/*
-		 * If one that begins earlier reaches so far, then the first is there. It is
-		 * asked last: that is another cache line.
-		 */
-		if (range_of(rb)->start >= end ||
-		    (rb->rb_left && range_of(rb->rb_left)->subtree_last > start)) {
-			rb = rb->rb_left;
-			continue;
-		}
-		if (range_of(rb)->end > start)
-			return range_of(rb);
-		rb = rb->rb_right;
-	}
-	return NULL;
+	return tree_iter_first(&hmm->ranges, start + 1, end - 1);
 }
 
 static __always_inline struct hmm_mirror_range *
@@ -195,7 +184,8 @@ static struct hmm_mirror_range *mirrors_own(struct hmm_mirror_range *range,
  * Addresses are cut into chunks, and each range is counted in the cells to which the
  * chunks of its first and its last address hash. Chunks are as large as the range at
  * least, so it is in no other. An invalidation that lies in one chunk whose cell is 0 hits
- * no range with chunks of that size.
+ * no range with chunks of that size. The same if only one range is counted in the cell, and
+ * that in another part of it, which is as if cells were smaller.
  *
  * Sizes of chunks are powers of 4, so there are few of them.
  */
@@ -208,30 +198,54 @@ static __always_inline unsigned long level_of(unsigned long start, unsigned long
 	return round_up(__fls(length) + 1, 2);
 }
 
-static __always_inline u8 *filter_cell(struct hmm_mirror_filter *filter, unsigned long chunk)
+/* Which cell in the upper half, and where in the cell in the lower one. */
+static __always_inline u64 filter_place(const struct hmm_mirror_filter *filter,
+					unsigned long chunk)
 {
-	return &filter->cell[(u64)((u32)chunk * GOLDEN_RATIO_32) * filter->nr >> 32];
+	return (u64)((u32)chunk * GOLDEN_RATIO_32) * filter->nr;
+}
+
+static __always_inline u8 *filter_cell(struct hmm_mirror_filter *filter, u64 place)
+{
+	return &filter->cell[place >> 32];
+}
+
+static __always_inline u32 cell_part(u64 place)
+{
+	return (u32)place >> (32 - ilog2(HMM_MIRROR_CELL_PARTS));
+}
+
+/* One range, in another part. */
+static __always_inline bool cell_is_elsewhere(u32 cell, u64 place)
+{
+	cell ^= cell_part(place);
+	return cell > CELL_RANGE && cell < 2 * CELL_RANGE;
 }
 
 /* What is too much to count stays so until the filter is made anew. */
-static void cell_count(u8 *cell, int delta)
+static void cell_count(struct hmm_mirror_filter *filter, unsigned long chunk, int delta)
 {
+	u64 place = filter_place(filter, chunk);
+	u8 *cell = filter_cell(filter, place);
+
 	/* Pairs with READ_ONCE() in filter_may_hit(): publish.litmus. */
-	if (*cell != U8_MAX)
-		WRITE_ONCE(*cell, *cell + delta);
+	if (likely(*cell < CELL_MANY))
+		WRITE_ONCE(*cell, (*cell + delta * CELL_RANGE) ^ cell_part(place));
+	else if (delta < 0)
+		filter->stale++;
 }
 
 static noinline void filter_count(struct hmm_mirror_filter *filter, unsigned long level,
 				  unsigned long start, unsigned long last, int delta)
 {
-	cell_count(filter_cell(filter, start >> level), delta);
+	cell_count(filter, start >> level, delta);
 	if (start >> level != last >> level)
-		cell_count(filter_cell(filter, last >> level), delta);
+		cell_count(filter, last >> level, delta);
 }
 
 static bool filter_is_full(const struct hmm_mirror_mm *hmm)
 {
-	return hmm->nr_ranges >= hmm->filter->room;
+	return max(hmm->nr_ranges, hmm->filter->stale) >= hmm->filter->room;
 }
 
 static noinline void filter_add_crowded(struct hmm_mirror_mm *hmm, unsigned long level,
@@ -246,13 +260,14 @@ static __always_inline void filter_add(struct hmm_mirror_mm *hmm, unsigned long 
 				       unsigned long end)
 {
 	unsigned long last = end - 1, level = level_of(start, last);
-	u8 *cell = filter_cell(hmm->filter, start >> level);
+	u64 place = filter_place(hmm->filter, start >> level);
+	u8 *cell = filter_cell(hmm->filter, place);
 
 	/* Pairs with READ_ONCE() in filter_may_hit(), as the cell does: publish.litmus. */
 	if (unlikely(!++hmm->level_ranges[level]))
 		WRITE_ONCE(hmm->levels, hmm->levels | BIT_ULL(level));
 	if (likely(start >> level == last >> level && !*cell))
-		WRITE_ONCE(*cell, 1);
+		WRITE_ONCE(*cell, CELL_RANGE + cell_part(place));
 	else
 		filter_add_crowded(hmm, level, start, last);
 }
@@ -261,11 +276,11 @@ static __always_inline void filter_remove(struct hmm_mirror_mm *hmm, unsigned lo
 					  unsigned long end)
 {
 	unsigned long last = end - 1, level = level_of(start, last);
-	u8 *cell = filter_cell(hmm->filter, start >> level);
+	u8 *cell = filter_cell(hmm->filter, filter_place(hmm->filter, start >> level));
 
 	if (unlikely(--hmm->level_ranges[level] < 0))
 		WRITE_ONCE(hmm->levels, hmm->levels & ~BIT_ULL(level));
-	if (likely(start >> level == last >> level && *cell == 1))
+	if (likely(start >> level == last >> level && *cell < 2 * CELL_RANGE))
 		WRITE_ONCE(*cell, 0);
 	else
 		filter_count(hmm->filter, level, start, last, -1);
@@ -282,10 +297,12 @@ static __always_inline bool filter_may_hit(struct hmm_mirror_mm *hmm, unsigned l
 	unsigned int rebounds = smp_load_acquire(&hmm->rebounds);
 	u64 levels = READ_ONCE(hmm->levels);
 	struct hmm_mirror_filter *filter;
+	u8 level;
 
 	if (!levels)
 		return false;
-	if ((start ^ last) >> __ffs64(levels))
+	level = __ffs64(levels);
+	if ((start ^ last) >> level)
 		return true;
 
 	/*
@@ -293,11 +310,17 @@ static __always_inline bool filter_may_hit(struct hmm_mirror_mm *hmm, unsigned l
 	 * one: grow.litmus.
 	 */
 	filter = READ_ONCE(hmm->filter);
-	do {
-		if (READ_ONCE(*filter_cell(filter, start >> __ffs64(levels))))
+	while (true) {
+		u64 place = filter_place(filter, start >> level);
+		u32 cell = READ_ONCE(*filter_cell(filter, place));
+
+		if (unlikely(cell) && !cell_is_elsewhere(cell, place))
 			return true;
 		levels &= levels - 1;
-	} while (levels);
+		if (likely(!levels))
+			break;
+		level = __ffs64(levels);
+	}
 
 	/*
 	 * A range may have been in a cell all the time, but not in the same one. Pairs
@@ -321,7 +344,7 @@ static struct hmm_mirror_filter *filter_alloc(unsigned int ranges)
 	return filter;
 }
 
-/* A filter that is too small costs time, and that is all that it costs. */
+/* A filter that is too small, or stale, costs time, and that is all that it costs. */
 static void filter_grow(struct work_struct *work)
 {
 	struct hmm_mirror_mm *hmm = container_of(work, struct hmm_mirror_mm, grow);
@@ -331,7 +354,7 @@ static void filter_grow(struct work_struct *work)
 	bool last;
 
 	spin_lock(&hmm->lock);
-	ranges = filter_is_full(hmm) ? hmm->nr_ranges + 1 : 0;
+	ranges = filter_is_full(hmm) ? max(hmm->nr_ranges + 1, FILTER_RANGES) : 0;
 	spin_unlock(&hmm->lock);
 
 	if (ranges)
@@ -632,33 +655,83 @@ static noinline void trace_start(struct hmm_mirror_mm *hmm,
 	trace_hmm_mirror_invalidate_start(hmm->mm, update, slot - hmm->slot, hits);
 }
 
-/* All ranges that intersect. Returns a mirror that has one. */
+/* From the first one on, which is below @rb. */
+static noinline const struct hmm_mirror *
+ranges_raise_below(struct rb_node *rb, unsigned long start, unsigned long end,
+		   unsigned long seq)
+{
+	struct hmm_mirror_range *range = tree_subtree_search(range_of(rb), start + 1, end - 1);
+	const struct hmm_mirror *hit = range->mirror;
+
+	do {
+		range_raise(range, seq);
+		range = tree_next(range, start, end);
+	} while (range);
+	return hit;
+}
+
+/*
+ * All ranges that intersect. Returns a mirror that has one.
+ *
+ * If it is one, or none, all is done on the way down to where the next one would be: what
+ * begins before the end is either there or in a left subtree, which knows how far it reaches.
+ */
 static __always_inline const struct hmm_mirror *
 ranges_raise(struct hmm_mirror_mm *hmm, unsigned long start, unsigned long end)
 {
-	struct hmm_mirror_range *range = tree_first(hmm, start, end);
+	struct rb_node *rb = hmm->ranges.rb_root.rb_node;
+	unsigned long seq = hmm->seq + SEQ_STEP;
 	const struct hmm_mirror *hit = NULL;
-	unsigned long seq;
 
-	if (likely(range)) {
-		seq = hmm->seq + SEQ_STEP;
+	while (rb) {
+		struct hmm_mirror_range *range = range_of(rb);
+
+		/* Nobody can guess which child is next; the left one is looked at in any case. */
+		prefetch(rb->rb_right);
+		if (range->start >= end) {
+			rb = rb->rb_left;
+			continue;
+		}
+		if (rb->rb_left && unlikely(range_of(rb->rb_left)->subtree_last > start)) {
+			hit = ranges_raise_below(rb->rb_left, start, end, seq);
+			break;
+		}
+		if (range->end > start) {
+			range_raise(range, seq);
+			hit = range->mirror;
+		}
+		rb = rb->rb_right;
+	}
+	if (likely(hit)) {
 		hmm->seq = seq;
 		hmm->stats.hits++;
-		hit = range->mirror;
-		do {
-			range_raise(range, seq);
-			range = tree_next(range, start, end);
-		} while (range);
 	}
 	return hit;
 }
 
+/*
+ * For the calls that are rarely made: they get what hmm_mirror_track_start() and
+ * hmm_mirror_track_end() got, so that those need not keep two pointers to the same thing.
+ */
+static __always_inline struct hmm_mirror_mm *mm_of_start(struct mmu_notifier *start)
+{
+	return container_of(start, struct hmm_mirror_mm, start);
+}
+
+static __always_inline struct hmm_mirror_mm *mm_of_end(struct mmu_notifier *end)
+{
+	return container_of(end, struct hmm_mirror_mm, end);
+}
+
 /* The filter says that there may be a range. */
-static noinline int track_start_hit(struct hmm_mirror_mm *hmm,
+static noinline int track_start_hit(struct mmu_notifier *mn,
 				    const struct mmu_notifier_range *update)
 {
+	struct hmm_mirror_mm *hmm = mm_of_start(mn);
 	const struct hmm_mirror *hit;
 
+	/* or gcc keeps both pointers */
+	OPTIMIZER_HIDE_VAR(hmm);
 	spin_lock(&hmm->lock);
 	hit = ranges_raise(hmm, update->start, update->end);
 	if (trace_hmm_mirror_invalidate_start_enabled())
@@ -667,9 +740,10 @@ static noinline int track_start_hit(struct hmm_mirror_mm *hmm,
 	return hit || READ_ONCE(hmm->nr_always) ? hmm_mirror_sync(hmm, hit, update) : 0;
 }
 
-static noinline int track_start_locked(struct hmm_mirror_mm *hmm,
+static noinline int track_start_locked(struct mmu_notifier *mn,
 				       const struct mmu_notifier_range *update)
 {
+	struct hmm_mirror_mm *hmm = mm_of_start(mn);
 	const struct hmm_mirror *hit = NULL;
 	struct hmm_mirror_slot *slot;
 
@@ -684,9 +758,10 @@ static noinline int track_start_locked(struct hmm_mirror_mm *hmm,
 	return hit || READ_ONCE(hmm->nr_always) ? hmm_mirror_sync(hmm, hit, update) : 0;
 }
 
-static noinline int track_start_traced(struct hmm_mirror_mm *hmm,
+static noinline int track_start_traced(struct mmu_notifier *mn,
 				       const struct mmu_notifier_range *update)
 {
+	struct hmm_mirror_mm *hmm = mm_of_start(mn);
 	const struct hmm_mirror_slot *slot = hmm_mirror_slot_hashed(hmm, update);
 
 	trace_hmm_mirror_invalidate_start(hmm->mm, update, slot - hmm->slot, 0);
@@ -697,14 +772,10 @@ static noinline int track_start_traced(struct hmm_mirror_mm *hmm,
 int hmm_mirror_track_start(struct mmu_notifier *mn,
 			   const struct mmu_notifier_range *update)
 {
-	struct hmm_mirror_mm *hmm = container_of(mn, struct hmm_mirror_mm, start);
+	struct hmm_mirror_mm *hmm = mm_of_start(mn);
+	struct hmm_mirror_slot *slot = hmm_mirror_slot_hashed(hmm, update);
 	const struct mmu_notifier_range *free = NULL;
 	unsigned long start = update->start, last = update->end - 1;
-	struct hmm_mirror_slot *slot;
-
-	/* or gcc keeps both pointers */
-	OPTIMIZER_HIDE_VAR(hmm);
-	slot = hmm_mirror_slot_hashed(hmm, update);
 
 	/*
 	 * Not at address 0, not empty, and who has the slot has it alone: what the former
@@ -712,7 +783,7 @@ int hmm_mirror_track_start(struct mmu_notifier *mn,
 	 */
 	if (unlikely(start - 1 >= last) || hmm_mirror_injects() ||
 	    unlikely(!try_cmpxchg(&slot->key, &free, update)))
-		return track_start_locked(hmm, update);
+		return track_start_locked(mn, update);
 
 	slot_publish(slot, start, last);
 	/*
@@ -721,15 +792,16 @@ int hmm_mirror_track_start(struct mmu_notifier *mn,
 	 */
 	smp_mb();
 	if (unlikely(filter_may_hit(hmm, start, last)))
-		return track_start_hit(hmm, update);
+		return track_start_hit(mn, update);
 	if (trace_hmm_mirror_invalidate_start_enabled())
-		return track_start_traced(hmm, update);
+		return track_start_traced(mn, update);
 	return likely(!READ_ONCE(hmm->nr_always)) ? 0 : hmm_mirror_sync(hmm, NULL, update);
 }
 
-static noinline void track_end_locked(struct hmm_mirror_mm *hmm,
+static noinline void track_end_locked(struct mmu_notifier *mn,
 				      const struct mmu_notifier_range *update)
 {
+	struct hmm_mirror_mm *hmm = mm_of_end(mn);
 	struct hmm_mirror_slot *slot;
 
 	spin_lock(&hmm->lock);
@@ -740,10 +812,12 @@ static noinline void track_end_locked(struct hmm_mirror_mm *hmm,
 		trace_hmm_mirror_invalidate_end(hmm->mm, update, slot - hmm->slot);
 }
 
-static noinline void track_end_traced(struct hmm_mirror_mm *hmm,
-				      struct hmm_mirror_slot *slot,
-				      const struct mmu_notifier_range *update)
+static noinline void track_end_traced(struct mmu_notifier *mn,
+				      const struct mmu_notifier_range *update,
+				      struct hmm_mirror_slot *slot)
 {
+	struct hmm_mirror_mm *hmm = mm_of_end(mn);
+
 	trace_hmm_mirror_invalidate_end(hmm->mm, update, slot - hmm->slot);
 	slot_unpublish(slot);
 }
@@ -752,13 +826,12 @@ static noinline void track_end_traced(struct hmm_mirror_mm *hmm,
 void hmm_mirror_track_end(struct mmu_notifier *mn,
 			  const struct mmu_notifier_range *update)
 {
-	struct hmm_mirror_mm *hmm = container_of(mn, struct hmm_mirror_mm, end);
-	struct hmm_mirror_slot *slot = hmm_mirror_slot_hashed(hmm, update);
+	struct hmm_mirror_slot *slot = hmm_mirror_slot_hashed(mm_of_end(mn), update);
 
 	if (unlikely(READ_ONCE(slot->key) != update))
-		track_end_locked(hmm, update);
+		track_end_locked(mn, update);
 	else if (trace_hmm_mirror_invalidate_end_enabled())
-		track_end_traced(hmm, slot, update);
+		track_end_traced(mn, update, slot);
 	else
 		slot_unpublish(slot);
 }

@@ -39,16 +39,22 @@ struct hmm_mirror_slot {
 	bool endless;		/* the mm will not call its end */
 } __aligned(64);		/* SMP or not: see hmm_mirror_slot_hashed() */
 
+/* In a cell of the filter a range counts as many; what is below says in which of them it is. */
+#define HMM_MIRROR_CELL_PARTS	8
+
 /**
  * struct hmm_mirror_filter - tells quickly that an invalidation hits no range
  * @nr: of cells
  * @room: for how many ranges it is
- * @cell: how many ranges begin or end in the chunks of addresses that hash to it; 255 is
- *	many
+ * @stale: how often a range has left a cell, and is in it still
+ * @cell: how many ranges begin or end in the chunks of addresses that hash to it, 31 being
+ *	many; and in which parts of the cell, as an exclusive or of all of them: that of a
+ *	range that is alone is known
  */
 struct hmm_mirror_filter {
 	u64 nr;
-	u64 room;
+	u32 room;
+	u32 stale;
 	u8 cell[];
 };
 

@@ -1399,6 +1399,93 @@ static void filter_has_many(struct kunit *test)
 	}
 }
 
+static u8 *cell_in_use(struct test_fixture *f)
+{
+	struct hmm_mirror_filter *filter = f->hmm->filter;
+	unsigned int i;
+
+	for (i = 0; i < filter->nr; i++)
+		if (filter->cell[i])
+			return &filter->cell[i];
+	return NULL;
+}
+
+/* Two ranges whose pages have the same cell, and not the same part of it. */
+static void filter_tells_apart(struct kunit *test)
+{
+	const unsigned int one = HMM_MIRROR_CELL_PARTS;
+	struct test_fixture *f = test->priv;
+	unsigned long there = P(16);
+	u8 *cell, here, both;
+
+	f->tm[0].ops.flags = HMM_MIRROR_TRACKED_ONLY;
+	hmmt_mirror(f, 0);
+	hmmt_range(f, 0, 0, P(16), P(17));
+	cell = cell_in_use(f);
+	KUNIT_ASSERT_TRUE(test, cell);
+	here = *cell;
+	KUNIT_EXPECT_EQ(test, here / one, 1U);
+	while (true) {
+		there += P(1);
+		hmmt_range(f, 1, 0, there, there + P(1));
+		both = *cell;
+		if (both / one == 2 && both % one)
+			break;
+		hmm_mirror_range_unregister(&f->range[1]);
+	}
+	KUNIT_EXPECT_TRUE(test, is_hit(f, &f->range[0], P(16), P(17)));
+	KUNIT_EXPECT_TRUE(test, is_hit(f, &f->range[1], there, there + P(1)));
+
+	/* if the filter knew only one of them, the tree would not be asked for the other */
+	*cell = here;
+	KUNIT_EXPECT_TRUE(test, is_hit(f, &f->range[0], P(16), P(17)));
+	KUNIT_EXPECT_FALSE(test, is_hit(f, &f->range[1], there, there + P(1)));
+	*cell = both;
+
+	hmm_mirror_range_unregister(&f->range[0]);
+	KUNIT_EXPECT_TRUE(test, is_hit(f, &f->range[1], there, there + P(1)));
+	hmmt_range(f, 0, 0, P(16), P(17));
+	hmm_mirror_range_unregister(&f->range[1]);
+	KUNIT_EXPECT_TRUE(test, is_hit(f, &f->range[0], P(16), P(17)));
+	KUNIT_EXPECT_EQ(test, *cell, here);
+	hmm_mirror_range_unregister(&f->range[0]);
+	KUNIT_EXPECT_EQ(test, *cell, (u8)0);
+}
+
+/* Cells that had more ranges than can be counted do not stay in use for ever. */
+static void filter_is_renewed(struct kunit *test)
+{
+	const unsigned int nr = U8_MAX / HMM_MIRROR_CELL_PARTS + 1;
+	struct hmm_mirror_range *range = many_ranges(test, nr, 0);
+	struct test_fixture *f = test->priv;
+	unsigned int rounds = 2 * f->hmm->filter->room / nr;
+	struct hmm_mirror_filter *filter;
+	unsigned int round, i, used = 0;
+
+	for (round = 0; round < rounds; round++) {
+		for (i = 0; i < nr; i++)
+			hmm_mirror_range_unregister(&range[i]);
+		KUNIT_EXPECT_TRUE(test, cell_in_use(f));
+		for (i = 0; i < nr; i++) {
+			range[i].start += P(1);
+			range[i].end += P(1);
+			KUNIT_ASSERT_EQ(test, 0, hmm_mirror_range_register(&range[i],
+									   &f->tm[0].mirror));
+		}
+	}
+	/* queued already, and done before it is */
+	flush_work(&f->hmm->grow);
+	for (i = 0; i < nr; i++) {
+		KUNIT_EXPECT_TRUE(test, is_hit(f, &range[i], range[i].start, range[i].end));
+		hmm_mirror_range_unregister(&range[i]);
+	}
+	filter = f->hmm->filter;
+	for (i = 0; i < filter->nr; i++)
+		used += !!filter->cell[i];
+	KUNIT_EXPECT_LE(test, used, 2U);
+	KUNIT_EXPECT_LT(test, filter->stale, filter->room);
+}
+
 /* More than it is made for: there is a larger one soon. */
 static void filter_grows(struct kunit *test)
 {
@@ -1493,6 +1580,8 @@ static struct kunit_case hmm_mirror_cases[] = {
 	KUNIT_CASE(update_is_own),
 	KUNIT_CASE(filter_counts),
 	KUNIT_CASE(filter_has_many),
+	KUNIT_CASE(filter_is_renewed),
+	KUNIT_CASE(filter_tells_apart),
 	KUNIT_CASE(filter_grows),
 	KUNIT_CASE(always_called),
 	KUNIT_CASE(geometry_retry_locked),

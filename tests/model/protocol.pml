@@ -16,7 +16,8 @@
  *    has accesses that others can see, but for the two bounds of a slot, which are read
  *    and written as one (bounds.litmus). One slot is taken without the lock, and all
  *    invalidations hash to it.
- *  - The filter is as large as it may ever be. Chunks are of 1 or 2 pages.
+ *  - The filter is as large as it may ever be, and has two cells. Chunks are of 1 or
+ *    2 pages.
  *  - The driver's lock is a lock. Between taking it and dropping it are steps.
  *  - Memory is sequentially consistent here. What that leaves out is what tests/litmus
  *    is for.
@@ -141,7 +142,7 @@ byte hmm_seq;
 byte used;			/* bit i: slot i is in flight; not of the hashed one */
 byte shared;
 byte levels, level_ranges[2], rebounds;
-byte cell[CELLS];		/* the filter */
+byte cell[2];			/* the filter */
 byte slot_key[SLOTS], slot_start[SLOTS], slot_last[SLOTS];
 bool slot_live[SLOTS];		/* last is not 0; of the hashed one */
 bool slot_endless[SLOTS];
@@ -209,7 +210,11 @@ inline g_find_hit(r) {
 /* Where a range is in the filter. */
 #define level_of(r)	(r_start[r] != r_last[r])
 #define chunk(p, l)	(((p) + 2) >> (l))
-#define CELL(p, l)	cell[chunk(p, l) % CELLS]
+/* The first and the third chunk are in the same cell, in different parts of it. */
+#define CELL_RANGE	2
+#define CELL(c)		cell[(c) & 1]
+#define cell_part(c)	((c) >> 1)
+#define cell_says(c)	(CELL(c) >= 2 * CELL_RANGE || CELL(c) == CELL_RANGE + cell_part(c))
 
 inline g_level(r)	{ x_level = level_of(r) }
 
@@ -228,7 +233,8 @@ inline check_invariants() {
 		:: in_tree(x_range) ->
 			g_level(x_range);
 			holds((levels & bit(x_level)) &&
-			      CELL(r_start[x_range], x_level) && CELL(r_last[x_range], x_level))
+			      cell_says(chunk(r_start[x_range], x_level)) &&
+			      cell_says(chunk(r_last[x_range], x_level)))
 		:: else
 		fi
 	};
@@ -290,11 +296,19 @@ inline g_forget(s) {
 
 /* ------------------------------------------------------------------------ filter */
 
+#ifdef BUG_PART_STAYS
+#define cell_count(c, delta)	\
+	CELL(c) = (CELL(c) + (delta) * CELL_RANGE) ^ ((delta) > 0 -> cell_part(c) : 0)
+#else
+#define cell_count(c, delta)	\
+	CELL(c) = (CELL(c) + (delta) * CELL_RANGE) ^ cell_part(c)
+#endif
+
 inline filter_count(r, delta) {
-	CELL(r_start[r], x_level) = CELL(r_start[r], x_level) + (delta);
+	cell_count(chunk(r_start[r], x_level), delta);
 	if
 	:: chunk(r_start[r], x_level) != chunk(r_last[r], x_level) ->
-		CELL(r_last[r], x_level) = CELL(r_last[r], x_level) + (delta)
+		cell_count(chunk(r_last[r], x_level), delta)
 	:: else
 	fi;
 	skip
@@ -319,7 +333,7 @@ inline filter_remove(r) {
 	:: else
 	fi;
 #ifdef BUG_REMOVED_TWICE
-	filter_count(r, (CELL(r_start[r], x_level) > 1 -> 0 - 2 : 0 - 1))
+	filter_count(r, (CELL(chunk(r_start[r], x_level)) >= 2 * CELL_RANGE -> 0 - 2 : 0 - 1))
 #else
 	filter_count(r, -1)
 #endif
@@ -335,7 +349,7 @@ inline filter_may_hit(k) {
 		if
 		:: (may & bit(0)) ->
 			if
-			:: key_start[k] != key_last[k] || CELL(key_start[k], 0) -> may = 4
+			:: key_start[k] != key_last[k] || cell_says(chunk(key_start[k], 0)) -> may = 4
 			:: else -> may = may & bit(1)
 			fi
 		:: else
@@ -344,7 +358,7 @@ inline filter_may_hit(k) {
 		:: may == bit(1) ->
 			if
 			:: chunk(key_start[k], 1) != chunk(key_last[k], 1) ||
-			   CELL(key_start[k], 1) -> may = 4
+			   cell_says(chunk(key_start[k], 1)) -> may = 4
 			:: else -> may = 0
 			fi
 		:: else

@@ -68,9 +68,6 @@
 #define SLOTS	2
 #endif
 
-/* of the filter: chunks of different sizes are in different ones */
-#define CELLS	4
-
 #ifndef KEYS
 #define KEYS	3
 #endif

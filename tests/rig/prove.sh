@@ -108,6 +108,7 @@ check_mistakes()
 	finds "a range is not in the filter: a stale page" 'pfn==cpu|x_gone' ABA -DBUG_NOT_IN_FILTER -DCONSEQUENCES
 	finds "the size of its chunks is not: a stale page" 'pfn==cpu|x_gone' ABA -DBUG_NO_LEVEL -DCONSEQUENCES
 	finds "a range takes another one out of the filter" 'levels' UNREGISTER -DBUG_REMOVED_TWICE
+	finds "the part of a cell stays when a range goes" 'levels' UNREGISTER -DBUG_PART_STAYS
 	finds "new bounds move in the filter, unseen: a stale page" 'pfn==cpu|x_gone' SPLIT -DBUG_REBOUND_UNSEEN
 	finds "a slot has a new owner before the old one is done" 'x_slot' NESTED -DBUG_KEY_FIRST
 	finds "the shared slot has bounds" 'x_slot' OVERFLOW -DBUG_SHARED_BOUNDS
