@@ -163,6 +163,8 @@ def targets(r):
     want("miss, instructions / floor, worst N", r.worst(code, "miss", "floor"), 1.6)
     want("miss, instructions, largest / smallest N", max(misses) / min(misses) if misses else None,
          1.01)
+    want("miss, ranges at random distances, instructions / floor",
+         r.worst(code, "scattered", "floor"), 1.6)
     want("miss, five sizes of ranges, instructions / floor", r.worst(code, "classes", "floor"), 2)
     want("nothing registered, instructions / floor", r.worst(code, "nothing", "floor"), 1.4)
     want("miss, N=65536, ns / interval",
@@ -171,7 +173,7 @@ def targets(r):
     one, two = (r.cost(time, "miss_threads", n, "hmm_mirror") for n in (1, 2))
     want("miss by two threads, ns / one", two / one if one and two else None, 2)
     # What User Mode Linux needs two system calls for, the processor does at once.
-    off = r.cost(time, "interrupts", 0, "none")
+    off = r.cost(time, "interrupts", 4096, "none")
     for row, (limit, time_limit) in (("hit1", (1.1, 0.7)), ("hit16", (0.55, 0.4))):
         want(f"{row}, N=4096, instructions / interval",
              r.ratio(code, row, 4096, "hmm_mirror", "interval"), limit)
