@@ -5,9 +5,11 @@
 #include <linux/kthread.h>
 #include <linux/prandom.h>
 #include <linux/sched.h>
+#include <linux/sched/task.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
+#include <linux/vmalloc.h>
 
 #include "bench.h"
 
@@ -107,18 +109,11 @@ static unsigned int *places;
  * A batch is so long that it is not measured how the other schemes have left the caches
  * behind: if there are many ranges, that is all addresses, in each round.
  */
-static bool is_long(const struct bench_space *space, const struct bench_work *work)
-{
-	return bench_time && !space->scheme->linear && !work->user && work->nr > BATCH;
-}
-
 static unsigned int batch_size(const struct bench_space *space, const struct bench_work *work)
 {
-	if (is_long(space, work))
-		return ADDRESSES;
-	if (!space->scheme->linear)
-		return BATCH;
-	return clamp(500000 / (work->nr + 1), 8U, BATCH);
+	if (space->scheme->linear)
+		return clamp(500000 / (work->nr + 1), 8U, BATCH);
+	return bench_time && !work->user && work->nr > BATCH ? ADDRESSES : BATCH;
 }
 
 static int compare(const void *a, const void *b)
@@ -179,7 +174,7 @@ int bench_measure(const struct bench_work *work)
 		for (s = 0; !ret && s < ARRAY_SIZE(schemes); s++) {
 			struct bench_space *space = spaces[s];
 			unsigned int nr = batch_size(space, work);
-			unsigned int first = is_long(space, work) ? 0 : round * BATCH;
+			unsigned int first = nr > BATCH ? 0 : round * BATCH;
 			u64 t0, t1, t2;
 
 			if (work->alone && space->scheme->waits_for_all)
@@ -420,6 +415,45 @@ static int row(const char *name, enum layout layout, unsigned int nr, unsigned l
 	return ret;
 }
 
+#define STREAM		(64UL * SZ_1M)
+
+/* Reads so much that nothing else stays in the caches that it shares. */
+static int stream_thread(void *buffer)
+{
+	while (!kthread_should_stop()) {
+		unsigned long i;
+
+		for (i = 0; i < STREAM; i += L1_CACHE_BYTES)
+			READ_ONCE(*(u8 *)(buffer + i));
+		cond_resched();
+	}
+	return 0;
+}
+
+/* As on a machine that does more than to look for ranges: beside such a thread. */
+static int busy_row(unsigned int nr)
+{
+	void *buffer = vzalloc(STREAM);
+	struct task_struct *task;
+	int ret;
+
+	if (!buffer)
+		return -ENOMEM;
+	task = kthread_create(stream_thread, buffer, "stream");
+	if (IS_ERR(task)) {
+		vfree(buffer);
+		return PTR_ERR(task);
+	}
+	kthread_bind(task, 1);
+	get_task_struct(task);
+	wake_up_process(task);
+	ret = row("busy", PLAIN, nr, PAGE_SIZE, 0);
+	kthread_stop(task);
+	put_task_struct(task);
+	vfree(buffer);
+	return ret;
+}
+
 /*
  * An interrupt-off section, of which mmu_interval_notifier has one for each invalidation that
  * hits (wake_up_all()). User Mode Linux does it with two system calls. Measured next to what
@@ -455,6 +489,8 @@ static int rows(void)
 		ret = row("miss", PLAIN, nr, PAGE_SIZE, 0);
 		if (!ret)
 			ret = row("scattered", SCATTERED, nr, PAGE_SIZE, 0);
+		if (!ret && bench_time)
+			ret = busy_row(nr);
 		interrupts(nr);
 		if (!ret)
 			ret = row("hit1", PLAIN, nr, PAGE_SIZE, 1);

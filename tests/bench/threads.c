@@ -479,40 +479,95 @@ static int scaling_mms(const unsigned long *addr)
 	return ret;
 }
 
+/* Ranges of 64K, at regular or at random distances. */
+static unsigned long scaling_place(unsigned int i, bool scattered)
+{
+	return scattered ? bench_scattered(i) : PLACE(i);
+}
+
+static int scaling_add(unsigned int nr, bool scattered)
+{
+	unsigned int s, i;
+	int ret = 0;
+
+	for (s = 0; s < ARRAY_SIZE(scaling_schemes); s++) {
+		struct bench_space *space = scaling_spaces[s];
+
+		for (i = 0; !ret && i < nr; i++) {
+			unsigned long start = scaling_place(i, scattered);
+
+			ret = space->scheme->add(space, bench_range(space, i), start,
+						 start + SIZE);
+			if (!ret)
+				space->nr++;
+		}
+	}
+	/* until what is done behind our back for so many ranges is done */
+	msleep(50);
+	return ret;
+}
+
+static void scaling_del(void)
+{
+	unsigned int s;
+
+	for (s = 0; s < ARRAY_SIZE(scaling_schemes) && scaling_spaces[s]; s++) {
+		struct bench_space *space = scaling_spaces[s];
+
+		while (space->nr)
+			space->scheme->del(space, bench_range(space, --space->nr));
+	}
+}
+
+/* Pages behind ranges, before the next one. */
+static void scaling_choose(unsigned long *addr, unsigned int nr, bool scattered)
+{
+	struct rnd_state rnd;
+	unsigned int i;
+
+	prandom_seed_state(&rnd, 2019);
+	for (i = 0; i < 2 * NR_ADDRESSES; i++) {
+		unsigned int place = prandom_u32_state(&rnd) % nr;
+		unsigned long from = scaling_place(place, scattered) + SIZE;
+		unsigned long room = scaling_place(place + 1, scattered) - from;
+
+		addr[i] = from + prandom_u32_state(&rnd) % (room / PAGE_SIZE) * PAGE_SIZE;
+	}
+}
+
 static int scaling(void)
 {
 	const unsigned int nr = 4096;
 	unsigned long *addr = kvcalloc(2 * NR_ADDRESSES, sizeof(*addr), GFP_KERNEL);
-	struct rnd_state rnd;
-	unsigned int s, i;
+	unsigned int s;
 	int ret = addr ? 0 : -ENOMEM;
 
-	prandom_seed_state(&rnd, 2019);
-	for (i = 0; !ret && i < 2 * NR_ADDRESSES; i++)
-		addr[i] = PLACE(prandom_u32_state(&rnd) % nr) + SIZE +
-			  prandom_u32_state(&rnd) % (SIZE / PAGE_SIZE) * PAGE_SIZE;
 	for (s = 0; !ret && s < ARRAY_SIZE(scaling_schemes); s++) {
 		scaling_spaces[s] = bench_space_new(scaling_schemes[s], nr);
 		ret = scaling_spaces[s] ? 0 : -ENOMEM;
 	}
 	if (!ret) {
+		scaling_choose(addr, nr, false);
 		scaling_row("nothing_threads", 1, 1, addr);
 		scaling_row("nothing_threads", 2, 2, addr);
+		ret = scaling_add(nr, false);
 	}
-	for (s = 0; !ret && s < ARRAY_SIZE(scaling_schemes); s++)
-		for (i = 0; !ret && i < nr; i++)
-			ret = add_place(scaling_spaces[s], i);
 	if (!ret) {
 		scaling_row("miss_threads", 1, 1, addr);
 		scaling_row("miss_threads", 2, 2, addr);
 		ret = scaling_mms(addr);
+		scaling_del();
 	}
-	for (s = 0; !ret && s < ARRAY_SIZE(scaling_schemes); s++) {
-		for (i = 0; i < nr; i++)
-			scaling_schemes[s]->del(scaling_spaces[s],
-						bench_range(scaling_spaces[s], i));
+	if (!ret)
+		ret = scaling_add(nr, true);
+	if (!ret) {
+		scaling_choose(addr, nr, true);
+		scaling_row("scattered_threads", 1, 1, addr);
+		scaling_row("scattered_threads", 2, 2, addr);
+	}
+	scaling_del();
+	for (s = 0; s < ARRAY_SIZE(scaling_schemes) && scaling_spaces[s]; s++)
 		bench_space_free(scaling_spaces[s]);
-	}
 	kvfree(addr);
 	return ret;
 }

@@ -24,6 +24,7 @@ ROWS = {
     "interrupts": "interrupts off and on again",
     "nothing": "start + end, nothing registered",
     "miss": "start + end of 4K, hits no range",
+    "busy": "the same, beside a thread that uses the caches",
     "scattered": "the same, ranges at random distances",
     "hit1": "start + end of 4K, hits 1",
     "hit16": "start + end of 4K, hits 16",
@@ -42,6 +43,7 @@ ROWS = {
     "mm_bytes": "bytes of an mm",
     "nothing_threads": "start + end by N threads, nothing registered",
     "miss_threads": "start + end by N threads, no hit of 4096 ranges",
+    "scattered_threads": "the same, ranges at random distances",
     "miss_mms": "start + end, with N other mms that are followed",
     "faults_per_s": "device faults per second of N threads, in a storm",
 }
@@ -170,8 +172,9 @@ def targets(r):
     want("miss, N=65536, ns / interval",
          r.ratio(time, "miss", 65536, "hmm_mirror", "interval"), 0.1)
     want("miss, N>=256, ns / interval", r.worst(time, "miss", "interval", [256, 4096, 65536]), 1)
-    one, two = (r.cost(time, "miss_threads", n, "hmm_mirror") for n in (1, 2))
-    want("miss by two threads, ns / one", two / one if one and two else None, 2)
+    for row, text in (("miss_threads", "miss"), ("scattered_threads", "miss at random distances")):
+        one, two = (r.cost(time, row, n, "hmm_mirror") for n in (1, 2))
+        want(f"{text} by two threads, ns / one", two / one if one and two else None, 2)
     # What User Mode Linux needs two system calls for, the processor does at once.
     off = r.cost(time, "interrupts", 4096, "none")
     for row, (limit, time_limit) in (("hit1", (1.1, 0.7)), ("hit16", (0.55, 0.4))):
