@@ -160,11 +160,30 @@ static int check_calls(const struct bench_space *space, const struct bench_work 
 	return -EIO;
 }
 
+/*
+ * An interrupt-off section, of which mmu_interval_notifier has one for each invalidation that
+ * hits (wake_up_all()). User Mode Linux does it with two system calls.
+ */
+static s64 interrupts(void)
+{
+	const unsigned int nr = 512;
+	unsigned long flags;
+	u64 from = bench_now();
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		local_irq_save(flags);
+		local_irq_restore(flags);
+	}
+	return (bench_now() - from) * 100 / nr;
+}
+
 int bench_measure(const struct bench_work *work)
 {
-	static s64 cost[ARRAY_SIZE(schemes)][BENCH_MAX_ROUNDS];
+	static s64 cost[ARRAY_SIZE(schemes)][BENCH_MAX_ROUNDS], off[BENCH_MAX_ROUNDS];
 	s64 empty[ARRAY_SIZE(schemes)];
 	unsigned int round, s;
+	char off_row[16];
 	int ret = 0;
 
 	for (s = 0; s < ARRAY_SIZE(schemes); s++)
@@ -196,6 +215,7 @@ int bench_measure(const struct bench_work *work)
 			ret = check_calls(space, work, nr);
 			cond_resched();
 		}
+		off[round] = interrupts();
 	}
 	/* the best of the empty loops: what disturbs one must not look like a gain */
 	for (s = 0; s < ARRAY_SIZE(schemes); s++)
@@ -203,6 +223,10 @@ int bench_measure(const struct bench_work *work)
 			cost[s][round] = (cost[s][round] - empty[s]) * 100 /
 					 batch_size(spaces[s], work);
 
+	if (!ret && work->hits) {
+		snprintf(off_row, sizeof(off_row), "%s_off", work->row);
+		bench_print_costs(off_row, "none", work->nr, off, ROUNDS);
+	}
 	for (s = 0; !ret && s < ARRAY_SIZE(schemes); s++)
 		if (!work->alone || !spaces[s]->scheme->waits_for_all)
 			bench_print_costs(work->row, spaces[s]->scheme->name, work->nr,
@@ -454,29 +478,6 @@ static int busy_row(unsigned int nr)
 	return ret;
 }
 
-/*
- * An interrupt-off section, of which mmu_interval_notifier has one for each invalidation that
- * hits (wake_up_all()). User Mode Linux does it with two system calls. Measured next to what
- * it is taken from, for the machine is not always as fast.
- */
-static void interrupts(unsigned int nr)
-{
-	s64 cost[15];
-	unsigned long flags;
-	unsigned int round, i;
-
-	for (round = 0; round < ARRAY_SIZE(cost); round++) {
-		u64 t0 = bench_now();
-
-		for (i = 0; i < 512; i++) {
-			local_irq_save(flags);
-			local_irq_restore(flags);
-		}
-		cost[round] = (bench_now() - t0) * 100 / 512;
-	}
-	bench_print_costs("interrupts", "none", nr, cost, ARRAY_SIZE(cost));
-}
-
 static int rows(void)
 {
 	static const unsigned int counts[] = { 1, 16, 256, 4096, MAX_RANGES };
@@ -491,7 +492,6 @@ static int rows(void)
 			ret = row("scattered", SCATTERED, nr, PAGE_SIZE, 0);
 		if (!ret && bench_time)
 			ret = busy_row(nr);
-		interrupts(nr);
 		if (!ret)
 			ret = row("hit1", PLAIN, nr, PAGE_SIZE, 1);
 		if (!ret && nr >= GROUP)

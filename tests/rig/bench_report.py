@@ -21,13 +21,14 @@ TITLES = {
     "hmm_mirror_all": "hmm_mirror, every invalidation",
 }
 ROWS = {
-    "interrupts": "interrupts off and on again",
     "nothing": "start + end, nothing registered",
     "miss": "start + end of 4K, hits no range",
     "busy": "the same, beside a thread that uses the caches",
     "scattered": "the same, ranges at random distances",
     "hit1": "start + end of 4K, hits 1",
+    "hit1_off": "interrupts off and on again, measured meanwhile",
     "hit16": "start + end of 4K, hits 16",
+    "hit16_off": "interrupts off and on again, measured meanwhile",
     "miss2M": "start + end of 2M, hits none",
     "miss1G": "start + end of 1G, hits none",
     "classes": "start + end of 4K, hits none, ranges of five sizes",
@@ -176,11 +177,11 @@ def targets(r):
         one, two = (r.cost(time, row, n, "hmm_mirror") for n in (1, 2))
         want(f"{text} by two threads, ns / one", two / one if one and two else None, 2)
     # What User Mode Linux needs two system calls for, the processor does at once.
-    off = r.cost(time, "interrupts", 4096, "none")
     for row, (limit, time_limit) in (("hit1", (1.1, 0.7)), ("hit16", (0.55, 0.4))):
         want(f"{row}, N=4096, instructions / interval",
              r.ratio(code, row, 4096, "hmm_mirror", "interval"), limit)
         own, other = (r.cost(time, row, 4096, s) for s in ("hmm_mirror", "interval"))
+        off = r.cost(time, f"{row}_off", 4096, "none")
         want(f"{row}, N=4096, ns / interval without interrupts off",
              own / (other - off) if own and other and off else None, time_limit)
     want("begin and retry, instructions / interval", r.worst(code, "begin", "interval"), 0.63)
