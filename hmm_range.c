@@ -586,16 +586,19 @@ static struct hmm_mirror_slot *slot_free(struct hmm_mirror_mm *hmm,
 }
 
 /*
- * The end of an endless one: whoever changes protections holds the mmap lock meanwhile,
- * so while we hold it for writing, all that are in flight have in fact ended. What it
- * has changed is seen by whoever finds a range clean (clean_endless.litmus).
+ * End the invalidations whose end the mm will not call. mprotect() holds the mmap lock
+ * around an invalidation, so while this worker holds it for writing, all of them are over.
+ * A waiter that finds its range clean sees what they have changed (clean_endless.litmus).
+ *
+ * A worker and not the waiter takes the mmap lock, because a waiter has a time-out.
  */
-static int slots_free_endless(struct hmm_mirror_mm *hmm)
+static void slots_free_endless(struct work_struct *work)
 {
+	struct hmm_mirror_mm *hmm = container_of(work, struct hmm_mirror_mm, endless);
+	bool last;
 	u64 used;
 
-	if (mmap_write_lock_killable(hmm->mm))
-		return -EINTR;
+	mmap_write_lock(hmm->mm);
 	spin_lock(&hmm->lock);
 	for (used = hmm->used & LOCKED_SLOTS; used; used &= used - 1) {
 		struct hmm_mirror_slot *slot = &hmm->slot[__ffs64(used)];
@@ -607,7 +610,12 @@ static int slots_free_endless(struct hmm_mirror_mm *hmm)
 	}
 	spin_unlock(&hmm->lock);
 	mmap_write_unlock(hmm->mm);
-	return 0;
+
+	spin_lock(&hmm->lock);
+	last = hmm_mirror_mm_put(hmm);
+	spin_unlock(&hmm->lock);
+	if (last)
+		hmm_mirror_mm_free(hmm);
 }
 
 /* ------------------------------------------------------------------ tracking */
@@ -620,6 +628,7 @@ int hmm_mirror_track_init(struct hmm_mirror_mm *hmm)
 	if (!hmm->filter)
 		return -ENOMEM;
 	INIT_WORK(&hmm->grow, filter_grow);
+	INIT_WORK(&hmm->endless, slots_free_endless);
 	spin_lock_init(&hmm->lock);
 	memset(hmm->level_ranges, -1, sizeof(hmm->level_ranges));
 	hmm->ranges = RB_ROOT_CACHED;
@@ -1308,16 +1317,12 @@ static int range_wait(struct hmm_mirror_range *range, unsigned long *seq,
 			ret = -ETIME;
 			break;
 		}
-		if (ret || fatal_signal_pending(current)) {
+		if (fatal_signal_pending(current)) {
 			ret = -EINTR;
 			break;
 		}
-		if (unlikely(slot->endless)) {
-			spin_unlock(&hmm->lock);
-			ret = slots_free_endless(hmm);
-			spin_lock(&hmm->lock);
-			continue;
-		}
+		if (unlikely(slot->endless) && queue_work(hmm_mirror_wq, &hmm->endless))
+			hmm->users++;
 		/* Pairs with waitqueue_active() in slot_wake(): sleep.litmus. */
 		prepare_to_wait(&slot->waiters, &entry, TASK_KILLABLE);
 		/* a hashed one is freed without the lock */

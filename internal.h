@@ -62,7 +62,7 @@ struct hmm_mirror_filter {
  * struct hmm_mirror_mm - all that is known of one mm
  * @lock: protects all down to @slot, what is read without it included, and all of a
  *	registered range; a leaf
- * @users: @start, @end, @grow, and every waiter and range without a mirror keep this
+ * @users: @start, @end, @grow, @endless, and every waiter and range without a mirror keep this
  *	structure; mirrors keep @start, and so do their ranges
  * @nr_ranges: in @ranges
  * @dead: the mm has died
@@ -73,6 +73,7 @@ struct hmm_mirror_filter {
  * @shared: how many share the last slot
  * @level_ranges: item i: how many ranges are in chunks of 2^i bytes, less one
  * @grow: makes @filter larger
+ * @endless: ends the invalidations whose end the mm will not call
  * @stats: for people
  * @filter: read without the lock; replaced ones outlive the SRCU section of the mmu
  *	notifiers
@@ -98,6 +99,7 @@ struct hmm_mirror_mm {
 	unsigned int shared;
 	int level_ranges[64];
 	struct work_struct grow;
+	struct work_struct endless;
 	struct {
 		u64 hits;	/* invalidations that hit a range */
 		u64 collisions;

@@ -348,6 +348,7 @@ static void i1_endless(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range update = hmmt_update(f, 0, P(20));
+	struct mmu_notifier_range second = hmmt_update(f, 0, P(15));
 	struct mmu_notifier_range other = hmmt_update(f, P(30), P(40));
 	struct hmm_mirror_range *range, *other_range;
 	unsigned long seq = 0;
@@ -364,6 +365,14 @@ static void i1_endless(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, seq));
 	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 1U);
 	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(other_range));
+
+	/* one wait ends all of that kind, and no other one */
+	second.event = MMU_NOTIFY_PROTECTION_VMA;
+	hmmt_start(f, &update);
+	hmmt_start(f, &second);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 3U);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 1000), 0);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 1U);
 
 	/* an end is not endless */
 	hmmt_start(f, &update);
@@ -1531,6 +1540,7 @@ static void always_called(struct kunit *test)
 HMMT_LOCKED(geometry_retry)
 HMMT_LOCKED(geometry_late)
 HMMT_LOCKED(i1_balance)
+HMMT_LOCKED(i1_endless)
 HMMT_LOCKED(i2_validity_is_exact)
 HMMT_LOCKED(i2_validity_is_per_range)
 HMMT_LOCKED(i5_late_registration)
@@ -1587,6 +1597,7 @@ static struct kunit_case hmm_mirror_cases[] = {
 	KUNIT_CASE(geometry_retry_locked),
 	KUNIT_CASE(geometry_late_locked),
 	KUNIT_CASE(i1_balance_locked),
+	KUNIT_CASE(i1_endless_locked),
 	KUNIT_CASE(i2_validity_is_exact_locked),
 	KUNIT_CASE(i2_validity_is_per_range_locked),
 	KUNIT_CASE(i5_late_registration_locked),

@@ -455,20 +455,21 @@ static void range_is_split(struct kunit *test)
 }
 
 /*
- *	waiter				mm
+ *	waiters				mm
  *
  *					lock(mmap, for writing)
  *					start, of mprotect at 0: no end will come
- *	begin: waits for the lock
+ *	begin: a worker waits for the lock
+ *	time-outs and signals end it
  *					unlock(mmap)
- *	ends it, and returns
+ *	the worker ends it; begin returns
  */
 static void endless_while_under_way(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range update = hmmt_update(f, 0, P(20));
 	struct hmm_mirror_range *range;
-	struct test_thread *waiter, *killed;
+	struct test_thread *waiter, *killed, *timed;
 
 	hmmt_mirror(f, 0);
 	range = hmmt_range(f, 0, 0, P(10), P(20));
@@ -483,6 +484,9 @@ static void endless_while_under_way(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 1U);
 	send_sig(SIGKILL, killed->task, 1);
 	KUNIT_EXPECT_EQ(test, hmmt_join(killed), -EINTR);
+	timed = hmmt_waiter(f, 2, range, 20);
+	KUNIT_EXPECT_EQ(test, hmmt_join(timed), -ETIME);
+	KUNIT_EXPECT_FALSE(test, completion_done(&waiter->done));
 	mmap_write_unlock(f->mm);
 	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
 	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);

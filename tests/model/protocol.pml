@@ -484,7 +484,10 @@ inline slot_free(k) {
 
 #endif /* HISTORY */
 
-/* A protection change is over when the mmap lock can be had. */
+/*
+ * A protection change is over when the mmap lock can be had. A worker does this in the code,
+ * for a waiter that sleeps meanwhile; here the waiter does it itself.
+ */
 inline slots_free_endless() {
 	atomic { !mmap_lock -> mmap_lock = true };
 	spin_lock(hmm);
