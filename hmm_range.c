@@ -96,6 +96,7 @@
 #include <linux/interval_tree_generic.h>
 #include <linux/jiffies.h>
 #include <linux/ktime.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/oom.h>
 #include <linux/prefetch.h>
@@ -103,6 +104,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "compat/memcg.h"
 #include "internal.h"
 #include "hmm_inject.h"
 #include "hmm_trace.h"
@@ -344,6 +346,18 @@ static struct hmm_mirror_filter *filter_alloc(unsigned int ranges)
 	return filter;
 }
 
+/* The control group of the process pays, though a worker allocates. */
+static struct hmm_mirror_filter *filter_alloc_for(struct mm_struct *mm, unsigned int ranges)
+{
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(mm);
+	struct mem_cgroup *old = hmm_mirror_compat_set_active_memcg(memcg);
+	struct hmm_mirror_filter *filter = filter_alloc(ranges);
+
+	hmm_mirror_compat_set_active_memcg(old);
+	mem_cgroup_put(memcg);
+	return filter;
+}
+
 /* A filter that is too small, or stale, costs time, and that is all that it costs. */
 static void filter_grow(struct work_struct *work)
 {
@@ -358,7 +372,7 @@ static void filter_grow(struct work_struct *work)
 	spin_unlock(&hmm->lock);
 
 	if (ranges)
-		filter = filter_alloc(ranges);
+		filter = filter_alloc_for(hmm->mm, ranges);
 	if (filter) {
 		spin_lock(&hmm->lock);
 		for (rb = rb_first_cached(&hmm->ranges); rb; rb = rb_next(rb)) {

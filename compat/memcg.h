@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What differs in memory control groups between the kernels that hmm_mirror builds against.
+ */
+#ifndef HMM_MIRROR_COMPAT_MEMCG_H
+#define HMM_MIRROR_COMPAT_MEMCG_H
+
+#include <linux/memcontrol.h>
+#include <linux/sched.h>
+
+/*
+ * set_active_memcg() in process context. Until 5.14 the kernel's own function, which is
+ * inline, refers to a variable that modules do not get.
+ */
+static inline struct mem_cgroup *
+hmm_mirror_compat_set_active_memcg(struct mem_cgroup *memcg)
+{
+#ifdef CONFIG_MEMCG
+	struct mem_cgroup *old = current->active_memcg;
+
+	current->active_memcg = memcg;
+	return old;
+#else
+	return NULL;
+#endif
+}
+
+#endif /* HMM_MIRROR_COMPAT_MEMCG_H */
