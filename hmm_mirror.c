@@ -46,9 +46,11 @@
 #define NR_PASSES	8
 
 #ifdef CONFIG_LOCKDEP
-static struct lock_class_key hmm_mirror_invalidate_key;
+static struct lock_class_key hmm_mirror_invalidate_key, hmm_mirror_nested_key;
 struct lockdep_map hmm_mirror_invalidate_map =
 	STATIC_LOCKDEP_MAP_INIT("hmm_mirror_invalidate", &hmm_mirror_invalidate_key);
+struct lockdep_map hmm_mirror_nested_map =
+	STATIC_LOCKDEP_MAP_INIT("hmm_mirror_invalidate/nested", &hmm_mirror_nested_key);
 #endif
 
 /* Subscriptions whose memory or code the mmu notifiers may still use. */
@@ -150,10 +152,10 @@ static noinline int sync_passes(struct hmm_mirror *mirror, const struct hmm_mirr
 int hmm_mirror_sync(struct hmm_mirror_mm *hmm, const struct hmm_mirror *hit,
 		    const struct mmu_notifier_range *update)
 {
+	struct lockdep_map *map = hmm_mirror_callbacks_begin();
 	struct hmm_mirror *mirror;
 	int ret = 0;
 
-	lock_map_acquire_read(&hmm_mirror_invalidate_map);
 	/*
 	 * The SRCU that protects us is private to mm/mmu_notifier.c. Pairs with
 	 * list_add_tail_rcu() in hmm_mirror_register(): mirror_publish.litmus.
@@ -169,7 +171,7 @@ int hmm_mirror_sync(struct hmm_mirror_mm *hmm, const struct hmm_mirror *hit,
 		if (unlikely(ret))
 			break;
 	}
-	lock_map_release(&hmm_mirror_invalidate_map);
+	hmm_mirror_callbacks_end(map);
 	return ret;
 }
 
@@ -193,12 +195,13 @@ static void start_release(struct mmu_notifier *mn, struct mm_struct *mm)
 {
 	struct hmm_mirror_mm *hmm = container_of(mn, struct hmm_mirror_mm, start);
 	struct hmm_mirror *mirror;
+	struct lockdep_map *map;
 
 	hmm_mirror_track_release(hmm);
-	lock_map_acquire_read(&hmm_mirror_invalidate_map);
+	map = hmm_mirror_callbacks_begin();
 	list_for_each_entry_srcu(mirror, &hmm->mirrors, list, true)
 		mirror->ops->release(mirror);
-	lock_map_release(&hmm_mirror_invalidate_map);
+	hmm_mirror_callbacks_end(map);
 }
 
 /* ----------------------------------------------------------- subscription "end" */
@@ -264,6 +267,19 @@ static const struct mmu_notifier_ops start_ops = {
 
 /* --------------------------------------------------------------------- mirrors */
 
+/*
+ * Does this thread hold the mmap lock for writing? Without lockdep it is only seen that some
+ * thread does.
+ */
+static bool mmap_is_write_locked(struct mm_struct *mm)
+{
+	if (mmap_read_trylock(mm)) {
+		mmap_read_unlock(mm);
+		return false;
+	}
+	return !IS_ENABLED(CONFIG_LOCKDEP) || lockdep_is_held_type(&mm->mmap_lock, 0);
+}
+
 static bool ops_are_valid(const struct hmm_mirror_ops *ops)
 {
 	return ops && ops->release &&
@@ -285,7 +301,8 @@ static bool ops_are_valid(const struct hmm_mirror_ops *ops)
  * as __mmu_notifier_register() wants it.
  * Return: 0; -EINVAL if a pointer is missing, if the ops have no release, both or
  * neither of sync_cpu_device_pagetables and sync_start, only one of sync_start and
- * sync_finish, or an unknown flag, or if the mmap lock is not held for writing;
+ * sync_finish, or an unknown flag, or if the mmap lock is not held for writing (if another
+ * thread holds it, only lockdep tells);
  * -ESRCH if @mm is dead; -EEXIST if @mirror is registered with @mm already; -ENOMEM;
  * -EINTR on a signal.
  */
@@ -300,8 +317,7 @@ noinline int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm
 		return -EINVAL;
 
 	/* mm_take_all_locks() would BUG() */
-	if (mmap_read_trylock(mm)) {
-		mmap_read_unlock(mm);
+	if (!mmap_is_write_locked(mm)) {
 		WARN_ONCE(1, "hmm_mirror: %s() without the mmap write lock: take it, or call hmm_mirror_attach()\n",
 			  __func__);
 		return -EINVAL;
@@ -413,7 +429,7 @@ EXPORT_SYMBOL_GPL(hmm_mirror_unregister);
  * the event first. A driver that migrates pages itself may skip its callback for its
  * own updates. The sequences of the ranges have moved all the same.
  *
- * Context: any.
+ * Context: a callback.
  * Return: true if @update was caused by @owner.
  */
 bool hmm_mirror_update_is_own(const struct mmu_notifier_range *update,
@@ -433,8 +449,7 @@ static int __init hmm_mirror_init(void)
 	 */
 	if (IS_ENABLED(CONFIG_LOCKDEP)) {
 		fs_reclaim_acquire(GFP_KERNEL);
-		lock_map_acquire_read(&hmm_mirror_invalidate_map);
-		lock_map_release(&hmm_mirror_invalidate_map);
+		hmm_mirror_callbacks_end(hmm_mirror_callbacks_begin());
 		fs_reclaim_release(GFP_KERNEL);
 	}
 	hmm_mirror_wq = alloc_workqueue("hmm_mirror", WQ_UNBOUND, 0);

@@ -201,12 +201,32 @@ static inline void hmm_mirror_debug_exit(void) { }
 #endif
 
 /*
- * Held (shared, and it may nest: a callback may invalidate another mm) around the
- * callbacks, and passed through by whoever waits for them. So lockdep sees a wait
- * under a lock that a callback takes, without the two having to meet.
+ * A lock that is held around the callbacks, and passed through by each function that waits
+ * for callbacks or for invalidations. So lockdep sees a wait under a lock that a callback
+ * takes, without the two having to meet. A callback may invalidate another mm, whose
+ * callbacks then run under a lock of their own; what they nest again is not told apart.
  */
 #ifdef CONFIG_LOCKDEP
-extern struct lockdep_map hmm_mirror_invalidate_map;
+extern struct lockdep_map hmm_mirror_invalidate_map, hmm_mirror_nested_map;
+
+/* Returns the map for hmm_mirror_callbacks_end(). */
+static inline struct lockdep_map *hmm_mirror_callbacks_begin(void)
+{
+	if (!lock_is_held(&hmm_mirror_invalidate_map)) {
+		lock_map_acquire(&hmm_mirror_invalidate_map);
+		return &hmm_mirror_invalidate_map;
+	}
+	lock_map_acquire_read(&hmm_mirror_nested_map);
+	return &hmm_mirror_nested_map;
+}
+
+static inline void hmm_mirror_callbacks_end(struct lockdep_map *map)
+{
+	lock_map_release(map);
+}
+#else
+static inline struct lockdep_map *hmm_mirror_callbacks_begin(void) { return NULL; }
+static inline void hmm_mirror_callbacks_end(struct lockdep_map *map) { }
 #endif
 
 static inline void hmm_mirror_might_wait(void)

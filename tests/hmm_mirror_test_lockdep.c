@@ -2,14 +2,24 @@
 /*
  * hmm_mirror: KUnit tests. Lockdep knows our rules.
  *
- * After its first report lockdep turns itself off. So the test that provokes one is the
- * last, of the last suite.
+ * After its first report lockdep turns itself off. A test that is built into the kernel
+ * turns it on again; in a module only the last test of the last suite provokes a report.
  */
 #include <linux/debug_locks.h>
 #include <linux/lockdep.h>
+#include <linux/rwsem.h>
 #include <linux/sched/mm.h>
+#include <linux/stop_machine.h>
+#include <linux/slab.h>
 
 #include "hmm_mirror_test.h"
+
+/* A case that needs a kernel in which it is built in, with PROVE_LOCKING. */
+#define NOT_HERE(name)							\
+static void name(struct kunit *test)					\
+{									\
+	hmmt_skip(test, "lockdep cannot be switched on again here");	\
+}
 
 #ifdef CONFIG_LOCKDEP
 
@@ -61,6 +71,240 @@ static void clean(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, debug_locks);
 }
 
+#if defined(CONFIG_PROVE_LOCKING) && !defined(MODULE)
+
+/* What must not be done under a driver's lock, each with what lockdep is to see of it. */
+enum rule { ALLOCATE, TOUCH_USER_MEMORY, WAIT, UNREGISTER, NR_RULES };
+enum kind { MUTEX, SPINLOCK, RWSEM, NR_KINDS };
+
+static const char *const rule_name[] = { "allocate", "user memory", "wait", "unregister" };
+static const char *const kind_name[] = { "mutex", "spinlock", "rwsem" };
+
+/* A driver's lock, of a lock class of its own: lockdep tells each mistake once. */
+static struct driver_lock {
+	enum rule rule;
+	enum kind kind;
+	struct mutex mutex;	/* one of these, by kind */
+	spinlock_t spinlock;	/* the same */
+	struct rw_semaphore rwsem;
+	bool breaks_rule;
+} lock;
+
+static void driver_lock(void)
+{
+	switch (lock.kind) {
+	case MUTEX:
+		mutex_lock(&lock.mutex);
+		break;
+	case SPINLOCK:
+		spin_lock(&lock.spinlock);
+		break;
+	default:
+		down_write(&lock.rwsem);
+	}
+}
+
+static void driver_unlock(void)
+{
+	switch (lock.kind) {
+	case MUTEX:
+		mutex_unlock(&lock.mutex);
+		break;
+	case SPINLOCK:
+		spin_unlock(&lock.spinlock);
+		break;
+	default:
+		up_write(&lock.rwsem);
+	}
+}
+
+/* Each begins with what lockdep sees, and goes no further where it would sleep. */
+static void break_rule(struct test_fixture *f)
+{
+	unsigned long seq;
+
+	switch (lock.rule) {
+	case ALLOCATE:
+		might_alloc(GFP_KERNEL);		/* as kmalloc() */
+		break;
+	case TOUCH_USER_MEMORY:
+		might_lock_read(&f->mm->mmap_lock);	/* as get_user() */
+		break;
+	case WAIT:
+		hmm_mirror_range_begin(&f->range[0], &seq, 1);
+		break;
+	default:
+		hmm_mirror_might_wait();		/* as hmm_mirror_unregister() */
+	}
+}
+
+static int hook_locks(struct test_mirror *tm, const struct mmu_notifier_range *update)
+{
+	driver_lock();
+	if (lock.breaks_rule)
+		break_rule(tm->f);
+	driver_unlock();
+	return 0;
+}
+
+struct provocation {
+	struct test_fixture *f;
+	void (*fn)(struct test_fixture *f);
+	bool reported;
+};
+
+/*
+ * While lockdep is off it does not learn of locks that others take or drop. So nothing
+ * else runs until it is on again.
+ */
+static int provoke_alone(void *arg)
+{
+	struct provocation *p = arg;
+
+	preempt_disable();
+	debug_locks_silent = 1;
+	p->fn(p->f);
+	debug_locks_silent = 0;
+	p->reported = !debug_locks;
+	lockdep_init_task(current);
+	debug_locks = 1;
+	preempt_enable();
+	return 0;
+}
+
+/* There may also be a complaint of the scheduler about a function that may sleep. */
+static bool is_reported(struct test_fixture *f, void (*fn)(struct test_fixture *f))
+{
+	struct provocation p = { .f = f, .fn = fn };
+
+	hmmt_expect_begin();
+	stop_machine(provoke_alone, &p, NULL);
+	hmmt_expect_end();
+	return p.reported;
+}
+
+static void in_commit(struct test_fixture *f)
+{
+	driver_lock();
+	break_rule(f);
+	driver_unlock();
+}
+
+static void in_callback(struct test_fixture *f)
+{
+	lock.breaks_rule = true;
+	hmmt_start_end(f, P(5), P(10));		/* of another address: the range stays valid */
+	lock.breaks_rule = false;
+}
+
+/* Under the lock in @provoke, where the callback has taken the lock once before. */
+static void rules(struct kunit *test, void (*provoke)(struct test_fixture *f),
+		  struct lock_class_key keys[NR_RULES][NR_KINDS])
+{
+	struct test_fixture *f = test->priv;
+
+	if (!debug_locks) {
+		hmmt_skip(test, "lockdep is off");
+		return;
+	}
+	hmmt_mirror(f, 0)->hook = hook_locks;
+	hmmt_range(f, 0, 0, P(10), P(20));
+	for (lock.rule = 0; lock.rule < NR_RULES; lock.rule++) {
+		for (lock.kind = 0; lock.kind < NR_KINDS; lock.kind++) {
+			struct lock_class_key *key = &keys[lock.rule][lock.kind];
+
+			mutex_init(&lock.mutex);
+			lockdep_set_class(&lock.mutex, key);
+			spin_lock_init(&lock.spinlock);
+			lockdep_set_class(&lock.spinlock, key);
+			init_rwsem(&lock.rwsem);
+			lockdep_set_class(&lock.rwsem, key);
+
+			hmmt_start_end(f, P(10), P(20));
+			hmmt_begin(f, &f->range[0]);	/* so that the next one is short */
+			KUNIT_ASSERT_TRUE(test, debug_locks);
+			KUNIT_EXPECT_TRUE_MSG(test, is_reported(f, provoke), "%s under a %s",
+					      rule_name[lock.rule], kind_name[lock.kind]);
+		}
+	}
+}
+
+static void rules_in_commit(struct kunit *test)
+{
+	static struct lock_class_key keys[NR_RULES][NR_KINDS];
+
+	rules(test, in_commit, keys);
+}
+
+static void rules_in_callback(struct kunit *test)
+{
+	static struct lock_class_key keys[NR_RULES][NR_KINDS];
+
+	rules(test, in_callback, keys);
+}
+
+/* All of that is allowed under a lock that no callback takes. */
+static void rules_without_callback(struct kunit *test)
+{
+	static struct lock_class_key key;
+	struct test_fixture *f = test->priv;
+	unsigned long seq;
+
+	if (!debug_locks) {
+		hmmt_skip(test, "lockdep is off");
+		return;
+	}
+	hmmt_mirror(f, 0);
+	hmmt_mirror(f, 1);
+	hmmt_range(f, 0, 0, P(10), P(20));
+	hmmt_start_end(f, P(10), P(20));
+	mutex_init(&lock.mutex);
+	lockdep_set_class(&lock.mutex, &key);
+	mutex_lock(&lock.mutex);
+	kfree(kmalloc(PAGE_SIZE, GFP_KERNEL));
+	might_lock_read(&f->mm->mmap_lock);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(&f->range[0], &seq, 1), 0);
+	hmm_mirror_unregister(&f->tm[1].mirror);
+	mutex_unlock(&lock.mutex);
+	KUNIT_EXPECT_TRUE(test, debug_locks);
+}
+
+/* For lockdep it is one. It does no harm: nothing has the lock. */
+static void provoke_in_interrupt(struct test_fixture *f)
+{
+	unsigned long seq;
+
+	preempt_count_add(HARDIRQ_OFFSET);
+	lockdep_hardirq_enter();
+	hmm_mirror_range_begin(&f->range[0], &seq, 0);
+	lockdep_hardirq_exit();
+	preempt_count_sub(HARDIRQ_OFFSET);
+}
+
+/* Its lock is not one for interrupts. Late, as the class of that lock is spoilt then. */
+static void from_interrupt(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+
+	if (!debug_locks) {
+		hmmt_skip(test, "lockdep is off");
+		return;
+	}
+	hmmt_mirror(f, 0);
+	hmmt_range(f, 0, 0, P(10), P(20));
+	hmmt_start_end(f, P(10), P(20));	/* so that begin() needs the lock */
+	KUNIT_EXPECT_TRUE(test, is_reported(f, provoke_in_interrupt));
+}
+
+#else
+
+NOT_HERE(rules_in_commit)
+NOT_HERE(rules_in_callback)
+NOT_HERE(rules_without_callback)
+NOT_HERE(from_interrupt)
+
+#endif
+
 /*
  *	lock(driver)
  *	begin: waits for the end
@@ -95,6 +339,11 @@ static void wait_under_driver_lock(struct kunit *test)
 
 #else
 
+NOT_HERE(rules_in_commit)
+NOT_HERE(rules_in_callback)
+NOT_HERE(rules_without_callback)
+NOT_HERE(from_interrupt)
+
 static void clean(struct kunit *test)
 {
 	hmmt_skip(test, "the kernel has no lockdep");
@@ -109,6 +358,10 @@ static void wait_under_driver_lock(struct kunit *test)
 
 static struct kunit_case hmm_mirror_lockdep_cases[] = {
 	KUNIT_CASE(clean),
+	KUNIT_CASE(rules_in_commit),
+	KUNIT_CASE(rules_in_callback),
+	KUNIT_CASE(rules_without_callback),
+	KUNIT_CASE(from_interrupt),
 	KUNIT_CASE(wait_under_driver_lock),
 	{}
 };

@@ -2,6 +2,7 @@
 /*
  * hmm_mirror: KUnit tests. What is refused, and what a driver's mistake leads to.
  */
+#include <linux/debug_locks.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/string.h>
@@ -100,6 +101,40 @@ static void mirror_without_lock(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmm_mirror_register(&mirror, f->mm), -EINVAL);
 	mmap_read_unlock(f->mm);
 	hmmt_expect_end();
+}
+
+static int holds_mmap_lock(struct test_thread *thread)
+{
+	mmap_write_lock(thread->f->mm);
+	complete(&thread->f->at);
+	wait_for_completion(&thread->f->go);
+	mmap_write_unlock(thread->f->mm);
+	return 0;
+}
+
+/* That another thread holds the mmap lock does not help; lockdep sees it. */
+static void mirror_with_lock_of_another(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_thread *thread;
+	struct hmm_mirror mirror;
+
+	if (!IS_ENABLED(CONFIG_LOCKDEP) || !debug_locks) {
+		hmmt_skip(test, "lockdep is off");
+		return;
+	}
+	f->tm[0].ops = (struct hmm_mirror_ops) {
+		.release = release,
+		.sync_cpu_device_pagetables = sync,
+	};
+	mirror.ops = &f->tm[0].ops;
+	thread = hmmt_thread(f, 0, holds_mmap_lock, NULL);
+	hmmt_arrives(f);
+	hmmt_expect_begin();
+	KUNIT_EXPECT_EQ(test, hmm_mirror_register(&mirror, f->mm), -EINVAL);
+	hmmt_expect_end();
+	complete(&f->go);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), 0);
 }
 
 static void mirror_of_dead_mm(struct kunit *test)
@@ -398,6 +433,7 @@ static struct kunit_case hmm_mirror_misuse_cases[] = {
 	KUNIT_CASE(range_arguments),
 	KUNIT_CASE(fault_arguments),
 	KUNIT_CASE(mirror_without_lock),
+	KUNIT_CASE(mirror_with_lock_of_another),
 	KUNIT_CASE(register_twice),
 	KUNIT_CASE(unregister_twice),
 	KUNIT_CASE(unregister_with_waiter),
