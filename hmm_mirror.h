@@ -34,7 +34,7 @@
  *			and take a sequence
  *	fault()		read or fault in the CPU page table entries; sleeps
  *	lock(driver)
- *	retry()		has an invalidation touched the range since begin()?
+ *	commit()	has an invalidation touched the range since begin()?
  *			yes: unlock and start again; no: install device PTEs
  *	unlock(driver)
  *
@@ -49,6 +49,23 @@
  * Memory that changes more often than begin() to retry() takes is not mapped before
  * it rests. Drivers that map more than the device has asked for do without that after
  * some collisions, as the sample does; smaller ranges collide less.
+ */
+
+/**
+ * DOC: Dirty pages
+ *
+ * The mm writes a page back, or to swap, only if the page or a CPU PTE of it is dirty. A
+ * device that writes through its own page table makes neither dirty. So the driver does:
+ *
+ * - hmm_mirror_range_commit() marks pages dirty at installation. That is enough, because
+ *   the mm invalidates before it cleans a page. It also marks pages to which the device
+ *   then does not write, unless the driver clears HMM_PFN_WRITE in their pfns.
+ * - A driver whose device PTEs have a dirty bit can call hmm_mirror_range_retry() instead,
+ *   and set_page_dirty() for the dirty ones when it removes them in its callback, before
+ *   the callback returns. hmm_mirror_range_dma_unmap() has a parameter for that.
+ *
+ * Either way the page must still be the process's: under the driver's lock after retry()
+ * was false, or in a callback. A page that is marked later may have another owner.
  */
 
 /**
@@ -277,6 +294,9 @@ int hmm_mirror_range_snapshot(struct hmm_mirror_range *range, unsigned long seq,
 int hmm_mirror_range_fault(struct hmm_mirror_range *range, unsigned long seq,
 			   struct hmm_mirror_fault *fault);
 
+int hmm_mirror_range_commit(const struct hmm_mirror_range *range, unsigned long seq,
+			    const struct hmm_mirror_fault *fault);
+
 /**
  * typedef hmm_mirror_commit_fn - install device PTEs
  * @range: the range
@@ -284,9 +304,10 @@ int hmm_mirror_range_fault(struct hmm_mirror_range *range, unsigned long seq,
  * @fault: the pages
  * @arg: the driver's
  *
- * Takes the driver's lock and asks hmm_mirror_range_retry(): if true, unlocks and
- * returns -EBUSY to go round again; if false, installs device PTEs, unlocks and
- * returns 0. Any other value ends hmm_mirror_range_populate(), which returns it.
+ * Take the driver's lock and call hmm_mirror_range_commit(). If that returns -EBUSY, unlock
+ * and return it: hmm_mirror_range_populate() goes round again. If it returns 0, install
+ * device PTEs, unlock and return 0. Any other value ends hmm_mirror_range_populate(), which
+ * returns it.
  */
 typedef int (*hmm_mirror_commit_fn)(struct hmm_mirror_range *range,
 				    unsigned long seq,

@@ -1667,6 +1667,48 @@ noinline int hmm_mirror_range_fault(struct hmm_mirror_range *range, unsigned lon
 EXPORT_SYMBOL_GPL(hmm_mirror_range_fault);
 ALLOW_ERROR_INJECTION(hmm_mirror_range_fault, ERRNO);
 
+/* Those of one compound page are dirty or not all at once, so most are only looked at. */
+static void pages_set_dirty(const struct hmm_mirror_fault *fault)
+{
+	unsigned long i, nr = (fault->end - fault->start) >> PAGE_SHIFT;
+	const unsigned long flags = HMM_PFN_VALID | HMM_PFN_WRITE;
+
+	for (i = 0; i < nr; i++) {
+		struct page *page = hmm_pfn_to_page(fault->pfns[i]);
+
+		if ((fault->pfns[i] & flags) == flags && !PageDirty(page))
+			set_page_dirty(page);
+	}
+}
+
+/**
+ * hmm_mirror_range_commit() - settle a fault under the driver's lock
+ * @range: a registered range
+ * @seq: the sequence with which @fault was read
+ * @fault: the pages, as hmm_mirror_range_fault() has returned them
+ *
+ * Ask hmm_mirror_range_retry(), and if the answer is no, mark each page that has
+ * HMM_PFN_WRITE in @fault dirty: the device may write to it from now on, and only a dirty
+ * page is written back or to swap. If the driver installs a page read-only, it clears
+ * HMM_PFN_WRITE in the pfns before. The mm cannot clean a page again without an
+ * invalidation, so no page needs to be marked when its device PTE goes. A driver whose
+ * device PTEs have a dirty bit may call hmm_mirror_range_retry() instead, and
+ * set_page_dirty() in its callback, before the callback returns.
+ *
+ * Context: process context, does not sleep. The driver's lock is held, and stays held
+ * until the device PTEs are installed.
+ * Return: 0: install device PTEs; -EBUSY if the range was invalidated since @seq.
+ */
+int hmm_mirror_range_commit(const struct hmm_mirror_range *range, unsigned long seq,
+			    const struct hmm_mirror_fault *fault)
+{
+	if (hmm_mirror_range_retry(range, seq))
+		return -EBUSY;
+	pages_set_dirty(fault);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_range_commit);
+
 /* What is left of a time-out that began at a time. */
 static long timeout_left(long timeout, unsigned long since)
 {

@@ -49,20 +49,19 @@ static struct hmm_mirror mirror = { .ops = &minimal_ops };
 static int minimal_commit(struct hmm_mirror_range *range, unsigned long seq,
 			  const struct hmm_mirror_fault *fault, void *arg)
 {
-	int ret = -EBUSY;
+	int ret;
 
 	mutex_lock(&pte_lock);
-	if (!hmm_mirror_range_retry(range, seq)) {
+	ret = hmm_mirror_range_commit(range, seq, fault);
+	if (!ret)
 		device_pte = fault->pfns[0];
-		ret = 0;
-	}
 	mutex_unlock(&pte_lock);
 	return ret;
 }
 
 static int __init minimal_init(void)
 {
-	unsigned long pfn;
+	unsigned long pfn = 0;
 	struct hmm_mirror_fault fault = {
 		.pfns = &pfn,
 		.default_flags = HMM_PFN_REQ_FAULT,
