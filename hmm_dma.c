@@ -276,6 +276,11 @@ void hmm_mirror_range_dma_unmap(const struct hmm_mirror_fault *fault,
 {
 	unsigned long i;
 
+	if (!fault || !hmm_mirror_fault_has_pages(fault) || !dev || !dma_addrs) {
+		WARN_ONCE(1, "hmm_mirror: %s() of what hmm_mirror_range_dma_map() has refused: call it only after that succeeded\n",
+			  __func__);
+		return;
+	}
 	unmap(fault, dev, dma_addrs);
 	for (i = 0; dirty && i < nr_pages(fault); i++) {
 		if (dma_addrs[i] != DMA_MAPPING_ERROR && (fault->pfns[i] & HMM_PFN_WRITE))

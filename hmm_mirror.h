@@ -79,12 +79,15 @@
  *	      driver lock		(taken by callbacks and around retry())
  *	        hmm_mirror's own	(a spinlock; leaf)
  *
- * Hence, and lockdep will say so the first time that the code runs:
+ * Hence, and lockdep reports it the first time that the code runs:
  *
  * - do not wait for validity (begin, wait_until_valid, populate), and do not
  *   unregister a mirror, with a lock held that a callback takes;
  * - do not allocate with GFP_KERNEL, and do not fault on user memory, with such a
- *   lock held: callbacks run inside reclaim.
+ *   lock held: callbacks run inside reclaim;
+ * - do not call hmm_mirror from an interrupt: its spinlock is not irq-safe.
+ *
+ * lockdep knows which locks a callback takes once the callback has run.
  */
 
 struct device;
@@ -208,9 +211,13 @@ struct hmm_mirror_range {
  * struct hmm_mirror_fault - what to read from the CPU page table
  * @start: first address, page aligned, inside the range
  * @end: first address behind it, page aligned, inside the range
- * @pfns: one entry a page. In: HMM_PFN_REQ_* as far as @pfn_flags_mask lets them
- *	count, for hmm_mirror_range_fault() only. Out: as of hmm_range_fault(),
- *	see <linux/hmm.h>; undefined after an error.
+ * @pfns: one entry per page, zeroed before its first use. In: HMM_PFN_REQ_* as far as
+ *	@pfn_flags_mask lets them count, for hmm_mirror_range_fault() only. Out: as of
+ *	hmm_range_fault(), see <linux/hmm.h>, which from Linux 6.16 on keeps
+ *	HMM_PFN_DMA_MAPPED and HMM_PFN_P2PDMA*; undefined after an error. While a
+ *	@pfn_flags_mask of 0 is used an entry is written once, with its new value, so the
+ *	array may be one that the driver keeps and reads meanwhile. With requests by page
+ *	it must be the caller's own.
  * @default_flags: HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE asked for every page
  * @pfn_flags_mask: which request flags of @pfns count
  * @dev_private_owner: pages of device private memory of this owner are returned
@@ -255,7 +262,7 @@ int hmm_mirror_range_begin(struct hmm_mirror_range *range, unsigned long *seq,
  * that its callback takes to remove device PTEs; without that lock "false" may be
  * outdated when the caller sees it, while "true" never is.
  *
- * Context: any; the driver's lock held.
+ * Context: any, interrupts too; the driver's lock held.
  * Return: true if what was read since begin must be thrown away: an invalidation
  * that intersects the range has begun, or the mm has died, or the mirror is gone.
  */
@@ -277,7 +284,7 @@ bool hmm_mirror_range_wait_until_valid(struct hmm_mirror_range *range,
  * look are seen. For a range that one thread uses, since what it asks for is kept in
  * the range.
  *
- * Context: any; the driver's lock held.
+ * Context: any, interrupts too; the driver's lock held.
  * Return: true if no invalidation intersected the range since the last
  * hmm_mirror_range_wait_until_valid() that returned true.
  */
@@ -342,8 +349,8 @@ struct hmm_mirror_range *hmm_mirror_range_next(struct hmm_mirror_range *range,
  * For use in a callback, with the bounds of the update; in ->release, too. In
  * ascending order of start.
  *
- * Context: any. The caller holds the lock under which it unregisters ranges of
- * this mirror: a range must not go away between two steps.
+ * Context: as hmm_mirror_range_lookup(). The caller holds the lock under which it unregisters
+ * ranges of this mirror: a range must not go away between two steps.
  */
 #define hmm_mirror_for_each_range(range, mirror, start, end)			\
 	for ((range) = hmm_mirror_range_first((mirror), (start), (end));	\

@@ -118,7 +118,11 @@
  * Pages read under one hold of the mmap lock. Writers of the mmap lock wait that long
  * at most, and a collision is noticed between two of them.
  */
-#define CHUNK_SIZE	(512 * PAGE_SIZE)
+#define CHUNK_PAGES	512
+#define CHUNK_SIZE	(CHUNK_PAGES * PAGE_SIZE)
+
+/* The last page of the address space, of which the end would be 0. */
+#define LAST_PAGE	(ULONG_MAX & PAGE_MASK)
 
 /* Those that are taken under the lock, without the shared one. */
 #define LOCKED_SLOTS	GENMASK_ULL(HMM_MIRROR_SLOT_SHARED - 1, HMM_MIRROR_HASHED)
@@ -189,15 +193,12 @@ static struct hmm_mirror_range *mirrors_own(struct hmm_mirror_range *range,
  * no range with chunks of that size. The same if only one range is counted in the cell, and
  * that in another part of it, which is as if cells were smaller.
  *
- * Sizes of chunks are powers of 4, so there are few of them.
+ * Sizes of chunks are powers of 4, so there are few of them. The largest are halves of the
+ * address space: a range of any length has no address outside its first and its last half.
  */
 static __always_inline unsigned long level_of(unsigned long start, unsigned long last)
 {
-	unsigned long length = last - start;
-
-	if (unlikely((long)length < 0))
-		return 62;
-	return round_up(__fls(length) + 1, 2);
+	return min(round_up(__fls(last - start) + 1, 2), 63UL);
 }
 
 /* Which cell in the upper half, and where in the cell in the lower one. */
@@ -804,7 +805,7 @@ int hmm_mirror_track_start(struct mmu_notifier *mn,
 	 * Not at address 0, not empty, and who has the slot has it alone: what the former
 	 * owner did to it is over (reuse.litmus).
 	 */
-	if (unlikely(start - 1 >= last) || hmm_mirror_injects() ||
+	if (unlikely(!start || start >= update->end) || hmm_mirror_injects() ||
 	    unlikely(!try_cmpxchg(&slot->key, &free, update)))
 		return track_start_locked(mn, update);
 
@@ -965,7 +966,7 @@ static __always_inline void range_insert(struct hmm_mirror_mm *hmm,
 					 struct hmm_mirror_range *range)
 {
 	/* so that no page is behind it */
-	if (unlikely(range->end == (ULONG_MAX & PAGE_MASK)))
+	if (unlikely(range->end == LAST_PAGE))
 		range->end = ULONG_MAX;
 	hmm->seq += SEQ_STEP;
 	tree_insert(range, &hmm->ranges);
@@ -996,8 +997,9 @@ static __always_inline void range_attach(struct hmm_mirror_mm *hmm,
  * addresses is in flight is simply not valid before that one has ended.
  * Ranges may overlap, those of one mirror too.
  *
- * Context: any but a callback; does not sleep. Allowed under the driver's lock, and
- * whatever the state of the mmap lock. Not while the mirror is being unregistered.
+ * Context: process context, not a callback; does not sleep. Spinlocks may be held, among
+ * them the driver's, but none that an interrupt handler takes; whatever the state of the
+ * mmap lock. Not while the mirror is being unregistered.
  * Return: 0; -EINVAL if a pointer is missing, or if the bounds are not page aligned
  * or enclose nothing; -ESRCH if the mm is dead or the mirror not registered.
  */
@@ -1055,8 +1057,7 @@ static noinline void waiters_forget(struct hmm_mirror_mm *hmm,
  * Never waits for the mm. Before or after the death of the mm, and before, while or
  * after the mirror is unregistered.
  *
- * Context: any but a callback; does not sleep. Allowed under the driver's lock, and
- * whatever the state of the mmap lock.
+ * Context: as hmm_mirror_range_register(); also while the mirror is being unregistered.
  */
 void hmm_mirror_range_unregister(struct hmm_mirror_range *range)
 {
@@ -1126,7 +1127,7 @@ static void range_rebound(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *ra
  * device PTEs that are not inside any more, and calls this, under one hold of the lock
  * under which it commits.
  *
- * Context: any but a callback; does not sleep. Nobody else changes the range.
+ * Context: as hmm_mirror_range_register(). No other thread changes the range.
  * Return: 0; -EINVAL if the bounds are not page aligned or enclose nothing; -ESRCH if
  * the mm is dead or the mirror unregistered. After an error nothing has changed.
  */
@@ -1161,9 +1162,11 @@ ALLOW_ERROR_INJECTION(hmm_mirror_range_resize, ERRNO);
  * For a partial unmap, for example. Every address is tracked all the time, and both
  * sequences are new. Device PTEs can stay.
  *
- * Context: any but a callback; does not sleep. Nobody else changes the range.
- * Return: 0; -EINVAL if @at is not page aligned or not strictly inside; -ESRCH if the
- * mm is dead or the mirror unregistered. After an error nothing has changed.
+ * Context: as hmm_mirror_range_register(). No other thread changes the range.
+ * Return: 0; -EINVAL if @at is not page aligned or not strictly inside, if it is
+ * ULONG_MAX & PAGE_MASK, which as the end of @range would mean to the end of the address
+ * space, or if @tail is missing or @range itself; -ESRCH if the mm is dead or the mirror
+ * unregistered. After an error nothing has changed.
  */
 int hmm_mirror_range_split(struct hmm_mirror_range *range, unsigned long at,
 			   struct hmm_mirror_range *tail)
@@ -1171,7 +1174,8 @@ int hmm_mirror_range_split(struct hmm_mirror_range *range, unsigned long at,
 	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
 	int ret = 0;
 
-	if (!tail || !PAGE_ALIGNED(at) || at <= range->start || at >= range->end)
+	if (!tail || tail == range || at <= range->start || at >= range->end ||
+	    !bounds_are_valid(range->start, at) || at == LAST_PAGE)
 		return -EINVAL;
 	if (!is_registered(hmm))
 		return -ESRCH;
@@ -1234,7 +1238,7 @@ struct hmm_mirror_range *hmm_mirror_range_next(struct hmm_mirror_range *range,
 	spin_lock(&hmm->lock);
 	/* NULL: the mirror was unregistered meanwhile, and the range is in no tree */
 	mirror = range->mirror;
-	if (mirror)
+	if (mirror && start < end)
 		range = mirrors_own(tree_next(range, start, end), mirror, start, end);
 	else
 		range = NULL;
@@ -1255,7 +1259,8 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_next);
  * lock of its own around this. Without @get the caller holds the lock under which it
  * unregisters ranges.
  *
- * Context: any, does not sleep; nor does @get, which must not call hmm_mirror.
+ * Context: process context or a callback, does not sleep. Spinlocks may be held, but none
+ * that an interrupt handler takes. @get runs under a spinlock and must not call hmm_mirror.
  * Return: a range that contains @addr; NULL if there is none, or if @get said no. If
  * ranges overlap, it is the first that has a reference to give.
  */
@@ -1266,6 +1271,8 @@ hmm_mirror_range_lookup(struct hmm_mirror *mirror, unsigned long addr,
 	struct hmm_mirror_mm *hmm = mirror->hmm;
 	struct hmm_mirror_range *range;
 
+	/* Ranges consist of pages; the address behind the last one does not exist. */
+	addr &= PAGE_MASK;
 	spin_lock(&hmm->lock);
 	for (range = tree_first(hmm, addr, addr + 1); range;
 	     range = tree_next(range, addr, addr + 1))
@@ -1399,7 +1406,8 @@ static noinline int range_begin_dirty(struct hmm_mirror_range *range, unsigned l
  * range it is one load.
  *
  * Context: process context, may sleep. Neither the mmap lock nor a lock that a
- * callback takes may be held. With a @timeout_ms of 0: any context.
+ * callback takes may be held. With a @timeout_ms of 0 it does not sleep, and spinlocks may
+ * be held that no interrupt handler takes.
  * Return: 0; -ETIME if the range did not become valid in time; -EINTR on a fatal
  * signal; -ESRCH if the mm is dead or the mirror unregistered.
  */
@@ -1475,8 +1483,7 @@ static bool fault_is_valid(struct hmm_mirror_mm *hmm, const struct hmm_mirror_ra
 	inside = fault->start >= range->start && fault->end <= range->end;
 	spin_unlock(&hmm->lock);
 
-	return inside && fault->pfns && fault->start < fault->end &&
-	       PAGE_ALIGNED(fault->start) && PAGE_ALIGNED(fault->end);
+	return inside && hmm_mirror_fault_has_pages(fault);
 }
 
 /* 0 if @fault is about pages of @range. */
@@ -1485,11 +1492,54 @@ int hmm_mirror_fault_check(const struct hmm_mirror_range *range, unsigned long s
 {
 	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
 
+	if (!fault || !fault->pfns)
+		return -EINVAL;
 	if (!is_registered(hmm))
 		return -ESRCH;
 	if (!fault_is_valid(hmm, range, fault))
 		return hmm_mirror_range_retry(range, seq) ? -EBUSY : -EINVAL;
 	return 0;
+}
+
+/*
+ * Requests by page of one chunk. hmm_range_fault() replaces them by what it has read, up to
+ * the page at which it fails, so a second read needs them again.
+ */
+struct requests {
+	DECLARE_BITMAP(fault, CHUNK_PAGES);
+	DECLARE_BITMAP(write, CHUNK_PAGES);
+};
+
+static unsigned long nr_pages(const struct hmm_range *args)
+{
+	return (args->end - args->start) >> PAGE_SHIFT;
+}
+
+static noinline void requests_save(struct requests *requests, const struct hmm_range *args)
+{
+	unsigned long i;
+
+	for (i = 0; i < nr_pages(args); i++) {
+		unsigned long req = args->hmm_pfns[i] & args->pfn_flags_mask;
+
+		__assign_bit(i, requests->fault, req & HMM_PFN_REQ_FAULT);
+		__assign_bit(i, requests->write, req & HMM_PFN_REQ_WRITE);
+	}
+}
+
+/* As hmm_range_fault() wants them, which carries some other bits from input to output. */
+static noinline void requests_restore(const struct requests *requests,
+				      const struct hmm_range *args)
+{
+	unsigned long i;
+
+	for (i = 0; i < nr_pages(args); i++) {
+		args->hmm_pfns[i] &= ~(HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE);
+		if (test_bit(i, requests->fault))
+			args->hmm_pfns[i] |= HMM_PFN_REQ_FAULT;
+		if (test_bit(i, requests->write))
+			args->hmm_pfns[i] |= HMM_PFN_REQ_WRITE;
+	}
 }
 
 /*
@@ -1499,17 +1549,18 @@ int hmm_mirror_fault_check(const struct hmm_mirror_range *range, unsigned long s
  */
 static int fault_unlocked(struct mm_struct *mm, const struct hmm_range *args)
 {
-	const unsigned long *pfn = args->hmm_pfns;
-	unsigned long addr;
+	unsigned long i;
 	bool unlocked;
 	int ret = 0;
 
-	for (addr = args->start; !ret && addr < args->end; addr += PAGE_SIZE) {
-		unsigned long req = (*pfn++ & args->pfn_flags_mask) | args->default_flags;
+	for (i = 0; !ret && i < nr_pages(args); i++) {
+		unsigned long req = args->default_flags |
+				    (args->hmm_pfns[i] & args->pfn_flags_mask);
 
 		if (req & HMM_PFN_REQ_FAULT)
-			ret = fixup_user_fault(mm, addr, req & HMM_PFN_REQ_WRITE ?
-					       FAULT_FLAG_WRITE : 0, &unlocked);
+			ret = fixup_user_fault(mm, args->start + (i << PAGE_SHIFT),
+					       req & HMM_PFN_REQ_WRITE ? FAULT_FLAG_WRITE : 0,
+					       &unlocked);
 	}
 	return ret;
 }
@@ -1525,14 +1576,23 @@ static int read_stable(struct mm_struct *mm, struct hmm_range *args)
 	return hmm_range_fault(args);
 }
 
+/*
+ * Nothing but hmm_range_fault() writes to the pfns, and only under the mmap lock, where
+ * there are no requests by page: the caller may be using what stands there.
+ */
 static int read_chunk(struct mm_struct *mm, struct hmm_range *args)
 {
+	struct requests requests __uninitialized;
 	int ret;
 
+	if (args->pfn_flags_mask)
+		requests_save(&requests, args);
 	if (mmap_read_lock_killable(mm))
 		return -EINTR;
 	ret = read_stable(mm, args);
 	if (ret == -EFAULT) {
+		if (args->pfn_flags_mask)
+			requests_restore(&requests, args);
 		ret = fault_unlocked(mm, args);
 		if (ret != -EINTR)
 			ret = read_stable(mm, args);
@@ -1557,20 +1617,16 @@ static int range_collided(struct hmm_mirror_range *range,
 /*
  * hmm_range_fault() wants an mmu_interval_notifier, of which it reads only the mm and
  * the sequence. It gets one that no list knows and whose sequence stands still; the
- * range's own is checked here.
+ * range's own is checked here, chunk by chunk. A sequence that moved would end a fault at
+ * the first page of which it breaks COW, since the invalidation of that page is in the
+ * range, too: as many faults as there are pages, instead of two.
  */
 static int range_read(struct hmm_mirror_range *range, unsigned long seq,
-		      struct hmm_mirror_fault *fault, unsigned long default_flags,
-		      unsigned long pfn_flags_mask)
+		      struct hmm_mirror_fault *fault, bool snapshot)
 {
 	struct mmu_interval_notifier stub = {};
-	struct hmm_range args = {
-		.notifier		= &stub,
-		.default_flags		= default_flags,
-		.pfn_flags_mask		= pfn_flags_mask,
-		.dev_private_owner	= fault->dev_private_owner,
-	};
-	unsigned long addr, next, i;
+	struct hmm_range args = { .notifier = &stub };
+	unsigned long addr, next;
 	struct mm_struct *mm;
 	int ret = 0;
 
@@ -1583,18 +1639,20 @@ static int range_read(struct hmm_mirror_range *range, unsigned long seq,
 	if (!mmget_not_zero(mm))
 		return -ESRCH;
 	stub.mm = mm;
+	args.dev_private_owner = fault->dev_private_owner;
+	if (!snapshot) {
+		args.default_flags = fault->default_flags;
+		args.pfn_flags_mask = fault->pfn_flags_mask &
+				      (HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE);
+	}
 
 	trace_hmm_mirror_fault_begin(mm, range, fault->start, fault->end);
 	for (addr = fault->start; !ret && addr < fault->end; addr = next) {
-		next = min(ALIGN_DOWN(addr, CHUNK_SIZE) + CHUNK_SIZE, fault->end);
+		/* not a sum that could wrap */
+		next = addr + min(fault->end - addr, CHUNK_SIZE - addr % CHUNK_SIZE);
 		args.start = addr;
 		args.end = next;
 		args.hmm_pfns = fault->pfns + ((addr - fault->start) >> PAGE_SHIFT);
-		/* from 7.2 on some bits pass through to the output */
-		for (i = 0; i < (next - addr) >> PAGE_SHIFT; i++)
-			args.hmm_pfns[i] &= pfn_flags_mask &
-					    (HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE);
-
 		ret = read_chunk(mm, &args);
 		/*
 		 * An error that was found while the page table changed is no more
@@ -1633,7 +1691,7 @@ static int range_read(struct hmm_mirror_range *range, unsigned long seq,
 int hmm_mirror_range_snapshot(struct hmm_mirror_range *range, unsigned long seq,
 			      struct hmm_mirror_fault *fault)
 {
-	return range_read(range, seq, fault, 0, 0);
+	return range_read(range, seq, fault, true);
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_snapshot);
 
@@ -1657,8 +1715,7 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_snapshot);
 noinline int hmm_mirror_range_fault(struct hmm_mirror_range *range, unsigned long seq,
 				    struct hmm_mirror_fault *fault)
 {
-	int ret = range_read(range, seq, fault, fault->default_flags,
-			     fault->pfn_flags_mask);
+	int ret = range_read(range, seq, fault, false);
 
 	if (!ret && hmm_mirror_inject(HMM_MIRROR_INJECT_COLLISION))
 		range_collide(range);
@@ -1745,7 +1802,7 @@ int hmm_mirror_range_populate(struct hmm_mirror_range *range,
 	long left;
 	int ret;
 
-	if (!commit || fault->pfn_flags_mask)
+	if (!commit || !fault || fault->pfn_flags_mask)
 		return -EINVAL;
 
 	do {

@@ -184,6 +184,11 @@ bool hmm_mirror_track_hits(const struct hmm_mirror *mirror,
 int hmm_mirror_fault_check(const struct hmm_mirror_range *range, unsigned long seq,
 			   const struct hmm_mirror_fault *fault);
 
+static inline bool hmm_mirror_fault_has_pages(const struct hmm_mirror_fault *fault)
+{
+	return fault->start < fault->end && PAGE_ALIGNED(fault->start | fault->end);
+}
+
 unsigned int hmm_mirror_track_in_flight(const struct hmm_mirror_mm *hmm);
 
 /* hmm_debug.c */

@@ -19,6 +19,7 @@
 #include <linux/kernel.h>
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
+#include <linux/prandom.h>
 #include <linux/sched.h>
 
 #include "internal.h"
@@ -110,6 +111,11 @@ static inline bool hmmt_tainted(void)
 /* Before and after what makes the kernel warn, as intended. */
 void hmmt_expect_begin(void);
 void hmmt_expect_end(void);
+
+/* Of random sequences of steps. */
+unsigned long hmmt_steps(void);
+void hmmt_seed(struct kunit *test, struct rnd_state *rnd);
+unsigned long hmmt_random_address(struct rnd_state *rnd);
 
 /* How long to wait for what must happen, in jiffies. */
 unsigned long hmmt_patience(void);
@@ -222,8 +228,10 @@ extern struct kunit_suite hmm_mirror_suite;
 extern struct kunit_suite hmm_mirror_wait_suite;
 extern struct kunit_suite hmm_mirror_races_suite;
 extern struct kunit_suite hmm_mirror_model_suite;
+extern struct kunit_suite hmm_mirror_edges_suite;
 extern struct kunit_suite hmm_mirror_threads_suite;
 extern struct kunit_suite hmm_mirror_mm_suite;
+extern struct kunit_suite hmm_mirror_pfns_suite;
 extern struct kunit_suite hmm_mirror_dma_suite;
 extern struct kunit_suite hmm_mirror_misuse_suite;
 extern struct kunit_suite hmm_mirror_lockdep_suite;

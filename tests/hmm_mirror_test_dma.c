@@ -746,6 +746,52 @@ static void arguments(struct kunit *test)
 
 /* --------------------------------------------------------------------- dirty */
 
+/* Addresses come from a device. Only entries of pages inside the range are written. */
+static void any_bounds(struct kunit *test)
+{
+	struct device *dev = direct_device(test, DMA_BIT_MASK(64));
+	struct hmm_mirror_range *range = &d.f->range[0];
+	unsigned long rounds, seq, i, nr, wrong = 0;
+	struct hmm_mirror_fault fault = {};
+	struct rnd_state rnd;
+
+	if (!dev)
+		return;
+	hmmt_seed(test, &rnd);
+	for (rounds = hmmt_steps() / 10; rounds; rounds--) {
+		bool good;
+		long ret;
+
+		fault.start = hmmt_random_address(&rnd);
+		if (prandom_u32_state(&rnd) % 2)
+			fault.start = range->start + P(prandom_u32_state(&rnd) % 600) - P(20);
+		fault.end = hmmt_random_address(&rnd);
+		if (prandom_u32_state(&rnd) % 2)
+			fault.end = fault.start + P(prandom_u32_state(&rnd) % 64);
+		good = !(fault.start % PAGE_SIZE) && !(fault.end % PAGE_SIZE) &&
+		       range->start <= fault.start && fault.start < fault.end &&
+		       fault.end <= range->end;
+		nr = good ? (fault.end - fault.start) / PAGE_SIZE : 0;
+		for (i = 0; i < ARRAY_SIZE(d.addrs); i++)
+			d.addrs[i] = UNTOUCHED;
+		fault.pfns = d.pfns;
+		seq = hmmt_begin(d.f, range);
+		ret = hmm_mirror_range_dma_map(range, seq, &fault, dev, d.addrs);
+		KUNIT_EXPECT_EQ_MSG(test, ret, good ? 0L : -EINVAL, "[%lx, %lx)", fault.start,
+				    fault.end);
+		for (i = 0; i < ARRAY_SIZE(d.addrs); i++)
+			wrong += d.addrs[i] != (i < nr ? DMA_MAPPING_ERROR : UNTOUCHED);
+	}
+	KUNIT_EXPECT_EQ(test, wrong, 0UL);
+
+	/* what was refused is not unmapped */
+	fault.start = range->start;
+	fault.end = range->start - PAGE_SIZE;
+	hmmt_expect_begin();
+	hmm_mirror_range_dma_unmap(&fault, dev, d.addrs, true);
+	hmmt_expect_end();
+}
+
 /* The pages that the device may have written are, and only if it is said. */
 static void writable_pages_get_dirty(struct kunit *test)
 {
@@ -824,6 +870,7 @@ static struct kunit_case dma_cases[] = {
 	KUNIT_CASE(device_that_gets_copies),
 	KUNIT_CASE(bounce_buffers),
 	KUNIT_CASE(arguments),
+	KUNIT_CASE(any_bounds),
 	KUNIT_CASE(writable_pages_get_dirty),
 	KUNIT_CASE(memory_of_a_process),
 	{}

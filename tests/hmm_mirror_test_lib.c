@@ -10,6 +10,7 @@
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/oom.h>
+#include <linux/random.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
@@ -21,6 +22,55 @@
 static unsigned int patience = 10;
 module_param(patience, uint, 0444);
 MODULE_PARM_DESC(patience, "seconds after which a thread counts as hanging (default: 10)");
+
+static unsigned long seed;
+module_param(seed, ulong, 0444);
+MODULE_PARM_DESC(seed, "of all random sequences (default: a new one)");
+
+static unsigned int steps = 20000;
+module_param(steps, uint, 0444);
+MODULE_PARM_DESC(steps, "number of steps of a random sequence (default: 20000)");
+
+unsigned long hmmt_steps(void)
+{
+	return steps;
+}
+
+/* A log that has the seed is all that is needed to do it again. */
+void hmmt_seed(struct kunit *test, struct rnd_state *rnd)
+{
+	while (!seed)
+		get_random_bytes(&seed, sizeof(seed));
+	prandom_seed_state(rnd, seed);
+	kunit_info(test, "seed=%lu steps=%u\n", seed, steps);
+}
+
+/*
+ * Of each magnitude as often as of any other, or one at which arithmetic wraps or changes
+ * its sign, or next to a power of two; most are those of pages.
+ */
+unsigned long hmmt_random_address(struct rnd_state *rnd)
+{
+	static const unsigned long special[] = {
+		0, 1, PAGE_SIZE, LONG_MAX, LONG_MAX & PAGE_MASK, BIT(63), ULONG_MAX,
+		ULONG_MAX & PAGE_MASK, ALIGN_DOWN(ULONG_MAX, 512 * PAGE_SIZE),
+	};
+	unsigned long addr = (unsigned long)prandom_u32_state(rnd) << 32;
+
+	addr |= prandom_u32_state(rnd);
+	addr >>= prandom_u32_state(rnd) % 64;
+	switch (prandom_u32_state(rnd) % 8) {
+	case 0:
+		addr = special[prandom_u32_state(rnd) % ARRAY_SIZE(special)];
+		break;
+	case 1:
+	case 2:
+		addr = BIT(prandom_u32_state(rnd) % 64);
+		addr += prandom_u32_state(rnd) % 3 * PAGE_SIZE - PAGE_SIZE;
+		break;
+	}
+	return prandom_u32_state(rnd) % 8 ? addr & PAGE_MASK : addr;
+}
 
 unsigned long hmmt_patience(void)
 {
@@ -694,6 +744,7 @@ void hmmt_until_it_sleeps(struct test_thread *thread)
 #define with_these_and(what, last...)					\
 	what(&hmm_mirror_suite, &hmm_mirror_wait_suite,			\
 	     &hmm_mirror_races_suite, &hmm_mirror_model_suite,		\
+	     &hmm_mirror_edges_suite, &hmm_mirror_pfns_suite,		\
 	     &hmm_mirror_threads_suite, &hmm_mirror_mm_suite,		\
 	     &hmm_mirror_dma_suite, &hmm_mirror_misuse_suite, last)
 

@@ -260,6 +260,9 @@ static void fault_arguments(struct kunit *test)
 	fault->pfn_flags_mask = HMM_PFN_REQ_FAULT;
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_populate(range, fault, 0, commit, test),
 			-EINVAL);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, NULL), -EINVAL);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, NULL), -EINVAL);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_populate(range, NULL, 0, commit, test), -EINVAL);
 	fault->pfn_flags_mask = 0;
 	fault->pfns = NULL;
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), -EINVAL);

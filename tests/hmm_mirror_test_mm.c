@@ -157,11 +157,11 @@ static void snapshot(struct kunit *test)
 	struct hmm_mirror_fault *fault;
 	unsigned int i;
 
-	/* requests are ignored, in whatever way they are made */
+	/* requests are ignored, in whatever way they are made, and so is an old output */
 	fault = hmmt_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT);
 	fault->pfn_flags_mask = HMM_PFN_REQ_FAULT;
 	for (i = 0; i < TEST_MAPPED; i++)
-		f->pfns[i] = ~0UL;
+		f->pfns[i] = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE | HMM_PFN_ERROR | 4711;
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, fault), 0);
 	for (i = 0; i < TEST_MAPPED; i++)
 		KUNIT_EXPECT_EQ(test, f->pfns[i], 0UL);

@@ -7,20 +7,10 @@
  * sequence that was taken whether something has hit its range since.
  */
 #include <linux/mm.h>
-#include <linux/moduleparam.h>
 #include <linux/prandom.h>
-#include <linux/random.h>
 #include <linux/slab.h>
 
 #include "hmm_mirror_test.h"
-
-static unsigned long seed;
-module_param(seed, ulong, 0444);
-MODULE_PARM_DESC(seed, "of the random sequences of the model (default: a new one)");
-
-static unsigned int steps = 20000;
-module_param(steps, uint, 0444);
-MODULE_PARM_DESC(steps, "number of steps of the model (default: 20000)");
 
 /* Mirrors, all of another kind; the last one stays as long as its mm. */
 #define NR_MIRRORS	4
@@ -408,7 +398,7 @@ static void step_split(struct model *m)
 	if (!model->registered || m->range[j].registered || model->orphan)
 		return;
 	at = range->start + P(1);
-	if (at < range->start || at >= range->end)
+	if (at < range->start || at >= range->end || at >= TO_THE_END)
 		return;
 	expect(m, hmm_mirror_range_split(range, at, tail), 0, "split", i);
 	all_stale(model);
@@ -556,14 +546,12 @@ static void model(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 	struct model *m = kunit_kzalloc(test, sizeof(*m), GFP_KERNEL);
+	unsigned long steps = hmmt_steps();
 	unsigned int most = 0;
 
 	KUNIT_ASSERT_TRUE(test, m);
 	m->f = f;
-	while (!seed)
-		get_random_bytes(&seed, sizeof(seed));
-	prandom_seed_state(&m->rnd, seed);
-	kunit_info(test, "seed=%lu steps=%u\n", seed, steps);
+	hmmt_seed(test, &m->rnd);
 
 	f->tm[TRACKED].ops.flags = HMM_MIRROR_TRACKED_ONLY;
 	hmmt_two_pass(f, TWO_PASS);

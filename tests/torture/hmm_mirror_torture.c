@@ -60,6 +60,8 @@
 #define FAKE_PAGES	32
 #define FAKE_BASE	BIT(37)
 #define FAKE_END	(FAKE_BASE + FAKE_PAGES * PAGE_SIZE)
+/* Addresses with so many bits or more are no process's, and nothing but probes is there. */
+#define PROBE_BITS	57
 
 #define NR_MIRRORS	4
 #define NR_RANGES	12
@@ -262,6 +264,34 @@ struct tspace {
 static u32 rnd(struct tworker *w, u32 below)
 {
 	return prandom_u32_state(&w->rnd) % below;
+}
+
+/* Each magnitude from @low bits on as often as any other; also the powers of two and 0. */
+static unsigned long any_page(struct tworker *w, unsigned int low)
+{
+	unsigned long addr = BIT(low + rnd(w, 64 - low));
+
+	switch (rnd(w, 4)) {
+	case 0:
+		return addr & PAGE_MASK;
+	case 1:
+		return (addr - PAGE_SIZE) & PAGE_MASK;
+	}
+	addr |= ((unsigned long)prandom_u32_state(&w->rnd) << 32 | prandom_u32_state(&w->rnd)) &
+		(addr - 1);
+	return addr & PAGE_MASK;
+}
+
+/* From an address of at least @low bits on, or a page before it. */
+static void any_bounds(struct tworker *w, unsigned int low, unsigned long *start,
+		       unsigned long *end)
+{
+	*start = any_page(w, low);
+	*end = *start + any_page(w, PAGE_SHIFT + 1);
+	if (*end <= *start)
+		*end = rnd(w, 2) ? ULONG_MAX : TO_THE_END;
+	if (*end <= *start)
+		*end = ULONG_MAX;
 }
 
 static void pause_a_bit(u32 random, bool may_sleep)
@@ -653,6 +683,10 @@ static void random_bounds(struct tworker *w, unsigned long *start, unsigned long
 		*start = 0;
 		*end = base + (1 + rnd(w, pages)) * PAGE_SIZE;
 		return;
+	case 4:
+	case 5:
+		any_bounds(w, PAGE_SHIFT, start, end);
+		return;
 	}
 	first = rnd(w, pages);
 	nr = 1 + rnd(w, min_t(unsigned long, pages - first, 12));
@@ -754,7 +788,7 @@ static void op_split(struct tworker *w)
 	mutex_lock(&tr->m->lock);
 	end = tr->range.end;
 	at = tr->range.start + PAGE_SIZE * (1 + rnd(w, 4));
-	if (at < end) {
+	if (at > tr->range.start && at < end && at < TO_THE_END) {
 		begun = !hmm_mirror_range_begin(&tr->range, &seq, 0);
 		ret = hmm_mirror_range_split(&tr->range, at, &tail->range);
 		expect(!ret || ret == -ESRCH, ERRNO, ret);
@@ -1259,6 +1293,9 @@ static void random_update(struct tworker *w, unsigned long *start, unsigned long
 		*start = 0;
 		*end = FAKE_BASE + rnd(w, FAKE_PAGES) * PAGE_SIZE;
 		return;
+	case 3:
+		any_bounds(w, PAGE_SHIFT, start, end);
+		return;
 	}
 	*start = FAKE_BASE + rnd(w, FAKE_PAGES) * PAGE_SIZE;
 	*end = *start + (1 + rnd(w, 6)) * PAGE_SIZE;
@@ -1564,6 +1601,9 @@ static void probe_update(struct tworker *w, unsigned long *start, unsigned long 
 		*start = 0;
 		*end = rnd(w, 2) ? 0 : *end;
 		break;
+	case 2:
+		any_bounds(w, PROBE_BITS, start, end);
+		break;
 	}
 	if (*end < *start)
 		*end = *start;
@@ -1663,6 +1703,8 @@ static void op_probe(struct tworker *w)
 		if (!rnd(w, 4)) {
 			tr->range.start = TO_THE_END - PAGE_SIZE * (1 + rnd(w, 2));
 			tr->range.end = rnd(w, 2) ? ULONG_MAX : TO_THE_END;
+		} else if (!rnd(w, 3)) {
+			any_bounds(w, PROBE_BITS, &tr->range.start, &tr->range.end);
 		}
 		if (range_register(w, tr, m))
 			break;
