@@ -351,6 +351,41 @@ static void runs_are_mapped_at_once(struct kunit *test)
 	}
 }
 
+static size_t fake_max_mapping_size(struct device *dev)
+{
+	return 3 * PAGE_SIZE;
+}
+
+static const struct dma_map_ops fake_limited_ops = {
+#ifdef HMM_MIRROR_TEST_HAVE_MAP_PHYS
+	.map_phys = fake_map,
+	.unmap_phys = fake_unmap,
+#else
+	.map_page = fake_map_page,
+	.unmap_page = fake_unmap,
+#endif
+	.max_mapping_size = fake_max_mapping_size,
+};
+
+/* Nor is a run longer than what the device can map at once. */
+static void runs_have_an_end(struct kunit *test)
+{
+	struct device *dev = fake_device(test, &fake_limited_ops);
+	unsigned int i;
+
+	if (!dev)
+		return;
+	KUNIT_EXPECT_EQ(test, map(test, dev, "ABCDEFGH"), 3L);
+	KUNIT_EXPECT_EQ(test, d.live, 3U);
+	for (i = 0; i < 3; i++)
+		KUNIT_EXPECT_EQ(test, d.mapping[i].size, (size_t)(i < 2 ? P(3) : P(2)));
+	for (i = 0; i < 8; i++)
+		KUNIT_EXPECT_EQ(test, d.addrs[i], page_to_phys(d.pages + i) + FAKE_OFFSET);
+	hmm_mirror_range_dma_unmap(&d.fault, dev, d.addrs, false);
+	KUNIT_EXPECT_EQ(test, d.live, 0U);
+	KUNIT_EXPECT_FALSE(test, d.wrong);
+}
+
 static void addresses_are_those_of_memory(struct kunit *test)
 {
 	struct device *dev = direct_device(test, DMA_BIT_MASK(64));
@@ -854,6 +889,7 @@ static void memory_of_a_process(struct kunit *test)
 
 static struct kunit_case dma_cases[] = {
 	KUNIT_CASE(runs_are_mapped_at_once),
+	KUNIT_CASE(runs_have_an_end),
 	KUNIT_CASE(addresses_are_those_of_memory),
 	KUNIT_CASE(iommu_translates),
 	KUNIT_CASE(huge_page_is_one_mapping),
