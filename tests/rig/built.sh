@@ -74,7 +74,7 @@ pack()
 	local headers=$3/headers
 	mkdir -p "$headers"
 	(cd "$1" && find Makefile include scripts arch/x86/Makefile* arch/x86/include \
-		-path include/dt-bindings -prune -o -path include/linux/hmm_mirror.h -o ! -type d -print0) |
+		-path include/dt-bindings -prune -o ! -type d -print0) |
 		rsync -a --from0 --files-from=- "$1" "$headers" &&
 	rsync -a --exclude='*.o' --exclude='.*.cmd' --exclude=/include/generated/utsrelease.h.tmp \
 		--include=/include/'***' --include=/scripts/'***' --include=/.config \

@@ -6,6 +6,10 @@
 # out of tree, so that KUnit can test it. Again after a change: only
 # changed files are written, so the kernel's next build is short.
 #
+# graft.sh --copy LINUX_TREE [PART...]: put it into a copy of a tree of the cache, and print
+# the directory of the copy. The files are hard links to those of the tree, which stays as
+# it is. The copy holds one graft at a time: the caller holds the lock "uml-NAME".
+#
 #   SOURCES=DIR		graft the sources in DIR instead of this repository's
 
 . "$(dirname "$0")/lib.sh"
@@ -15,11 +19,20 @@ dir=mm/hmm_mirror
 
 main()
 {
-	local tree=${1:?usage: graft.sh LINUX_TREE [PART...]}
+	local tree copy=''
+	if [[ ${1-} == --copy ]]; then
+		copy=$cache/grafted/${2##*/}
+		shift
+	fi
+	tree=${1:?usage: graft.sh [--copy] LINUX_TREE [PART...]}
 	shift
 	(($#)) || set -- core kunit sample docs
 
 	[[ -f $tree/mm/Kconfig && -f $tree/mm/Makefile ]] || die "$tree is not a kernel tree"
+	if [[ $copy ]]; then
+		cached "$copy" link_tree "$tree"
+		tree=$copy
+	fi
 	in_tree_form "${SOURCES:-$repo}"
 	keep " $* "
 	tidy "$stage/$dir/Kbuild"
@@ -30,6 +43,14 @@ main()
 	rsync -rc "$stage/include" "$tree/"
 	mention
 	[[ " $* " != *" docs "* ]] || document
+	[[ ! $copy ]] || echo "$copy"
+}
+
+# link_tree TO TREE
+link_tree()
+{
+	say "linking a copy of ${2##*/}, for grafts"
+	cp -al "$2/." "$1"
 }
 
 # The public header moves to where drivers look for it, and what serves only an
@@ -82,11 +103,12 @@ tidy()
 	echo "$text" >"$1"
 }
 
-# In the files of mm/ that everything else hangs on.
+# In the files of mm/ that everything else hangs on. A file that changes is replaced by a
+# new one, as it may be a link to that of another tree.
 mention()
 {
 	grep -q hmm_mirror/ "$tree/mm/Makefile" ||
-		echo 'obj-$(CONFIG_HMM_MIRROR_CORE) += hmm_mirror/' >>"$tree/mm/Makefile"
+		sed -i '$a obj-$(CONFIG_HMM_MIRROR_CORE) += hmm_mirror/' "$tree/mm/Makefile"
 	grep -q hmm_mirror/ "$tree/mm/Kconfig" || add_kconfig "$tree/mm/Kconfig"
 }
 
@@ -97,7 +119,7 @@ add_kconfig()
 		{ print }
 		!done && /^endmenu/ { print "\nsource \"mm/hmm_mirror/Kconfig\""; done = 1 }
 	' | tac >"$work/mm-Kconfig"
-	cp "$work/mm-Kconfig" "$1"
+	cp --remove-destination "$work/mm-Kconfig" "$1"
 }
 
 # Documentation/vm became Documentation/mm in 5.19.
@@ -107,7 +129,7 @@ document()
 	[[ -d $docs ]] || docs=$tree/Documentation/vm
 	[[ -d $docs ]] || die "$tree has no documentation of mm"
 	cmp -s "$repo/docs/hmm_mirror.rst" "$docs/hmm_mirror.rst" ||
-		cp "$repo/docs/hmm_mirror.rst" "$docs/"
+		cp --remove-destination "$repo/docs/hmm_mirror.rst" "$docs/"
 	grep -qx '   hmm_mirror' "$docs/index.rst" ||
 		sed -i '0,/^   hmm$/s//   hmm\n   hmm_mirror/' "$docs/index.rst"
 	grep -qx '   hmm_mirror' "$docs/index.rst" || die "$docs/index.rst does not list hmm"

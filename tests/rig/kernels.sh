@@ -238,7 +238,19 @@ source_tree()
 	[[ $version ]] || die "the archive has no source of Linux $1"
 	dir=$cache/source/$(plain "$version")
 	cached "$dir" unpack_source "linux-source-$1"
+	[[ ! -e $dir/mm/hmm_mirror ]] || ungraft "$dir"
 	echo "$dir"
+}
+
+# ungraft TREE: earlier versions of graft.sh wrote into the tree itself.
+ungraft()
+{
+	lock "uml-${1##*/}"
+	say "removing a graft from ${1##*/}"
+	rm -rf "$1"/mm/hmm_mirror "$1"/include/linux/hmm_mirror.h "$1"/Documentation/*/hmm_mirror.rst
+	sed -i '/hmm_mirror\//d' "$1/mm/Makefile"
+	sed -i '/hmm_mirror\/Kconfig/,+1d' "$1/mm/Kconfig"
+	sed -i '/^   hmm_mirror$/d' "$1"/Documentation/[mv]m/index.rst
 }
 
 newest()

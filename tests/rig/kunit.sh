@@ -15,7 +15,7 @@
 
 main()
 {
-	local tree build config smp='' arch=um cross='' image=linux
+	local source tree build config smp='' arch=um cross='' image=linux
 
 	need "${packages_kunit[@]}"
 	if [[ ${PAGES-} ]]; then
@@ -23,10 +23,13 @@ main()
 		arch=arm64 cross=aarch64-linux-gnu- image=Image.gz
 	fi
 	if [[ ${UML-} ]]; then
-		tree=$("$rig/kernels.sh" source "$UML")
+		source=$("$rig/kernels.sh" source "$UML")
 	else
-		tree=$("$rig/kernels.sh" newest)
+		source=$("$rig/kernels.sh" newest)
 	fi
+	# The copy holds one graft at a time.
+	lock "uml-${source##*/}"
+	tree=$("$rig/graft.sh" --copy "$source" core kunit sample legacy)
 	say "KUnit runs on Linux $(make -s -C "$tree" kernelversion)"
 
 	config=("$rig/configs/um.config")
@@ -44,12 +47,8 @@ main()
 		config[0]=$work/um.config
 		config+=("$rig/configs/um-gcov.config")
 	fi
-	build=$cache/${arch/%um/uml}/${tree##*/}-$(cat "${config[@]}" <("${cross}gcc" --version) | digest)
+	build=$cache/${arch/%um/uml}/${tree##*/}-$(cat "${config[@]}" <("${cross}gcc" --version; echo "$tree") | digest)
 	mkdir -p "$build"
-
-	# The tree holds one graft at a time.
-	lock "uml-${tree##*/}"
-	"$rig/graft.sh" "$tree" core kunit sample legacy
 	build
 	run "$@"
 	report
@@ -116,8 +115,16 @@ report()
 	holds "kunit: lockdep is on" grep -q 'Lock dependency validator' "$log"
 	[[ -z $smp ]] || holds "kunit: two CPUs are on" grep -q 'smp: Brought up 1 node, 2 CPUs' "$log"
 	holds "kunit: no warning in the kernel log" awk -f "$rig/klog.awk" "$log"
+	holds "kunit: the kernel's source is as it was" no_graft "$source"
 	[[ ! ${COVERAGE-} ]] || echo "# coverage: $build"
 	say "the kernel log is $log"
+}
+
+# no_graft TREE
+no_graft()
+{
+	! find "$1"/{mm,include/linux,Documentation/[mv]m} -name 'hmm_mirror*' | grep . &&
+		! grep hmm_mirror "$1"/mm/{Makefile,Kconfig} "$1"/Documentation/[mv]m/index.rst
 }
 
 main "$@"

@@ -19,11 +19,11 @@ main()
 	tree=$("$rig/kernels.sh" newest)
 	grep -q '^config SMP' "$tree/arch/um/Kconfig" ||
 		die "User Mode Linux has several CPUs from 7.3 on, and there is no source of it"
-	build=$cache/uml/${tree##*/}-bench-$(cat "$config".* <(gcc --version) | digest)
 
-	# The tree holds one graft at a time.
+	# The copy holds one graft at a time.
 	lock "uml-${tree##*/}"
-	"$rig/graft.sh" "$tree" core
+	tree=$("$rig/graft.sh" --copy "$tree" core)
+	build=$cache/uml/${tree##*/}-bench-$(cat "$config".* <(gcc --version; echo "$tree") | digest)
 	[[ -e $build/release ]] || step "building Linux for measurements" build "$tree" "$build" "$config"
 	echo "$build"
 }
