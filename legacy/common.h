@@ -29,7 +29,30 @@
 #include <linux/oom.h>
 #include <linux/sched/mm.h>
 
+/*
+ * The structures of 2019 have their own names, so that a header of the driver can mention
+ * them before this. For that the kernel's and hmm_mirror's get other names in this file. If
+ * <linux/hmm.h> or hmm_mirror.h came before, the names of 2019 are macros instead, and every
+ * header that mentions them has to come behind this one.
+ */
+#if !defined(LINUX_HMM_H) && !defined(HMM_MIRROR_H)
+#define hmm_range		hmm_native_range
+#define hmm_mirror		hmm_native_mirror
+#define hmm_mirror_ops		hmm_native_mirror_ops
 #include "hmm_mirror.h"
+#undef hmm_range
+#undef hmm_mirror
+#undef hmm_mirror_ops
+#define hmm_legacy_range	hmm_range
+#define hmm_legacy_mirror	hmm_mirror
+#define hmm_legacy_mirror_ops	hmm_mirror_ops
+#else
+#include "hmm_mirror.h"
+#define hmm_native_range	hmm_range
+#define hmm_native_mirror	hmm_mirror
+#define hmm_native_mirror_ops	hmm_mirror_ops
+#define HMM_LEGACY_MACROS
+#endif
 
 /* Pages that are read at once; their entries are on the stack. */
 #define HMM_LEGACY_CHUNK	64
@@ -82,10 +105,10 @@ struct hmm_legacy_mirror {
 	struct list_head list;
 	/* private: */
 	struct hmm space;
-	struct hmm_mirror native;
+	struct hmm_native_mirror native;
 };
 
-static inline int hmm_legacy_sync(struct hmm_mirror *native,
+static inline int hmm_legacy_sync(struct hmm_native_mirror *native,
 				  const struct mmu_notifier_range *range)
 {
 	struct hmm_legacy_mirror *mirror;
@@ -104,7 +127,7 @@ static inline int hmm_legacy_sync(struct hmm_mirror *native,
 	return mirror->ops->sync_cpu_device_pagetables(mirror, update);
 }
 
-static inline void hmm_legacy_release(struct hmm_mirror *native)
+static inline void hmm_legacy_release(struct hmm_native_mirror *native)
 {
 	struct hmm_legacy_mirror *mirror;
 
@@ -117,7 +140,7 @@ static inline void hmm_legacy_release(struct hmm_mirror *native)
 static inline int hmm_legacy_attach(struct hmm_legacy_mirror *mirror,
 				    struct mm_struct *mm)
 {
-	static const struct hmm_mirror_ops ops = {
+	static const struct hmm_native_mirror_ops ops = {
 		.sync_cpu_device_pagetables = hmm_legacy_sync,
 		.release = hmm_legacy_release,
 	};
@@ -181,6 +204,7 @@ enum hmm_pfn_value_e {
  * @pfn_shift: where in an entry the pfn begins
  * @dev_private_owner: pages of this owner in device memory are left there. New, as
  *	kernels now want to know. Cleared by registration, to be set after it.
+ * @list: not used; drivers initialise it
  *
  * What 2019 had more of was private. A driver that looks at ->valid has to call
  * hmm_range_valid(), which all three releases have.
@@ -198,6 +222,7 @@ struct hmm_legacy_range {
 	u8 page_shift;
 	u8 pfn_shift;
 	void *dev_private_owner;
+	struct list_head list;
 	/* private: */
 	struct hmm space;
 	struct hmm_mirror_range native;
@@ -398,7 +423,7 @@ static inline int hmm_legacy_read_pfns(const struct hmm_legacy_read *read,
 				       unsigned long *pfns, unsigned long nr)
 {
 	struct mmu_interval_notifier stub = { .mm = read->range->space.mm };
-	struct hmm_range args = {
+	struct hmm_native_range args = {
 		.notifier = &stub,
 		.start = addr,
 		.end = addr + nr * PAGE_SIZE,
@@ -666,11 +691,13 @@ static inline long hmm_legacy_dma_unmap_range(struct hmm_legacy_range *range,
 /* --------------------------------------------------------------------- names */
 
 /* From here on these are the names of 2019, not those of the kernel and hmm_mirror. */
+#ifdef HMM_LEGACY_MACROS
 #define hmm_mirror		hmm_legacy_mirror
 #define hmm_mirror_ops		hmm_legacy_mirror_ops
+#define hmm_range		hmm_legacy_range
+#endif
 #define hmm_mirror_register	hmm_legacy_mirror_register
 #define hmm_mirror_unregister	hmm_legacy_mirror_unregister
-#define hmm_range		hmm_legacy_range
 #define hmm_range_fault		hmm_legacy_range_fault
 #define HMM_PFN_VALID		HMM_LEGACY_PFN_VALID
 #define HMM_PFN_WRITE		HMM_LEGACY_PFN_WRITE

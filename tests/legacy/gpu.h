@@ -75,6 +75,19 @@ static int gpu_access_pages(struct gpu_space *space, unsigned long start, unsign
 			    enum gpu_access access);
 static int gpu_probe(struct device *device);
 
+struct gpu_space *gpu_space_of(struct hmm_mirror *mirror)
+{
+	return container_of(mirror, struct gpu_space, mirror);
+}
+
+void gpu_init_range(struct hmm_range *range)
+{
+	range->flags = gpu_pte_flags;
+	range->values = gpu_pte_values;
+	range->pfn_shift = GPU_PTE_SHIFT;
+	INIT_LIST_HEAD(&range->list);
+}
+
 static void gpu_count(struct gpu_space *space, enum hmm_gpu_counter i, u64 n)
 {
 	atomic64_add(n, &space->counter[i]);

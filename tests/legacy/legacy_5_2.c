@@ -4,6 +4,7 @@
  * hmm_vma_fault() registers a range of the mm, hmm_vma_range_done() asks whether it is
  * valid and unregisters it, all of it with mmap_sem held.
  */
+#include "gpu_range.h"
 #include "legacy/hmm_5_2.h"
 #include "gpu.h"
 
@@ -14,14 +15,14 @@ static int gpu_probe(struct device *device)
 
 static int gpu_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
 {
-	struct gpu_space *space = container_of(mirror, struct gpu_space, mirror);
+	struct gpu_space *space = gpu_space_of(mirror);
 
 	return gpu_zap(space, update->start, update->end, update->blockable);
 }
 
 static void gpu_release(struct hmm_mirror *mirror)
 {
-	gpu_zap(container_of(mirror, struct gpu_space, mirror), 0, ULONG_MAX, true);
+	gpu_zap(gpu_space_of(mirror), 0, ULONG_MAX, true);
 }
 
 static const struct hmm_mirror_ops gpu_mirror_ops = {
@@ -61,9 +62,7 @@ static int gpu_access_pages(struct gpu_space *space, unsigned long start, unsign
 
 	range.start = start;
 	range.pfns = pfns;
-	range.flags = gpu_pte_flags;
-	range.values = gpu_pte_values;
-	range.pfn_shift = GPU_PTE_SHIFT;
+	gpu_init_range(&range);
 again:
 	down_read(&mm->mmap_sem);
 again_locked:

@@ -4,6 +4,7 @@
  * fault that may drop mmap_sem. It tries what is there first, and registers the range
  * once for that and for the fault.
  */
+#include "gpu_range.h"
 #include "legacy/hmm_5_3.h"
 #include "gpu.h"
 
@@ -14,14 +15,14 @@ static int gpu_probe(struct device *device)
 
 static int gpu_sync(struct hmm_mirror *mirror, const struct hmm_update *update)
 {
-	struct gpu_space *space = container_of(mirror, struct gpu_space, mirror);
+	struct gpu_space *space = gpu_space_of(mirror);
 
 	return gpu_zap(space, update->start, update->end, update->blockable);
 }
 
 static void gpu_release(struct hmm_mirror *mirror)
 {
-	gpu_zap(container_of(mirror, struct gpu_space, mirror), 0, ULONG_MAX, true);
+	gpu_zap(gpu_space_of(mirror), 0, ULONG_MAX, true);
 }
 
 static const struct hmm_mirror_ops gpu_mirror_ops = {
@@ -50,14 +51,12 @@ static int gpu_access_pages(struct gpu_space *space, unsigned long start, unsign
 	u64 pfns[FAULT_PAGES];
 	struct hmm_range range = {
 		.pfns = pfns,
-		.flags = gpu_pte_flags,
-		.values = gpu_pte_values,
 		.default_flags = GPU_PTE_V | (access == GPU_WRITE ? GPU_PTE_W : 0),
-		.pfn_shift = GPU_PTE_SHIFT,
 	};
 	struct vm_area_struct *vma;
 	long ret;
 
+	gpu_init_range(&range);
 	ret = hmm_range_register(&range, &space->mirror, start, end, PAGE_SHIFT);
 	if (ret)
 		return ret;

@@ -4,6 +4,7 @@
  * hmm_range_fault(), the loop of Documentation/vm/hmm.rst, and pages mapped for DMA as
  * they are read.
  */
+#include "gpu_range.h"
 #include "legacy/hmm_5_4.h"
 #include "gpu.h"
 
@@ -21,7 +22,7 @@ static int gpu_probe(struct device *device)
 
 static int gpu_sync(struct hmm_mirror *mirror, const struct mmu_notifier_range *update)
 {
-	struct gpu_space *space = container_of(mirror, struct gpu_space, mirror);
+	struct gpu_space *space = gpu_space_of(mirror);
 
 	return gpu_zap(space, update->start, update->end,
 		       mmu_notifier_range_blockable(update));
@@ -29,7 +30,7 @@ static int gpu_sync(struct hmm_mirror *mirror, const struct mmu_notifier_range *
 
 static void gpu_release(struct hmm_mirror *mirror)
 {
-	gpu_zap(container_of(mirror, struct gpu_space, mirror), 0, ULONG_MAX, true);
+	gpu_zap(gpu_space_of(mirror), 0, ULONG_MAX, true);
 }
 
 static const struct hmm_mirror_ops gpu_mirror_ops = {
@@ -48,14 +49,12 @@ static int gpu_access_pages(struct gpu_space *space, unsigned long start, unsign
 		.start = start,
 		.end = end,
 		.pfns = pfns,
-		.flags = gpu_pte_flags,
-		.values = gpu_pte_values,
 		.default_flags = GPU_PTE_V | (access == GPU_WRITE ? GPU_PTE_W : 0),
-		.pfn_shift = GPU_PTE_SHIFT,
 	};
 	struct vm_area_struct *vma;
 	long ret;
 
+	gpu_init_range(&range);
 	ret = hmm_range_register(&range, &space->mirror);
 	if (ret)
 		return ret;

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Of a legacy driver: a header that mentions structures of <linux/hmm.h> and does not
+ * include it. Some of the drivers of 2019 have such headers, and include them first.
+ */
+#ifndef HMM_LEGACY_GPU_RANGE_H
+#define HMM_LEGACY_GPU_RANGE_H
+
+struct gpu_space;
+struct hmm_mirror;
+struct hmm_range;
+
+void gpu_init_range(struct hmm_range *range);
+struct gpu_space *gpu_space_of(struct hmm_mirror *mirror);
+
+#endif
