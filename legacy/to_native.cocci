@@ -4,20 +4,27 @@
 //
 //	spatch --sp-file legacy/to_native.cocci --in-place driver.c
 //
-// What it does: a range that is a local variable becomes a struct hmm_mirror_range and,
-// with what is asked for, a struct hmm_mirror_fault; each hmm_range_fault() begins, takes
-// a sequence, and returns 0 and not a number of pages; the mmap lock goes, which the
-// native functions take; entries are those of the kernel, without an encoding of the
-// device.
+// What it does: struct hmm_range, wherever it is, becomes a struct mirrored_range of the
+// driver, which has a range, what is asked for, and a sequence. Each hmm_range_fault()
+// begins, takes the sequence, and returns 0 and not a number of pages. The mmap lock goes
+// from the functions that fault and from their callers, as the native functions take it.
+// Entries are those of the kernel, without an encoding of the device.
 //
-// What it leaves, and the compiler finds: ranges in structures and in the arguments of
-// functions, hmm_range_dma_map(), hmm_vma_fault(), and the encoding of device PTEs.
-// To be looked at: areas that were looked up under the mmap lock, which has gone.
+// What it leaves, and the compiler finds: hmm_range_dma_map(), hmm_vma_fault(), entries of
+// 64 bits that are not local, the encoding of device PTEs, and find_vma() where the mmap
+// lock has gone. A driver of several files has struct mirrored_range in one header.
 
 @@
 @@
 - #include "legacy/hmm_5_4.h"
 + #include "hmm_mirror.h"
++
++ /* A range, what is asked for, and the sequence with which it was read. */
++ struct mirrored_range {
++ 	struct hmm_mirror_range tracked;
++ 	struct hmm_mirror_fault ask;
++ 	unsigned long seq;
++ };
 
 // ------------------------------------------------------------------- mirrors
 
@@ -53,32 +60,74 @@ identifier values;
 @@
 - static const u64 values[HMM_PFN_VALUE_MAX] = { ... };
 
+// What is asked for.
 @@
-identifier range;
-expression e;
-@@
-- range.default_flags = e[HMM_PFN_VALID];
-+ range.default_flags = HMM_PFN_REQ_FAULT;
-
-@@
-identifier range;
-expression e;
-@@
-- range.default_flags |= e[HMM_PFN_WRITE];
-+ range.default_flags |= HMM_PFN_REQ_WRITE;
-
-@@
+struct hmm_range range;
 expression e;
 @@
 (
+  range.default_flags = <+...
+- e[HMM_PFN_VALID]
++ HMM_PFN_REQ_FAULT
+  ...+>;
+|
+  range.default_flags |= <+...
+- e[HMM_PFN_WRITE]
++ HMM_PFN_REQ_WRITE
+  ...+>;
+)
+
+@@
+struct hmm_range *range;
+expression e;
+@@
+(
+  range->default_flags = <+...
+- e[HMM_PFN_VALID]
++ HMM_PFN_REQ_FAULT
+  ...+>;
+|
+  range->default_flags |= <+...
+- e[HMM_PFN_WRITE]
++ HMM_PFN_REQ_WRITE
+  ...+>;
+)
+
+@@
+expression pfns, i, e;
+@@
+(
+  pfns[i] =
+- e[HMM_PFN_VALID]
++ HMM_PFN_REQ_FAULT
+|
+  pfns[i] |=
+- e[HMM_PFN_WRITE]
++ HMM_PFN_REQ_WRITE
+)
+
+// What was read.
+@@
+expression e, entry;
+@@
+(
+- entry == e[HMM_PFN_ERROR]
++ entry & HMM_PFN_ERROR
+|
+- entry != e[HMM_PFN_ERROR]
++ !(entry & HMM_PFN_ERROR)
+|
+- entry == e[HMM_PFN_NONE]
++ !(entry & HMM_PFN_VALID)
+|
+- entry != e[HMM_PFN_NONE]
++ entry & HMM_PFN_VALID
+|
 - e[HMM_PFN_VALID]
 + HMM_PFN_VALID
 |
 - e[HMM_PFN_WRITE]
 + HMM_PFN_WRITE
-|
-- e[HMM_PFN_ERROR]
-+ HMM_PFN_ERROR
 )
 
 @@
@@ -87,7 +136,75 @@ expression range, e;
 - hmm_device_entry_to_page(range, e)
 + (e & HMM_PFN_VALID ? hmm_pfn_to_page(e) : NULL)
 
-// ------------------------------------- a local range: two structures and a sequence
+// ------------------------------------------------- the fields of struct hmm_range
+
+@@
+struct hmm_range range;
+expression e;
+@@
+(
+- range.flags = e;
+|
+- range.values = e;
+|
+- range.pfn_shift = e;
+|
+- INIT_LIST_HEAD(&range.list);
+)
+
+@@
+struct hmm_range range;
+@@
+(
+- range.start
++ range.tracked.start
+|
+- range.end
++ range.tracked.end
+|
+- range.pfns
++ range.ask.pfns
+|
+- range.default_flags
++ range.ask.default_flags
+|
+- range.pfn_flags_mask
++ range.ask.pfn_flags_mask
+)
+
+@@
+struct hmm_range *range;
+expression e;
+@@
+(
+- range->flags = e;
+|
+- range->values = e;
+|
+- range->pfn_shift = e;
+|
+- INIT_LIST_HEAD(&range->list);
+)
+
+@@
+struct hmm_range *range;
+@@
+(
+- range->start
++ range->tracked.start
+|
+- range->end
++ range->tracked.end
+|
+- range->pfns
++ range->ask.pfns
+|
+- range->default_flags
++ range->ask.default_flags
+|
+- range->pfn_flags_mask
++ range->ask.pfn_flags_mask
+)
 
 @@
 identifier range;
@@ -115,127 +232,124 @@ expression e;
 
 @@
 identifier range;
-initializer list fields;
+expression e;
 @@
-- struct hmm_range range = { fields };
-+ struct hmm_mirror_fault fault = { fields };
-+ struct hmm_mirror_range range = { .start = fault.start, .end = fault.end };
-+ unsigned long seq;
+  struct hmm_range range = { ...,
+-	.start = e,
++	.tracked.start = e,
+	... };
 
 @@
 identifier range;
-@@
-- struct hmm_range range;
-+ struct hmm_mirror_fault fault = {};
-+ struct hmm_mirror_range range;
-+ unsigned long seq;
-
-@@
-idexpression struct hmm_mirror_range range;
 expression e;
 @@
-(
-- range.start = e;
-+ range.start = e;
-+ fault.start = e;
-|
-- range.end = e;
-+ range.end = e;
-+ fault.end = e;
-|
-- range.flags = e;
-|
-- range.values = e;
-|
-- range.pfn_shift = e;
-|
-- range.pfns
-+ fault.pfns
-|
-- range.default_flags
-+ fault.default_flags
-|
-- range.pfn_flags_mask
-+ fault.pfn_flags_mask
-)
+  struct hmm_range range = { ...,
+-	.end = e,
++	.tracked.end = e,
+	... };
 
 @@
-identifier pfns;
-expression n;
+identifier range;
+expression e;
 @@
-(
-- u64 pfns[n];
-+ unsigned long pfns[n];
-|
-- uint64_t pfns[n];
-+ unsigned long pfns[n];
-)
-<+...
-fault.pfns = pfns;
-...+>
+  struct hmm_range range = { ...,
+-	.pfns = e,
++	.ask.pfns = e,
+	... };
 
 @@
-identifier entry;
+identifier range;
+expression e;
 @@
-(
-- u64 entry;
-+ unsigned long entry;
-|
-- uint64_t entry;
-+ unsigned long entry;
-)
-... when any
-struct hmm_mirror_fault fault = { ..., .pfns = &entry, ... };
+  struct hmm_range range = { ...,
+-	.default_flags = e,
++	.ask.default_flags = e,
+	... };
+
+@@
+identifier range;
+expression e;
+@@
+  struct hmm_range range = { ...,
+-	.pfn_flags_mask = e,
++	.ask.pfn_flags_mask = e,
+	... };
 
 // ------------------------------------------------------------------ what is done
 
 @@
-idexpression struct hmm_mirror_range range;
+struct hmm_range range;
 expression mirror, timeout;
 @@
 (
 - hmm_range_register(&range, mirror)
-+ hmm_mirror_range_register(&range, mirror)
++ hmm_mirror_range_register(&range.tracked, mirror)
 |
 - hmm_range_unregister(&range)
-+ hmm_mirror_range_unregister(&range)
++ hmm_mirror_range_unregister(&range.tracked)
 |
 - !hmm_range_valid(&range)
-+ hmm_mirror_range_retry(&range, seq)
++ hmm_mirror_range_retry(&range.tracked, range.seq)
 |
 - hmm_range_valid(&range)
-+ !hmm_mirror_range_retry(&range, seq)
++ !hmm_mirror_range_retry(&range.tracked, range.seq)
 |
 - !hmm_range_wait_until_valid(&range, timeout)
-+ hmm_mirror_range_begin(&range, &seq, timeout)
++ hmm_mirror_range_begin(&range.tracked, &range.seq, timeout)
 )
 
 @@
-idexpression struct hmm_mirror_range range;
+struct hmm_range *range;
+expression mirror, timeout;
+@@
+(
+- hmm_range_register(range, mirror)
++ hmm_mirror_range_register(&range->tracked, mirror)
+|
+- hmm_range_unregister(range)
++ hmm_mirror_range_unregister(&range->tracked)
+|
+- !hmm_range_valid(range)
++ hmm_mirror_range_retry(&range->tracked, range->seq)
+|
+- hmm_range_valid(range)
++ !hmm_mirror_range_retry(&range->tracked, range->seq)
+|
+- !hmm_range_wait_until_valid(range, timeout)
++ hmm_mirror_range_begin(&range->tracked, &range->seq, timeout)
+)
+
+@@
+struct hmm_range range;
 expression timeout;
 @@
 - hmm_range_wait_until_valid(&range, timeout);
 
-// Under the mmap lock, which the native functions take.
+@@
+struct hmm_range *range;
+expression timeout;
+@@
+- hmm_range_wait_until_valid(range, timeout);
+
+// The mmap lock goes from functions that fault, and from those that call them.
 @ fault @
 identifier fn;
-idexpression struct hmm_mirror_range range;
-expression ret, flags;
+expression range, ret, flags;
 @@
 fn(...)
 {
 <+...
-(
-- ret = hmm_range_fault(&range, HMM_FAULT_SNAPSHOT);
-+ ret = hmm_mirror_range_begin(&range, &seq, HMM_MIRROR_DEFAULT_TIMEOUT);
-+ if (!ret)
-+	ret = hmm_mirror_range_snapshot(&range, seq, &fault);
-|
-- ret = hmm_range_fault(&range, flags);
-+ ret = hmm_mirror_range_begin(&range, &seq, HMM_MIRROR_DEFAULT_TIMEOUT);
-+ if (!ret)
-+	ret = hmm_mirror_range_fault(&range, seq, &fault);
-)
+  ret = hmm_range_fault(range, flags);
+...+>
+}
+
+@ caller @
+identifier fault.fn, outer;
+@@
+outer(...)
+{
+<+...
+  fn(...)
 ...+>
 }
 
@@ -250,6 +364,37 @@ fn(...)
 - down_read(&mm->mmap_sem);
 |
 - up_read(&mm->mmap_sem);
+|
+- find_vma
++ find_vma_under_mmap_lock
+  (...)
+|
+- find_vma_intersection
++ find_vma_under_mmap_lock
+  (...)
+)
+...>
+}
+
+@@
+identifier caller.outer;
+expression mm;
+@@
+outer(...)
+{
+<...
+(
+- down_read(&mm->mmap_sem);
+|
+- up_read(&mm->mmap_sem);
+|
+- find_vma
++ find_vma_under_mmap_lock
+  (...)
+|
+- find_vma_intersection
++ find_vma_under_mmap_lock
+  (...)
 )
 ...>
 }
@@ -281,6 +426,146 @@ fn(...)
 - struct mm_struct *mm = e;
 ... when != mm
 }
+
+@@
+identifier caller.outer, mm;
+expression e;
+@@
+outer(...)
+{
+... when any
+- struct mm_struct *mm = e;
+... when != mm
+}
+
+@@
+struct hmm_range range;
+expression ret, flags;
+@@
+(
+- ret = hmm_range_fault(&range, HMM_FAULT_SNAPSHOT);
++ range.ask.start = range.tracked.start;
++ range.ask.end = range.tracked.end;
++ ret = hmm_mirror_range_begin(&range.tracked, &range.seq, HMM_MIRROR_DEFAULT_TIMEOUT);
++ if (!ret)
++	ret = hmm_mirror_range_snapshot(&range.tracked, range.seq, &range.ask);
+|
+- ret = hmm_range_fault(&range, flags);
++ range.ask.start = range.tracked.start;
++ range.ask.end = range.tracked.end;
++ ret = hmm_mirror_range_begin(&range.tracked, &range.seq, HMM_MIRROR_DEFAULT_TIMEOUT);
++ if (!ret)
++	ret = hmm_mirror_range_fault(&range.tracked, range.seq, &range.ask);
+)
+
+@@
+struct hmm_range *range;
+expression ret, flags;
+@@
+(
+- ret = hmm_range_fault(range, HMM_FAULT_SNAPSHOT);
++ range->ask.start = range->tracked.start;
++ range->ask.end = range->tracked.end;
++ ret = hmm_mirror_range_begin(&range->tracked, &range->seq, HMM_MIRROR_DEFAULT_TIMEOUT);
++ if (!ret)
++	ret = hmm_mirror_range_snapshot(&range->tracked, range->seq, &range->ask);
+|
+- ret = hmm_range_fault(range, flags);
++ range->ask.start = range->tracked.start;
++ range->ask.end = range->tracked.end;
++ ret = hmm_mirror_range_begin(&range->tracked, &range->seq, HMM_MIRROR_DEFAULT_TIMEOUT);
++ if (!ret)
++	ret = hmm_mirror_range_fault(&range->tracked, range->seq, &range->ask);
+)
+
+// ------------------------------------------------------------------------ types
+
+@@
+typedef uint64_t;
+expression range;
+identifier words;
+expression n;
+@@
+(
+- u64 words[n];
++ unsigned long words[n];
+|
+- uint64_t words[n];
++ unsigned long words[n];
+|
+- u64 *words;
++ unsigned long *words;
+|
+- uint64_t *words;
++ unsigned long *words;
+)
+<+...
+(
+range.ask.pfns = words;
+|
+range->ask.pfns = words;
+)
+...+>
+
+@@
+identifier entry, range;
+@@
+(
+- u64 entry;
++ unsigned long entry;
+|
+- uint64_t entry;
++ unsigned long entry;
+)
+... when any
+struct hmm_range range = { ..., .ask.pfns = &entry, ... };
+
+@ member @
+expression range, object;
+identifier words;
+@@
+(
+range.ask.pfns = object->words
+|
+range->ask.pfns = object->words
+|
+range.ask.pfns = object.words
+|
+range->ask.pfns = object.words
+)
+
+@@
+identifier S, member.words;
+expression n;
+@@
+struct S {
+...
+(
+- u64 words[n];
++ unsigned long words[n];
+|
+- uint64_t words[n];
++ unsigned long words[n];
+|
+- u64 *words;
++ unsigned long *words;
+|
+- uint64_t *words;
++ unsigned long *words;
+)
+...
+};
+
+@@
+identifier range;
+@@
+- struct hmm_range range;
++ struct mirrored_range range = {};
+
+@@
+@@
+- struct hmm_range
++ struct mirrored_range
 
 @@
 @@

@@ -158,6 +158,27 @@ configured()
 	((${#lost[@]} == 0)) || die "the configuration lost ${lost[*]}"
 }
 
+# to_native DIR: what legacy/to_native.cocci makes of a driver for 5.4, with a Kbuild. spatch
+# ends well also when it could not make sense of something.
+to_native()
+{
+	mkdir -p "$1" &&
+		cp "$repo/tests/legacy/to_native.c" "$1" &&
+		printf '%s\n' 'obj-m += to_native.o' "ccflags-y += -I$repo" >"$1/Kbuild" &&
+		spatch --sp-file "$repo/legacy/to_native.cocci" --in-place "$1/to_native.c" 2>&1 &&
+		grep -q 'hmm_mirror_range_fault(' "$1/to_native.c" &&
+		grep -q 'hmm_mirror_attach(' "$1/to_native.c"
+}
+
+# build_native DIR KERNEL BUILT: for a kernel, with the modules that build.sh has built for it.
+build_native()
+{
+	make -C "$2/headers" M="$1" W=1 KBUILD_EXTRA_SYMBOLS="$3/Module.symvers" modules >"$1/log" 2>&1 ||
+		{ cat "$1/log"; return 1; }
+	test -f "$1/to_native.ko" &&
+		! grep -E ' warning: |^WARNING: ' "$1/log" | grep -v '^[^ ]*/include/'
+}
+
 # Of the module; dkms.conf, which is read alone, finds it in the same way.
 module_version()
 {

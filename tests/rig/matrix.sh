@@ -21,7 +21,7 @@ kernels=${KERNELS:-5.10 6.1 6.12 7.2 7.3 5.10-debug 7.3-debug 6.12-kcsan
 main()
 {
 	local name
-	need "${packages_fetch[@]}" "${packages_module[@]}" "${packages_vm[@]}"
+	need "${packages_fetch[@]}" "${packages_module[@]}" "${packages_vm[@]}" coccinelle
 	printf '%-12s %-8s %6s %6s %7s %7s\n' kernel suite passed failed skipped seconds >"$work/table"
 	for name in $kernels; do
 		say "kernel: $name"
@@ -55,6 +55,8 @@ x86()
 	esac
 	built=$("$rig/build.sh" "$dir")
 	holds "build: W=1 builds without a warning" no_warning "$built"
+	holds "build: to_native.cocci moves a driver" to_native "$work/native-$1"
+	holds "build: and what it makes builds" build_native "$work/native-$1" "$dir" "$built"
 
 	echo "suite: user"
 	boot "$1" user "" tests.sh vram.sh legacy.sh || rc=$?

@@ -134,30 +134,44 @@ run_sparse()
 check_to_native()
 {
 	local dir=$work/native
-	mkdir "$dir"
-	cp "$repo/tests/legacy/to_native.c" "$dir"
-	echo "obj-m += to_native.o" >"$dir/Kbuild"
-	echo "ccflags-y += -I$repo" >>"$dir/Kbuild"
-	holds "static: to_native.cocci moves a driver" to_native "$dir/to_native.c"
+	holds "static: to_native.cocci moves a driver" to_native "$dir"
 	holds "static: to_native.cocci leaves no name of 2019" no_match \
 		'"legacy/|mmap_sem|\<hmm_range|\<hmm_device_entry|->hmm\>|\<pfn_shift' "$dir/to_native.c"
-	step "building the driver that was moved" build_native "$dir" || :
-	holds "static: what to_native.cocci makes builds" test -f "$dir/to_native.ko"
 	holds "static: what to_native.cocci makes builds without a warning" \
-		no_match ' warning: |^WARNING: ' "$dir/log"
+		build_native "$dir" "$stock" "$built"
+	look_up_in_a_caller >"$work/look_up.c"
+	holds "static: to_native.cocci leaves no look-up without the mmap lock" look_up_is_found
 }
 
-# It ends well also when it could not make sense of something.
-to_native()
+# Of a memory area, in the caller of a function that faults.
+look_up_in_a_caller()
 {
-	spatch --sp-file "$repo/legacy/to_native.cocci" --in-place "$1" 2>&1 &&
-		grep -q 'hmm_mirror_range_fault(' "$1" && grep -q 'hmm_mirror_attach(' "$1"
+	cat <<-END
+		#include "legacy/hmm_5_4.h"
+		static int inner(struct hmm_range *range, uint64_t *entry)
+		{
+			uint64_t *words;
+			int got;
+			range->pfns = words;
+			got = hmm_range_fault(range, 0);
+			return got;
+		}
+		int outer(struct mm_struct *mm, struct hmm_range *range, uint64_t *entry)
+		{
+			down_read(&mm->mmap_sem);
+			if (!find_vma_intersection(mm, range->start, range->end))
+				inner(range, entry);
+			up_read(&mm->mmap_sem);
+		}
+	END
 }
 
-build_native()
+look_up_is_found()
 {
-	make -C "$stock/headers" M="$1" W=1 KBUILD_EXTRA_SYMBOLS="$built/Module.symvers" \
-		modules 2>&1 | tee "$1/log"
+	spatch --sp-file "$repo/legacy/to_native.cocci" --in-place "$work/look_up.c" 2>&1 &&
+		grep 'find_vma_under_mmap_lock(mm, range->tracked.start, range->tracked.end)' "$work/look_up.c" &&
+		grep 'unsigned long \*words' "$work/look_up.c" &&
+		! grep mmap_sem "$work/look_up.c"
 }
 
 check_style()
