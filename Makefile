@@ -37,8 +37,9 @@ kernel:
 
 # DESTDIR stages files for a package, whose installation runs depmod then. Kernel
 # headers come without the key that their kernel was signed with. What other drivers
-# are built with goes where hmm_mirror.mk looks for it.
-install: release = $(shell $(MAKE) -s -C $(KDIR) kernelrelease)
+# are built with goes where hmm_mirror.mk looks for it. "make kernelrelease" does not
+# tell the modules directory with Debian's headers for 5.10 and 6.1.
+install: release = $(shell sed -n 's/^.define UTS_RELEASE "\(.*\)"$$/\1/p' $(KDIR)/include/generated/utsrelease.h)
 install: core
 	$(kbuild) $(core_only) INSTALL_MOD_PATH=$(DESTDIR)$(INSTALL_MOD_PATH) \
 		$(if $(wildcard $(KDIR)/certs/signing_key.pem),,CONFIG_MODULE_SIG_ALL=) modules_install

@@ -97,11 +97,6 @@ check_install()
 	holds "package: make install installs what it should and nothing else" \
 		diff "$work/expected" <(find "$stage" -type f ! -name 'modules.*' -printf '%P\n' |
 			sed 's/\.xz$//; s:/extra/:/updates/:' | sort)
-	cp -r "$repo/tests/external" "$work/external"
-	sed -i "s,/usr/include,$stage&," "$work/external/Kbuild"
-	holds "package: a driver is built against that" clean_build make -C "$stock/headers" \
-		M="$work/external" W=1 modules \
-		HMM_MIRROR_SYMVERS="$stage/lib/modules/$release/hmm_mirror/Module.symvers"
 }
 
 # It succeeds, without a warning.

@@ -20,6 +20,7 @@ main()
 	check_refusals
 	check_sparse
 	check_to_native
+	check_external
 	check_style
 	check_kernel_doc
 	check_shell
@@ -174,12 +175,55 @@ look_up_is_found()
 		! grep mmap_sem "$work/look_up.c"
 }
 
+# Drivers outside of the tree, built against a tree in which hmm_mirror was built, and
+# against a staged installation of it.
+check_external()
+{
+	local tree=$work/tree stage=$work/stage driver
+	cp -r "$built" "$tree"
+	cp "$repo"/{Makefile,hmm_mirror.mk} "$tree"
+	for driver in minimal nested; do
+		holds "static: $driver builds against a built tree" build_external $driver "$tree"
+	done
+	rm "$tree/Module.symvers"
+	holds "static: and not without Module.symvers, and says why" \
+		no_symvers build_external minimal "$tree"
+	step "installing" make -C "$tree" KDIR="$stock/headers" DESTDIR="$stage" install || :
+	for driver in minimal nested; do
+		holds "static: $driver builds against a staged installation" \
+			build_external $driver "$stage/usr/include/hmm_mirror"
+	done
+	mkdir "$stage/target"
+	mv "$stage/lib" "$stage/target"
+	holds "static: nested builds against one with INSTALL_MOD_PATH" \
+		build_external nested "$stage/usr/include/hmm_mirror" INSTALL_MOD_PATH=/target
+}
+
+# build_external DRIVER DIR [MAKE_ARGUMENT]: of tests/external, with DIR/hmm_mirror.mk.
+build_external()
+{
+	local dir=$work/external
+	rm -rf "$dir"
+	case $1 in
+	minimal)	mkdir "$dir" && cp "$repo"/tests/external/{Kbuild,minimal.c} "$dir" ;;
+	*)		cp -r "$repo/tests/external/$1" "$dir" ;;
+	esac
+	sed -i "s,/usr/include/hmm_mirror/,$2/," "$dir/Kbuild"
+	make -C "$stock/headers" M="$dir" W=1 "${@:3}" modules >"$work/build" 2>&1 &&
+		! grep -i warning "$work/build" || { cat "$work/build"; return 1; }
+}
+
+no_symvers()
+{
+	! "$@" && grep "hmm_mirror is not installed for Linux $(<"$stock/release")" "$work/build"
+}
+
 check_style()
 {
 	local file
 	while IFS= read -r file; do
 		holds "static: checkpatch $file" checkpatch "$file"
-	done < <(sources "$repo" | grep '\.[ch]$'; cd "$repo" && ls tests/{examples,external,torture,bench}/*.[ch])
+	done < <(sources "$repo" | grep '\.[ch]$'; cd "$repo" && ls tests/{examples,external,external/nested/*,torture,bench}/*.[ch])
 }
 
 # Not to be asked of a whole file that is to build on many kernels:
