@@ -242,10 +242,13 @@ source_tree()
 	echo "$dir"
 }
 
-# ungraft TREE: earlier versions of graft.sh wrote into the tree itself.
+# ungraft TREE: earlier versions of graft.sh wrote into the tree itself. If one of them is
+# at work there, the graft stays.
 ungraft()
 {
-	lock "uml-${1##*/}"
+	local fd
+	exec {fd}>"$cache/lock/uml-${1##*/}"
+	flock -n "$fd" || return 0
 	say "removing a graft from ${1##*/}"
 	rm -rf "$1"/mm/hmm_mirror "$1"/include/linux/hmm_mirror.h "$1"/Documentation/*/hmm_mirror.rst
 	sed -i '/hmm_mirror\//d' "$1/mm/Makefile"
