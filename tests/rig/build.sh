@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# build.sh STOCK: build the modules and the programs for a stock kernel from
-# kernels.sh, in the cache and not in the repository. Prints the directory; it
+# build.sh STOCK: build the modules, with fault injection, and the programs for a stock
+# kernel from kernels.sh, in the cache and not in the repository. Prints the directory; it
 # also has build.log, with the warnings of W=1.
 
 . "$(dirname "$0")/lib.sh"
@@ -31,7 +31,8 @@ build()
 
 build_modules()
 {
-	make -C "$2/headers" M="$1" W=1 -j"$(nproc)" CONFIG_HMM_MIRROR_LEGACY_TEST=m modules 2>&1 | tee "$1/build.log"
+	make -C "$2/headers" M="$1" W=1 -j"$(nproc)" CONFIG_HMM_MIRROR_LEGACY_TEST=m \
+		CONFIG_HMM_MIRROR_INJECT=y modules 2>&1 | tee "$1/build.log"
 }
 
 build_programs()

@@ -189,6 +189,8 @@ check_external()
 	holds "static: and not without Module.symvers, and says why" \
 		no_symvers build_external minimal "$tree"
 	step "installing" make -C "$tree" KDIR="$stock/headers" DESTDIR="$stage" install || :
+	holds "static: fault injection is built if it is asked for" injects "$built/hmm-mirror.ko"
+	holds "static: and else it is not" injects_nothing "$tree/hmm-mirror.ko"
 	for driver in minimal nested; do
 		holds "static: $driver builds against a staged installation" \
 			build_external $driver "$stage/usr/include/hmm_mirror"
@@ -211,6 +213,17 @@ build_external()
 	sed -i "s,/usr/include/hmm_mirror/,$2/," "$dir/Kbuild"
 	make -C "$stock/headers" M="$dir" W=1 "${@:3}" modules >"$work/build" 2>&1 &&
 		! grep -i warning "$work/build" || { cat "$work/build"; return 1; }
+}
+
+# injects MODULE
+injects()
+{
+	nm "$1" | grep hmm_mirror_inject
+}
+
+injects_nothing()
+{
+	test -f "$1" && ! injects "$1"
 }
 
 no_symvers()
