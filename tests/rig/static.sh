@@ -18,6 +18,7 @@ main()
 	check_exports
 	check_modinfo
 	check_refusals
+	check_early_kernel
 	check_sparse
 	check_to_native
 	check_external
@@ -97,6 +98,25 @@ refused()
 	! make -s -C "$repo" KDIR="$work/refused" modules >"$work/refusal" 2>&1 || return
 	cat "$work/refusal"
 	[[ $(grep -c '^error: ' "$work/refusal") -eq 1 ]] && grep -q "$1" "$work/refusal"
+}
+
+# That a refused start has its end is told by a comment in a header, and so by kbuild.
+check_early_kernel()
+{
+	local tree=$work/early/hmm_mirror
+	mkdir -p "$tree"
+	cp -al "$stock/." "$work/early"
+	sed -i '/no mechanism for informing/d' "$work"/early/usr/src/*-common/include/linux/mmu_notifier.h
+	sync_sources "$repo" "$tree"
+	cp "$repo/Makefile" "$tree"
+	holds "static: a kernel that does not end what was refused is refused" early_is_refused "$tree"
+}
+
+early_is_refused()
+{
+	! make -s -C "$1" KDIR="$work/early/headers" core >"$work/refusal" 2>&1 || return
+	cat "$work/refusal"
+	[[ $(grep -c 'needs a kernel that ends an invalidation' "$work/refusal") -eq 1 ]] && ! grep 'CC ' "$work/refusal"
 }
 
 # With the KUnit tests and the device memory of the sample, which no stock kernel could
