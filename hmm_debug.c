@@ -67,7 +67,7 @@ static void show_mm(struct seq_file *file, struct hmm_mirror_mm *hmm)
 	}
 	seq_printf(file, "mm %p pid %d dead %d mirrors %lu ranges %lu in_flight %u waiting %lu hits %llu collisions %llu waits %llu longest_wait_us %llu\n",
 		   hmm->mm, pid_of(hmm->mm), hmm->dead, mirrors, ranges,
-		   hmm_mirror_track_in_flight(hmm), waiting, hmm->stats.hits,
+		   hmm_mirror_slots_in_flight(hmm), waiting, hmm->stats.hits,
 		   hmm->stats.collisions, hmm->stats.waits,
 		   div_u64(hmm->stats.longest_wait_ns, NSEC_PER_USEC));
 	list_for_each_entry(mirror, &hmm->mirrors, list)

@@ -31,9 +31,7 @@
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
 
-#include "internal.h"
-#include "hmm_inject.h"
-#include "hmm_trace.h"
+#include "hmm_invalidate.h"
 
 #ifndef CONFIG_64BIT
 #error "hmm_mirror needs a 64-bit kernel: a sequence must never wrap"
@@ -58,15 +56,6 @@ static atomic_long_t nr_subscriptions = ATOMIC_LONG_INIT(0);
 
 /* Makes filters larger. */
 struct workqueue_struct *hmm_mirror_wq;
-
-/* For whom hmm_mirror_mm_put() was the last, after he has dropped the lock. */
-void hmm_mirror_mm_free(struct hmm_mirror_mm *hmm)
-{
-	hmm_mirror_debug_del(hmm);
-	hmm_mirror_track_exit(hmm);
-	mmdrop(hmm->mm);
-	kfree(hmm);
-}
 
 /* --------------------------------------------------------- subscription "start" */
 
@@ -103,7 +92,7 @@ static bool mirror_is_hit(const struct hmm_mirror *mirror, const struct hmm_mirr
 {
 	if (mirror == hit || !(mirror->ops->flags & HMM_MIRROR_TRACKED_ONLY))
 		return true;
-	return hit && hmm_mirror_track_hits(mirror, update);
+	return hit && hmm_mirror_ranges_hit(mirror, update);
 }
 
 /*
@@ -148,9 +137,9 @@ static noinline int sync_passes(struct hmm_mirror *mirror, const struct hmm_mirr
 	return ret;
 }
 
-/* Runs the callbacks; may fail. @hit: a mirror that is hit, if there is one. */
-int hmm_mirror_sync(struct hmm_mirror_mm *hmm, const struct hmm_mirror *hit,
-		    const struct mmu_notifier_range *update)
+/* Run the callbacks; may fail. @hit: a mirror that is hit, or NULL. */
+static noinline int sync_all(struct hmm_mirror_mm *hmm, const struct hmm_mirror *hit,
+			     const struct mmu_notifier_range *update)
 {
 	struct lockdep_map *map = hmm_mirror_callbacks_begin();
 	struct hmm_mirror *mirror;
@@ -175,16 +164,19 @@ int hmm_mirror_sync(struct hmm_mirror_mm *hmm, const struct hmm_mirror *hit,
 	return ret;
 }
 
+static int start_start(struct mmu_notifier *mn, const struct mmu_notifier_range *update)
+{
+	struct hmm_mirror_mm *hmm = container_of(mn, struct hmm_mirror_mm, start);
+	const struct hmm_mirror *hit = invalidate_start(hmm, update);
+
+	/* Pairs with WRITE_ONCE() in hmm_mirror_register(): publish.litmus. */
+	return hit || READ_ONCE(hmm->nr_always) ? sync_all(hmm, hit, update) : 0;
+}
+
 /* Once for each subscription, when the mmu notifiers do not know it any more. */
 static void subscription_freed(struct hmm_mirror_mm *hmm)
 {
-	bool last;
-
-	spin_lock(&hmm->lock);
-	last = hmm_mirror_mm_put(hmm);
-	spin_unlock(&hmm->lock);
-	if (last)
-		hmm_mirror_mm_free(hmm);
+	hmm_mirror_mm_put(hmm);
 	/* Fully ordered, which wake_up_var() wants: unload.litmus. */
 	if (atomic_long_dec_and_test(&nr_subscriptions))
 		wake_up_var(&nr_subscriptions);
@@ -197,7 +189,7 @@ static void start_release(struct mmu_notifier *mn, struct mm_struct *mm)
 	struct hmm_mirror *mirror;
 	struct lockdep_map *map;
 
-	hmm_mirror_track_release(hmm);
+	hmm_mirror_ranges_die(hmm);
 	map = hmm_mirror_callbacks_begin();
 	list_for_each_entry_srcu(mirror, &hmm->mirrors, list, true)
 		mirror->ops->release(mirror);
@@ -206,13 +198,18 @@ static void start_release(struct mmu_notifier *mn, struct mm_struct *mm)
 
 /* ----------------------------------------------------------- subscription "end" */
 
+static void end_end(struct mmu_notifier *mn, const struct mmu_notifier_range *update)
+{
+	invalidate_end(container_of(mn, struct hmm_mirror_mm, end), update);
+}
+
 static void end_free(struct mmu_notifier *mn)
 {
 	subscription_freed(container_of(mn, struct hmm_mirror_mm, end));
 }
 
 static const struct mmu_notifier_ops end_ops = {
-	.invalidate_range_end	= hmm_mirror_track_end,
+	.invalidate_range_end	= end_end,
 	.free_notifier		= end_free,
 };
 
@@ -229,22 +226,26 @@ static struct mmu_notifier *start_alloc(struct mm_struct *mm)
 	INIT_LIST_HEAD(&hmm->mirrors);
 	hmm->mm = mm;
 	hmm->users = 2;
-	ret = hmm_mirror_track_init(hmm);
-	if (ret)
+	spin_lock_init(&hmm->lock);
+	hmm_mirror_slots_init(hmm);
+	hmm_mirror_ranges_init(hmm);
+	ret = -ENOMEM;
+	hmm->filter = hmm_mirror_filter_alloc(mm, 0);
+	if (!hmm->filter)
 		goto err_free;
 
 	hmm->end.ops = &end_ops;
 	ret = __mmu_notifier_register(&hmm->end, mm);
 	if (ret)
-		goto err_exit;
+		goto err_filter;
 
 	mmgrab(mm);
 	hmm_mirror_debug_add(hmm);
 	atomic_long_add(2, &nr_subscriptions);
 	return &hmm->start;
 
-err_exit:
-	hmm_mirror_track_exit(hmm);
+err_filter:
+	kvfree(hmm->filter);
 err_free:
 	kfree(hmm);
 	return ERR_PTR(ret);
@@ -259,7 +260,7 @@ static void start_free(struct mmu_notifier *mn)
 }
 
 static const struct mmu_notifier_ops start_ops = {
-	.invalidate_range_start	= hmm_mirror_track_start,
+	.invalidate_range_start	= start_start,
 	.release		= start_release,
 	.alloc_notifier		= start_alloc,
 	.free_notifier		= start_free,
@@ -341,7 +342,7 @@ noinline int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm
 		/* Before a range, with which a start cannot miss both: publish.litmus. */
 		if (!(mirror->ops->flags & HMM_MIRROR_TRACKED_ONLY))
 			WRITE_ONCE(hmm->nr_always, hmm->nr_always + 1);
-		/* Pairs with the walk in hmm_mirror_sync(): mirror_publish.litmus. */
+		/* Pairs with the walk in sync_all(): mirror_publish.litmus. */
 		list_add_tail_rcu(&mirror->list, &hmm->mirrors);
 	}
 	spin_unlock(&hmm->lock);
@@ -406,7 +407,7 @@ void hmm_mirror_unregister(struct hmm_mirror *mirror)
 	list_del_rcu(&mirror->list);
 	if (!(mirror->ops->flags & HMM_MIRROR_TRACKED_ONLY))
 		WRITE_ONCE(hmm->nr_always, hmm->nr_always - 1);
-	orphans = hmm_mirror_track_detach(mirror);
+	orphans = hmm_mirror_ranges_orphan(mirror);
 	spin_unlock(&hmm->lock);
 
 	/* Callbacks and ->release run inside that SRCU section: unregister.litmus. */

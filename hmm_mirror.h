@@ -198,7 +198,7 @@ struct hmm_mirror_range {
 	unsigned long start;
 	unsigned long end;
 	struct hmm_mirror *mirror;
-	/* private: see hmm_range.c */
+	/* private: see hmm_range.c and hmm_tree.c */
 	union {
 		struct rb_node rb;
 		struct hmm_mirror_mm *orphan_of;	/* without a mirror */
@@ -269,7 +269,10 @@ int hmm_mirror_range_begin(struct hmm_mirror_range *range, unsigned long *seq,
 static inline bool hmm_mirror_range_retry(const struct hmm_mirror_range *range,
 					  unsigned long seq)
 {
-	/* Pairs with WRITE_ONCE() in range_raise(), by the driver's lock: retry.litmus. */
+	/*
+	 * Pairs with WRITE_ONCE() in hmm_mirror_range_raise(), by the driver's lock:
+	 * retry.litmus.
+	 */
 	return READ_ONCE(range->state) != seq;
 }
 

@@ -17,10 +17,10 @@
 #include "hmm_mirror.h"
 
 /*
- * Invalidations in flight. The first slots are each for the invalidations whose key
- * hashes to it, and taken without a lock; where that one is in use, one of the others
- * is, under the lock. Those for which no slot is left share the last one, which takes
- * itself to hit everything.
+ * Slots of invalidations in flight. Each of the first ones serves the invalidations whose
+ * key hashes to it, and is claimed without a lock. An invalidation that finds its slot in
+ * use takes one of the others under the lock. Invalidations for which no slot is left share
+ * the last one, which intersects everything.
  */
 #define HMM_MIRROR_SLOTS	48
 #define HMM_MIRROR_HASH_BITS	3
@@ -39,17 +39,19 @@ struct hmm_mirror_slot {
 	bool endless;		/* the mm will not call its end */
 } __aligned(64);		/* SMP or not: see hmm_mirror_slot_hashed() */
 
-/* In a cell of the filter a range counts as many; what is below says in which of them it is. */
+/* What a step of the sequence adds to hmm_mirror_range.state. */
+#define HMM_MIRROR_SEQ_STEP	BIT(2)
+
+/* Sub-cells of a cell of the filter, and what a range adds to the count of the cell. */
 #define HMM_MIRROR_CELL_PARTS	8
 
 /**
- * struct hmm_mirror_filter - tells quickly that an invalidation hits no range
- * @nr: of cells
- * @room: for how many ranges it is
- * @stale: how often a range has left a cell, and is in it still
- * @cell: how many ranges begin or end in the chunks of addresses that hash to it, 31 being
- *	many; and in which parts of the cell, as an exclusive or of all of them: that of a
- *	range that is alone is known
+ * struct hmm_mirror_filter - rejects most invalidations that hit no range
+ * @nr: number of cells
+ * @room: capacity in ranges
+ * @stale: number of ranges that have left a saturated cell, which still counts them
+ * @cell: bits 7:3 count the ranges with an endpoint in this cell (31 = saturated); bits 2:0
+ *	are the exclusive or of their sub-cell indexes, so that of a single range is known
  */
 struct hmm_mirror_filter {
 	u64 nr;
@@ -59,33 +61,43 @@ struct hmm_mirror_filter {
 };
 
 /**
- * struct hmm_mirror_mm - all that is known of one mm
- * @lock: protects all down to @slot, what is read without it included, and all of a
- *	registered range; a leaf
- * @users: @start, @end, @grow, @endless, and every waiter and range without a mirror keep this
- *	structure; mirrors keep @start, and so do their ranges
- * @nr_ranges: in @ranges
+ * struct hmm_mirror_waiter - a thread that waits for a range
+ * @list: on hmm->waiters
+ * @range: the range; NULL once it was unregistered
+ *
+ * On the stack of the waiter.
+ */
+struct hmm_mirror_waiter {
+	struct hlist_node list;
+	const struct hmm_mirror_range *range;
+};
+
+/**
+ * struct hmm_mirror_mm - what the core knows of one mm
+ * @lock: protects all members down to @slot, and all of a registered range; a leaf
+ * @users: number of references, see hmm_mm.c
+ * @nr_ranges: number of ranges in @ranges
  * @dead: the mm has died
  * @seq: the last sequence that was given to a range
  * @ranges: interval tree of all ranges of all mirrors
- * @waiters: everybody who is inside a wait
- * @used: bit i: slot[i] is in flight; not of the hashed ones
- * @shared: how many share the last slot
- * @level_ranges: item i: how many ranges are in chunks of 2^i bytes, less one
- * @grow: makes @filter larger
- * @endless: ends the invalidations whose end the mm will not call
- * @stats: for people
- * @filter: read without the lock; replaced ones outlive the SRCU section of the mmu
+ * @waiters: threads that wait for a range
+ * @used: bit i: slot[i], which is not a hashed one, is in flight
+ * @shared: number of invalidations that share the last slot
+ * @level_ranges: item i: number of ranges in chunks of 2^i bytes, minus 1
+ * @grow: work item that replaces @filter
+ * @endless: work item that ends invalidations whose end the mm does not call
+ * @stats: for debugfs
+ * @filter: read without the lock; a replaced filter outlives the SRCU section of the mmu
  *	notifiers
- * @levels: bit i: there are ranges in chunks of 2^i bytes; read without the lock
- * @rebounds: how often a range has moved from cells to others; read without the lock
- * @nr_always: mirrors that are not HMM_MIRROR_TRACKED_ONLY; read without the lock
+ * @levels: bit i: ranges have chunks of 2^i bytes; read without the lock
+ * @rebounds: number of times that a range has moved to other cells; read without the lock
+ * @nr_always: number of mirrors without HMM_MIRROR_TRACKED_ONLY; read without the lock
  * @mirrors: RCU list; readers are inside that SRCU section
  * @slot: invalidations in flight
  * @start: subscription with start: publishes, runs the mirrors' callbacks, may fail
  * @end: subscription with end
- * @mm: mm_count is held until this structure is freed
- * @debug: of hmm_debug.c, which has a lock for it
+ * @mm: the mm; mm_count is held until this structure is freed
+ * @debug: list entry of hmm_debug.c, which has a lock for it
  */
 struct hmm_mirror_mm {
 	spinlock_t lock;	/* see above */
@@ -121,39 +133,92 @@ struct hmm_mirror_mm {
 	struct list_head debug;
 };
 
-/* hmm_mirror.c */
-void hmm_mirror_mm_free(struct hmm_mirror_mm *hmm);
-int hmm_mirror_sync(struct hmm_mirror_mm *hmm, const struct hmm_mirror *hit,
-		    const struct mmu_notifier_range *update);
+/* Used by hmm_mm.c, hmm_range.c and hmm_slot.c. */
 extern struct workqueue_struct *hmm_mirror_wq;
 
-/* With the lock held. If true, drop the lock and call hmm_mirror_mm_free(). */
-static inline bool hmm_mirror_mm_put(struct hmm_mirror_mm *hmm)
-{
-	lockdep_assert_held(&hmm->lock);
-	return !--hmm->users;
-}
+/*
+ * Files from the bottom to the top. A file calls those above it in this header, and no
+ * other ones.
+ */
 
-/* The one that it may take without the lock. Pointers to stacks differ in the lower half. */
+/* hmm_debug.c: debugfs */
+struct dentry;
+#ifdef CONFIG_DEBUG_FS
+void hmm_mirror_debug_add(struct hmm_mirror_mm *hmm);
+void hmm_mirror_debug_del(struct hmm_mirror_mm *hmm);
+struct dentry *hmm_mirror_debug_init(void);
+void hmm_mirror_debug_exit(void);
+#else
+static inline void hmm_mirror_debug_add(struct hmm_mirror_mm *hmm) { }
+static inline void hmm_mirror_debug_del(struct hmm_mirror_mm *hmm) { }
+static inline struct dentry *hmm_mirror_debug_init(void) { return NULL; }
+static inline void hmm_mirror_debug_exit(void) { }
+#endif
+
+/* hmm_filter.c: the filter; also hmm_filter.h */
+struct hmm_mirror_filter *hmm_mirror_filter_alloc(struct mm_struct *mm, unsigned int ranges);
+unsigned int hmm_mirror_filter_wants(const struct hmm_mirror_mm *hmm);
+void hmm_mirror_filter_fill(struct hmm_mirror_filter *filter, unsigned long start,
+			    unsigned long end);
+struct hmm_mirror_filter *hmm_mirror_filter_replace(struct hmm_mirror_mm *hmm,
+						    struct hmm_mirror_filter *filter);
+void hmm_mirror_filter_count(struct hmm_mirror_filter *filter, unsigned long level,
+			     unsigned long start, unsigned long last, int delta);
+
+/* hmm_mm.c: references to struct hmm_mirror_mm */
+void hmm_mirror_mm_put(struct hmm_mirror_mm *hmm);
+void hmm_mirror_mm_put_unlock(struct hmm_mirror_mm *hmm) __releases(&hmm->lock);
+
+/* hmm_slot.c: invalidations in flight, and their waiters; also hmm_slot.h */
+void hmm_mirror_slots_init(struct hmm_mirror_mm *hmm);
+struct hmm_mirror_slot *hmm_mirror_slot_take(struct hmm_mirror_mm *hmm,
+					     const struct mmu_notifier_range *update);
+struct hmm_mirror_slot *hmm_mirror_slot_free(struct hmm_mirror_mm *hmm,
+					     const struct mmu_notifier_range *update);
+struct hmm_mirror_slot *hmm_mirror_slot_intersecting(struct hmm_mirror_mm *hmm,
+						     const struct hmm_mirror_range *range);
+bool hmm_mirror_slot_bounds(const struct hmm_mirror_slot *slot,
+			    const struct hmm_mirror_range *range, unsigned long *start,
+			    unsigned long *last);
+void hmm_mirror_slot_ensure_end(struct hmm_mirror_mm *hmm, const struct hmm_mirror_slot *slot);
+void hmm_mirror_slots_wake(struct hmm_mirror_mm *hmm);
+bool hmm_mirror_slots_forget(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range);
+unsigned int hmm_mirror_slots_in_flight(const struct hmm_mirror_mm *hmm);
+
+/* Return the slot that @update may claim without the lock. */
 static __always_inline struct hmm_mirror_slot *
 hmm_mirror_slot_hashed(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update)
 {
-	const size_t size = sizeof(struct hmm_mirror_slot);
-	u32 key = (unsigned long)update, offset;
-
-	/* lockdep makes it of any size */
-	if (!is_power_of_2(size))
-		return &hmm->slot[hash_32(key, HMM_MIRROR_HASH_BITS)];
-
-	offset = hash_32(key, HMM_MIRROR_HASH_BITS + ilog2(size));
-	/* or gcc computes an address for each member */
-	OPTIMIZER_HIDE_VAR(offset);
-	return (void *)hmm->slot + (offset & -size);
+	/* keys are pointers to stacks, which differ in the lower half */
+	return &hmm->slot[hash_32((unsigned long)update, HMM_MIRROR_HASH_BITS)];
 }
 
+/* hmm_tree.c: the interval tree of ranges; also hmm_tree.h */
+const struct hmm_mirror *hmm_mirror_tree_raise_below(struct rb_node *rb, unsigned long start,
+						     unsigned long end, unsigned long seq);
+unsigned long hmm_mirror_tree_count(struct hmm_mirror_mm *hmm, unsigned long start,
+				    unsigned long end);
+
+/* From here on, no fault that began under the old sequence commits. */
+static inline void hmm_mirror_range_raise(struct hmm_mirror_range *range, unsigned long seq)
+{
+	/* Pairs with READ_ONCE() in hmm_mirror_range_retry(): retry.litmus. */
+	WRITE_ONCE(range->state, seq | HMM_MIRROR_RANGE_DIRTY);
+}
+
+/* hmm_range.c: ranges and their sequences */
+void hmm_mirror_ranges_init(struct hmm_mirror_mm *hmm);
+void hmm_mirror_ranges_die(struct hmm_mirror_mm *hmm);
+bool hmm_mirror_ranges_orphan(struct hmm_mirror *mirror);
+bool hmm_mirror_ranges_hit(const struct hmm_mirror *mirror,
+			   const struct mmu_notifier_range *update);
+unsigned long hmm_mirror_range_clean(struct hmm_mirror_range *range);
+void hmm_mirror_range_collide(struct hmm_mirror_range *range);
+struct hmm_mirror_mm *hmm_mirror_range_registered(const struct hmm_mirror_range *range);
+
 /*
- * Of a registered range, else NULL. The mirror may go meanwhile, but not this structure,
- * which one of the two keeps.
+ * Return the structure of a registered range, else NULL. The mirror may go meanwhile, but
+ * not the structure, of which the mirror or the range holds a reference.
  */
 static __always_inline struct hmm_mirror_mm *
 hmm_mirror_range_mm(const struct hmm_mirror_range *range)
@@ -170,17 +235,11 @@ hmm_mirror_range_mm(const struct hmm_mirror_range *range)
 	return hmm;
 }
 
-/* hmm_range.c */
-int hmm_mirror_track_init(struct hmm_mirror_mm *hmm);
-void hmm_mirror_track_exit(struct hmm_mirror_mm *hmm);
-int hmm_mirror_track_start(struct mmu_notifier *start,
-			   const struct mmu_notifier_range *update);
-void hmm_mirror_track_end(struct mmu_notifier *end,
-			  const struct mmu_notifier_range *update);
-void hmm_mirror_track_release(struct hmm_mirror_mm *hmm);
-bool hmm_mirror_track_detach(struct hmm_mirror *mirror);
-bool hmm_mirror_track_hits(const struct hmm_mirror *mirror,
-			   const struct mmu_notifier_range *update);
+/* hmm_wait.c: begin */
+long hmm_mirror_timeout(unsigned int timeout_ms);
+int hmm_mirror_begin(struct hmm_mirror_range *range, unsigned long *seq, long timeout);
+
+/* hmm_fault.c: snapshot, fault, populate */
 int hmm_mirror_fault_check(const struct hmm_mirror_range *range, unsigned long seq,
 			   const struct hmm_mirror_fault *fault);
 
@@ -189,21 +248,7 @@ static inline bool hmm_mirror_fault_has_pages(const struct hmm_mirror_fault *fau
 	return fault->start < fault->end && PAGE_ALIGNED(fault->start | fault->end);
 }
 
-unsigned int hmm_mirror_track_in_flight(const struct hmm_mirror_mm *hmm);
-
-/* hmm_debug.c */
-struct dentry;
-#ifdef CONFIG_DEBUG_FS
-void hmm_mirror_debug_add(struct hmm_mirror_mm *hmm);
-void hmm_mirror_debug_del(struct hmm_mirror_mm *hmm);
-struct dentry *hmm_mirror_debug_init(void);
-void hmm_mirror_debug_exit(void);
-#else
-static inline void hmm_mirror_debug_add(struct hmm_mirror_mm *hmm) { }
-static inline void hmm_mirror_debug_del(struct hmm_mirror_mm *hmm) { }
-static inline struct dentry *hmm_mirror_debug_init(void) { return NULL; }
-static inline void hmm_mirror_debug_exit(void) { }
-#endif
+/* hmm_invalidate.c: start and end of invalidations: hmm_invalidate.h */
 
 /*
  * A lock that is held around the callbacks, and passed through by each function that waits

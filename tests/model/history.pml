@@ -6,15 +6,15 @@
  */
 byte notifiers;
 
-inline slot_intersecting(r) {
+inline hmm_mirror_slot_intersecting(r) {
 	x_slot = (r_state[r] & DIRTY -> 0 : SLOTS)
 }
 
-inline slot_take(k) {
+inline hmm_mirror_slot_take(k) {
 	notifiers++
 }
 
-inline slot_free(k) {
+inline hmm_mirror_slot_free(k) {
 	if
 	:: notifiers == 0 -> printf("invalidation %d\tend: count -1\n", k)
 	:: else
@@ -26,7 +26,7 @@ inline slot_free(k) {
 		for (x_range : 0 .. RANGES - 1) {
 			r_state[x_range] = r_state[x_range] & ~DIRTY
 		};
-		slots_wake_all()
+		hmm_mirror_slots_wake()
 	:: else
 	fi;
 	skip

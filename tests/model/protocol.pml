@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The protocol of hmm_mirror as a model for Spin. Inlines have the names of the
- * functions of hmm_range.c and hmm_mirror.c that they stand for; functions.txt says of
+ * functions of the core that they stand for; functions.txt says of
  * each function of those files where it is, and a test keeps the two together.
  *
  * What is exact and what is not:
@@ -208,7 +208,7 @@ inline g_find_hit(r) {
 #endif
 
 /* Where a range is in the filter. */
-#define level_of(r)	(r_start[r] != r_last[r])
+#define filter_level(r)	(r_start[r] != r_last[r])
 #define chunk(p, l)	(((p) + 2) >> (l))
 /* The first and the third chunk are in the same cell, in different parts of it. */
 #define CELL_RANGE	2
@@ -216,7 +216,7 @@ inline g_find_hit(r) {
 #define cell_part(c)	((c) >> 1)
 #define cell_says(c)	(CELL(c) >= 2 * CELL_RANGE || CELL(c) == CELL_RANGE + cell_part(c))
 
-inline g_level(r)	{ x_level = level_of(r) }
+inline g_level(r)	{ x_level = filter_level(r) }
 
 /* At the end of each critical section. */
 inline check_invariants() {
@@ -264,7 +264,7 @@ inline slot_wake(s) {
 	skip
 }
 
-inline slots_wake_all() {
+inline hmm_mirror_slots_wake() {
 	for (x_waiter : 0 .. WAITERS - 1) {
 		sleeps_on[x_waiter] = 0
 	};
@@ -304,7 +304,7 @@ inline g_forget(s) {
 	CELL(c) = (CELL(c) + (delta) * CELL_RANGE) ^ cell_part(c)
 #endif
 
-inline filter_count(r, delta) {
+inline hmm_mirror_filter_count(r, delta) {
 	cell_count(chunk(r_start[r], x_level), delta);
 	if
 	:: chunk(r_start[r], x_level) != chunk(r_last[r], x_level) ->
@@ -321,7 +321,7 @@ inline filter_add(r) {
 	levels = levels | bit(x_level);
 #endif
 #ifndef BUG_NOT_IN_FILTER
-	filter_count(r, 1)
+	hmm_mirror_filter_count(r, 1)
 #endif
 }
 
@@ -333,9 +333,9 @@ inline filter_remove(r) {
 	:: else
 	fi;
 #ifdef BUG_REMOVED_TWICE
-	filter_count(r, (CELL(chunk(r_start[r], x_level)) >= 2 * CELL_RANGE -> 0 - 2 : 0 - 1))
+	hmm_mirror_filter_count(r, (CELL(chunk(r_start[r], x_level)) >= 2 * CELL_RANGE -> 0 - 2 : 0 - 1))
 #else
-	filter_count(r, -1)
+	hmm_mirror_filter_count(r, -1)
 #endif
 }
 
@@ -393,9 +393,9 @@ inline slot_find(k) {
 				 hits_range(slot_start[s], slot_last[s], r))
 
 /* SLOTS: there is none */
-#define slots_are_free(r)	slot_intersecting(r)
+#define slots_are_free(r)	hmm_mirror_slot_intersecting(r)
 
-inline slot_intersecting(r) {
+inline hmm_mirror_slot_intersecting(r) {
 	x_slot = 0;
 	do
 	:: x_slot < SLOTS && !slot_intersects(x_slot, r) -> x_slot++
@@ -421,7 +421,7 @@ inline g_forget_lost(k) {
 	skip
 }
 
-inline slot_take(k) {
+inline hmm_mirror_slot_take(k) {
 	if
 	:: slot_key[0] == key_pointer[k] + 1 ->		/* slot_unpublish() */
 		slot_live[0] = false;
@@ -459,7 +459,7 @@ inline slot_take(k) {
 	skip
 }
 
-inline slot_free(k) {
+inline hmm_mirror_slot_free(k) {
 	slot_find(k);
 	if
 	:: x_slot == SLOT_SHARED && shared != 1 ->
@@ -513,11 +513,11 @@ inline slots_free_endless() {
 
 /* ---------------------------------------------------------------------- tracking */
 
-inline hmm_mirror_track_init() {
+inline hmm_mirror_slots_init() {
 	slot_last[SLOT_SHARED] = PAGES - 1
 }
 
-inline range_raise(r, seq) {
+inline hmm_mirror_range_raise(r, seq) {
 #ifdef BUG_BOOLEAN
 	r_state[r] = r_state[r] | DIRTY;
 #else
@@ -528,7 +528,7 @@ inline range_raise(r, seq) {
 }
 
 /* Under the lock. */
-inline ranges_raise(k) {
+inline tree_raise(k) {
 	d_step {
 		x_hit = false;
 		for (x_range : 0 .. RANGES - 1) {
@@ -546,7 +546,7 @@ inline ranges_raise(k) {
 			fi;
 #else
 			if
-			:: in_tree(i) && hits(k, i) -> range_raise(i, hmm_seq)
+			:: in_tree(i) && hits(k, i) -> hmm_mirror_range_raise(i, hmm_seq)
 			:: else
 			fi;
 #endif
@@ -557,16 +557,16 @@ inline ranges_raise(k) {
 	SAY_START(k)
 }
 
-inline track_start_hit(k) {
+inline hmm_mirror_start_hit(k) {
 	spin_lock(hmm);
-	ranges_raise(k);
+	tree_raise(k);
 	spin_unlock(hmm)
 }
 
-inline track_start_locked(k) {
+inline hmm_mirror_start_locked(k) {
 	spin_lock(hmm);
-	d_step { slot_take(k); g_in_flight[k] = true; g_published[k] = true }
-	ranges_raise(k);
+	d_step { hmm_mirror_slot_take(k); g_in_flight[k] = true; g_published[k] = true }
+	tree_raise(k);
 	spin_unlock(hmm)
 }
 
@@ -580,10 +580,10 @@ inline slot_publish(k) {
 }
 
 #ifdef HISTORY
-inline hmm_mirror_track_start(k) { track_start_locked(k) }
-inline hmm_mirror_track_end(k) { track_end_locked(k) }
+inline invalidate_start(k) { hmm_mirror_start_locked(k) }
+inline invalidate_end(k) { hmm_mirror_end_locked(k) }
 #else
-inline hmm_mirror_track_start(k) {
+inline invalidate_start(k) {
 	d_step {					/* try_cmpxchg() */
 		if
 		:: !key_endless[k] && !slot_key[0] ->
@@ -604,10 +604,10 @@ inline hmm_mirror_track_start(k) {
 		filter_may_hit(k);			/* smp_mb() */
 #endif
 		if
-		:: may -> may = 0; track_start_hit(k)
+		:: may -> may = 0; hmm_mirror_start_hit(k)
 		:: else -> d_step { g_raised[k] = true; SAY_START(k) }
 		fi
-	:: else -> track_start_locked(k)
+	:: else -> hmm_mirror_start_locked(k)
 	fi
 }
 
@@ -625,18 +625,18 @@ inline slot_unpublish(k) {
 	SAY_END(k)
 }
 
-inline hmm_mirror_track_end(k) {
+inline invalidate_end(k) {
 	if
 	:: slot_key[0] == key_pointer[k] + 1 -> slot_unpublish(k)
-	:: else -> track_end_locked(k)
+	:: else -> hmm_mirror_end_locked(k)
 	fi
 }
 #endif
 
-inline track_end_locked(k) {
+inline hmm_mirror_end_locked(k) {
 	spin_lock(hmm);
 	d_step {
-		slot_free(k);
+		hmm_mirror_slot_free(k);
 		g_in_flight[k] = false;
 		g_published[k] = false;
 		g_raised[k] = false;
@@ -646,14 +646,14 @@ inline track_end_locked(k) {
 	spin_unlock(hmm)
 }
 
-inline hmm_mirror_track_release() {
+inline hmm_mirror_ranges_die() {
 	spin_lock(hmm);
 	d_step { dead = true; hmm_seq = hmm_seq + SEQ_STEP }
 	do
 	:: i < RANGES -> d_step {
 			if
 #ifndef BUG_RELEASE_RAISES_NOTHING
-			:: in_tree(i) -> range_raise(i, hmm_seq)
+			:: in_tree(i) -> hmm_mirror_range_raise(i, hmm_seq)
 #endif
 			:: else
 			fi;
@@ -662,7 +662,7 @@ inline hmm_mirror_track_release() {
 	:: else -> d_step {
 			i = 0;
 #ifndef BUG_RELEASE_WAKES_NOBODY
-			slots_wake_all();
+			hmm_mirror_slots_wake();
 #endif
 			check_invariants()
 		};
@@ -677,23 +677,23 @@ inline range_detach(r) {
 }
 
 /* with hmm->lock held */
-inline hmm_mirror_track_detach(m) {
+inline hmm_mirror_ranges_orphan(m) {
 	d_step { hmm_seq = hmm_seq + SEQ_STEP }
 	do
 	:: i < RANGES -> d_step {
 			if
-			:: r_mirror[i] == m -> range_raise(i, hmm_seq); range_detach(i); users++
+			:: r_mirror[i] == m -> hmm_mirror_range_raise(i, hmm_seq); range_detach(i); users++
 			:: else
 			fi;
 			i++
 		}
-	:: else -> d_step { i = 0; slots_wake_all() }; break
+	:: else -> d_step { i = 0; hmm_mirror_slots_wake() }; break
 	od
 }
 
-/* hmm_mirror_track_hits(), an expression */
+/* hmm_mirror_ranges_hit(), an expression */
 #define hit_of(m, k, r)	((r) < RANGES && r_mirror[(r) % RANGES] == (m) && hits(k, (r) % RANGES))
-#define hmm_mirror_track_hits(m, k)	(hit_of(m, k, 0) || hit_of(m, k, 1))
+#define hmm_mirror_ranges_hit(m, k)	(hit_of(m, k, 0) || hit_of(m, k, 1))
 
 /* ------------------------------------------------------------------------ ranges */
 
@@ -714,7 +714,7 @@ inline range_born(r) {
 #else
 	slots_are_free(r);
 #endif
-	range_raise(r, hmm_seq);
+	hmm_mirror_range_raise(r, hmm_seq);
 	if
 	:: x_slot == SLOTS -> r_state[r] = hmm_seq	/* range_clean() */
 	:: else
@@ -770,10 +770,10 @@ inline hmm_mirror_range_unregister(r) {
 			fi
 		};
 		if
-		:: x_hit -> slots_wake_all()
+		:: x_hit -> hmm_mirror_slots_wake()
 		:: else
 		fi;
-		r_state[r] = DIRTY;				/* range_raise(range, 0) */
+		r_state[r] = DIRTY;				/* hmm_mirror_range_raise(range, 0) */
 		g_began[r]++;
 		r_hmm[r] = false;
 		if
@@ -808,7 +808,7 @@ inline range_rebound(r, start, last) {
 	d_step {
 		g_remove(r, old_start, old_last);
 #ifndef BUG_REBOUND_WAKES_NOBODY
-		slots_wake_all();
+		hmm_mirror_slots_wake();
 #endif
 		old_start = 0;
 		old_last = 0
@@ -899,7 +899,7 @@ inline range_wait_round(w, r, seq, ret) {
 	if
 	:: !waiter_range[w] || !in_tree(r) || dead -> ret = ESRCH
 	:: else ->
-		slot_intersecting(r);
+		hmm_mirror_slot_intersecting(r);
 		if
 		:: x_slot == SLOTS ->
 			seq = r_state[r] & ~DIRTY;
@@ -1167,12 +1167,12 @@ inline sync_finish(m, k) {
 }
 
 #ifdef TRACKED_ONLY
-#define mirror_is_hit(m, k)	(hit && hmm_mirror_track_hits(m, k))
+#define mirror_is_hit(m, k)	(hit && hmm_mirror_ranges_hit(m, k))
 #else
 #define mirror_is_hit(m, k)	true
 #endif
 
-inline hmm_mirror_sync(k, ret) {
+inline sync_all(k, ret) {
 	do
 	:: i < MIRRORS && ret == OK ->
 		if
@@ -1243,7 +1243,7 @@ inline subscription_freed() {
 }
 
 inline start_release() {
-	hmm_mirror_track_release();
+	hmm_mirror_ranges_die();
 	call_releases()
 }
 
@@ -1323,11 +1323,11 @@ inline invalidate_range_start(k, ret) {
 	if
 	:: sees ->
 #ifdef BUG_CALLBACK_FIRST
-		hmm_mirror_sync(k, ret);
-		hmm_mirror_track_start(k)
+		sync_all(k, ret);
+		invalidate_start(k)
 #else
-		hmm_mirror_track_start(k);
-		hmm_mirror_sync(k, ret)
+		invalidate_start(k);
+		sync_all(k, ret)
 #endif
 	:: else
 	fi;
@@ -1336,7 +1336,7 @@ inline invalidate_range_start(k, ret) {
 	if
 	:: ret != OK ->
 		printf("invalidation %d\tcounts down again, as start has failed\n", k);
-		hmm_mirror_track_end(k)
+		invalidate_end(k)
 	:: else
 	fi;
 #endif
@@ -1353,7 +1353,7 @@ inline invalidate_range_start(k, ret) {
 	:: else ->
 #ifndef OLD_MM
 		if
-		:: linked_end -> hmm_mirror_track_end(k)
+		:: linked_end -> invalidate_end(k)
 		:: else
 		fi;
 #endif
@@ -1373,7 +1373,7 @@ inline invalidate_range_end(k) {
 		sees = linked_end
 	};
 	if
-	:: sees -> hmm_mirror_track_end(k)
+	:: sees -> invalidate_end(k)
 	:: else
 	fi;
 	sees = 0;
@@ -1408,7 +1408,7 @@ inline mmu_notifier_put_start() {
 inline hmm_mirror_unregister(m) {
 	spin_lock(hmm);
 	mirror_listed[m] = false;
-	hmm_mirror_track_detach(m);
+	hmm_mirror_ranges_orphan(m);
 	spin_unlock(hmm);
 #ifndef BUG_UNREGISTER_WAITS_FOR_NOBODY
 	synchronize_srcu(0);					/* mmu_notifier_synchronize() */

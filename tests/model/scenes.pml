@@ -534,8 +534,8 @@ proctype storm(byte k)
 	INVALIDATES;
 
 	do
-	:: hmm_mirror_track_start(k);
-	   hmm_mirror_track_end(k)
+	:: invalidate_start(k);
+	   invalidate_end(k)
 	od
 }
 
@@ -569,7 +569,7 @@ init {
 			for (x_range : 0 .. RANGES - 1) {
 				r_mirror[x_range] = NONE
 			};
-			hmm_mirror_track_init();
+			hmm_mirror_slots_init();
 			users = 2;
 			nr_subscriptions = 2;
 #ifndef SUBSCRIBES

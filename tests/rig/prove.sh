@@ -374,7 +374,8 @@ unpack_herd7()
 #
 check_names()
 {
-	local sources=("$repo"/hmm_range.c "$repo"/hmm_mirror.c "$repo"/hmm_mirror.h "$repo"/internal.h)
+	local sources=("$repo"/hmm_{mirror,invalidate,fault,wait,range,tree,slot,filter,mm}.c
+		"$repo"/hmm_{mirror,invalidate,tree,slot,filter}.h "$repo"/internal.h)
 
 	awk -f "$model/sources.awk" "${sources[@]}" >"$work/sources"
 	field function <"$work/sources" >"$work/functions"

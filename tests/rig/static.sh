@@ -299,7 +299,7 @@ check_kernel_doc()
 kernel_doc()
 {
 	cd "$repo" && "$tree/scripts/kernel-doc" -Wall -Werror -rst \
-		hmm_mirror.h hmm_mirror.c hmm_range.c hmm_dma.c >"$work/rst"
+		hmm_mirror.h hmm_{mirror,range,wait,fault,dma}.c >"$work/rst"
 }
 
 check_shell()

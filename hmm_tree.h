@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * hmm_mirror: the interval tree of all ranges of an mm, as far as each invalidation that
+ * hits, or each registration, passes through it. Its owner is hmm_tree.c.
+ */
+#ifndef HMM_MIRROR_TREE_H
+#define HMM_MIRROR_TREE_H
+
+#include <linux/interval_tree_generic.h>
+#include <linux/prefetch.h>
+#include <linux/rbtree.h>
+
+#include "internal.h"
+
+static inline struct hmm_mirror_range *range_of(struct rb_node *rb)
+{
+	return rb_entry(rb, struct hmm_mirror_range, rb);
+}
+
+/*
+ * The kernel's interval tree has closed intervals. A range is in it with the first address
+ * behind the range, and a search begins at the second address.
+ */
+#define RANGE_START(range)	((range)->start)
+#define RANGE_END(range)	((range)->end)
+
+INTERVAL_TREE_DEFINE(struct hmm_mirror_range, rb, unsigned long, subtree_last,
+		     RANGE_START, RANGE_END, static __always_inline, tree)
+
+/*
+ * Return the first range, of any mirror, that intersects [start, end), which is not empty, in
+ * ascending order of start.
+ */
+static inline struct hmm_mirror_range *tree_first(struct hmm_mirror_mm *hmm,
+						  unsigned long start, unsigned long end)
+{
+	return tree_iter_first(&hmm->ranges, start + 1, end - 1);
+}
+
+/* Return the one after @range. */
+static inline struct hmm_mirror_range *tree_next(struct hmm_mirror_range *range,
+						 unsigned long start, unsigned long end)
+{
+	return tree_iter_next(range, start + 1, end - 1);
+}
+
+/* Return the first range of @mirror from @range on. */
+static inline struct hmm_mirror_range *tree_own(struct hmm_mirror_range *range,
+						const struct hmm_mirror *mirror,
+						unsigned long start, unsigned long end)
+{
+	while (range && range->mirror != mirror)
+		range = tree_next(range, start, end);
+	return range;
+}
+
+/*
+ * Give all ranges that intersect [start, end), which is not empty, a new sequence, with
+ * hmm->lock held. Return a mirror that has one of them, or NULL.
+ *
+ * If one range intersects, or none, a single descent does it: a range that begins before the
+ * end is on the way down or in a left subtree, whose root knows how far the subtree reaches.
+ */
+static __always_inline const struct hmm_mirror *
+tree_raise(struct hmm_mirror_mm *hmm, unsigned long start, unsigned long end)
+{
+	struct rb_node *rb = hmm->ranges.rb_root.rb_node;
+	unsigned long seq = hmm->seq + HMM_MIRROR_SEQ_STEP;
+	const struct hmm_mirror *hit = NULL;
+
+	while (rb) {
+		struct hmm_mirror_range *range = range_of(rb);
+
+		/* Prefetch the right child; the left one is read anyway. */
+		prefetch(rb->rb_right);
+		if (range->start >= end) {
+			rb = rb->rb_left;
+			continue;
+		}
+		if (rb->rb_left && unlikely(range_of(rb->rb_left)->subtree_last > start)) {
+			hit = hmm_mirror_tree_raise_below(rb->rb_left, start, end, seq);
+			break;
+		}
+		if (range->end > start) {
+			hmm_mirror_range_raise(range, seq);
+			hit = range->mirror;
+		}
+		rb = rb->rb_right;
+	}
+	if (likely(hit)) {
+		hmm->seq = seq;
+		hmm->stats.hits++;
+	}
+	return hit;
+}
+
+#endif /* HMM_MIRROR_TREE_H */

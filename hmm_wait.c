@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hmm_mirror: begin: wait until a range is valid, and take its sequence.
+ *
+ * Owns the time-outs, and hmm->stats of waits. If a range is clean, begin() is one load. If
+ * it is dirty, begin() looks at the slots under hmm->lock: if none intersects the range, it
+ * cleans the range, because nothing in flight can change its pages; else it sleeps until
+ * the invalidation in one that does has ended, and looks again.
+ *
+ *	fault side				mm side
+ *
+ *						start:
+ *						  slot in flight
+ *						  state = seq', dirty
+ *						change CPU page table
+ *						end: slot free			(release)
+ *	begin(): state is dirty: lock
+ *	  no slot intersects			(acquire)
+ *	  state = seq', clean			(release)
+ *	  unlock
+ *	reads CPU page table
+ *						another thread's begin():
+ *						  state is clean		(acquire)
+ *						  reads CPU page table
+ *
+ *	[begin() returns seq' and the fault side reads an old entry: never (clean.litmus)]
+ */
+#include <linux/export.h>
+#include <linux/jiffies.h>
+#include <linux/ktime.h>
+#include <linux/sched/signal.h>
+#include <linux/wait.h>
+
+#include "internal.h"
+#include "hmm_trace.h"
+
+#define DIRTY		HMM_MIRROR_RANGE_DIRTY
+/* hmm_mirror_range_wait_until_valid() has returned for that sequence */
+#define WAITED		HMM_MIRROR_RANGE_WAITED
+
+/* Convert the time-out of a caller to jiffies. */
+long hmm_mirror_timeout(unsigned int timeout_ms)
+{
+	if (timeout_ms == HMM_MIRROR_WAIT_FOREVER)
+		return MAX_SCHEDULE_TIMEOUT;
+	return msecs_to_jiffies(timeout_ms);
+}
+
+/* @since: when the wait began, in ns. With hmm->lock held. */
+static void wait_ended(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range,
+		       u64 since, int ret)
+{
+	u64 waited = ktime_get_ns() - since;
+
+	lockdep_assert_held(&hmm->lock);
+	hmm->stats.waits++;
+	hmm->stats.longest_wait_ns = max(hmm->stats.longest_wait_ns, waited);
+	trace_hmm_mirror_wait_end(hmm->mm, range, waited, ret);
+}
+
+static noinline int range_wait(struct hmm_mirror_range *range, unsigned long *seq,
+			       long timeout)
+{
+	struct hmm_mirror_mm *hmm = hmm_mirror_range_registered(range);
+	struct hmm_mirror_waiter w = { .range = range };
+	unsigned long start, last;
+	struct hmm_mirror_slot *slot;
+	DEFINE_WAIT(entry);
+	u64 since = 0;
+	int ret = 0;
+
+	if (!hmm)
+		return -ESRCH;
+
+	spin_lock(&hmm->lock);
+	hmm->users++;
+	hlist_add_head(&w.list, &hmm->waiters);
+	for (;;) {
+		if (!w.range || !range->mirror || hmm->dead) {
+			ret = -ESRCH;
+			break;
+		}
+		slot = hmm_mirror_slot_intersecting(hmm, range);
+		if (!slot) {
+			*seq = hmm_mirror_range_clean(range);
+			break;
+		}
+		if (!timeout) {
+			ret = -ETIME;
+			break;
+		}
+		if (fatal_signal_pending(current)) {
+			ret = -EINTR;
+			break;
+		}
+		hmm_mirror_slot_ensure_end(hmm, slot);
+		/* Pairs with waitqueue_active() in slot_wake(): sleep.litmus. */
+		prepare_to_wait(&slot->waiters, &entry, TASK_KILLABLE);
+		/* a hashed one is freed without the lock */
+		if (unlikely(!hmm_mirror_slot_bounds(slot, range, &start, &last))) {
+			finish_wait(&slot->waiters, &entry);
+			continue;
+		}
+		if (!since) {
+			since = ktime_get_ns();
+			trace_hmm_mirror_wait_begin(hmm->mm, range, start, last + 1);
+		}
+		spin_unlock(&hmm->lock);
+		timeout = schedule_timeout(timeout);
+		finish_wait(&slot->waiters, &entry);
+		spin_lock(&hmm->lock);
+	}
+	hlist_del(&w.list);
+	if (since)
+		wait_ended(hmm, range, since, ret);
+	hmm_mirror_mm_put_unlock(hmm);
+	return ret;
+}
+
+static __always_inline bool range_try(const struct hmm_mirror_range *range,
+				      unsigned long *seq)
+{
+	/*
+	 * Pairs with smp_store_release() in range_clean(): a thread that reads the page
+	 * table after this sees what the mm changed before the range became clean
+	 * (clean.litmus).
+	 */
+	unsigned long state = smp_load_acquire(&range->state);
+
+	if (unlikely(state & DIRTY))
+		return false;
+	*seq = state;
+	return true;
+}
+
+/* hmm_mirror_range_begin() with a time-out in jiffies. */
+int hmm_mirror_begin(struct hmm_mirror_range *range, unsigned long *seq, long timeout)
+{
+	if (timeout)
+		hmm_mirror_might_wait();
+	return range_try(range, seq) ? 0 : range_wait(range, seq, timeout);
+}
+
+/**
+ * hmm_mirror_range_begin() - wait until a range is valid, and take its sequence
+ * @range: a registered range
+ * @seq: set to the sequence, for hmm_mirror_range_retry(), if 0 is returned
+ * @timeout_ms: milliseconds; 0 does not wait, %HMM_MIRROR_WAIT_FOREVER has no end
+ *
+ * Several threads can do this on one range at once, each with its own sequence.
+ * Waits for invalidations that intersect the range, and for nothing else; for a valid
+ * range it is one load.
+ *
+ * Context: process context, may sleep. Neither the mmap lock nor a lock that a
+ * callback takes may be held. With a @timeout_ms of 0 it does not sleep, and spinlocks may
+ * be held that no interrupt handler takes.
+ * Return: 0; -ETIME if the range did not become valid in time; -EINTR on a fatal
+ * signal; -ESRCH if the mm is dead or the mirror unregistered.
+ */
+int hmm_mirror_range_begin(struct hmm_mirror_range *range, unsigned long *seq,
+			   unsigned int timeout_ms)
+{
+	if (timeout_ms)
+		hmm_mirror_might_wait();
+	if (likely(range_try(range, seq)))
+		return 0;
+	return range_wait(range, seq, hmm_mirror_timeout(timeout_ms));
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_range_begin);
+
+/* It says that of the sequence, until there is a new one. */
+static noinline void range_waited(struct hmm_mirror_range *range, unsigned long seq)
+{
+	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
+
+	spin_lock(&hmm->lock);
+	/* Pairs with READ_ONCE() in hmm_mirror_range_valid(): retry.litmus. */
+	if (range->state == seq)
+		WRITE_ONCE(range->state, seq | WAITED);
+	spin_unlock(&hmm->lock);
+}
+
+/**
+ * hmm_mirror_range_wait_until_valid() - the 2019 form of hmm_mirror_range_begin()
+ * @range: a registered range
+ * @timeout_ms: as of hmm_mirror_range_begin()
+ *
+ * Remembers that in the range, for hmm_mirror_range_valid(), and is therefore for a
+ * range that one thread uses. hmm_mirror_range_retry() of a sequence that was taken from
+ * that range before may then be true without an invalidation.
+ *
+ * Context: as of hmm_mirror_range_begin().
+ * Return: true if the range is valid; false after a time-out, on a fatal signal, or
+ * if the mm is dead.
+ */
+bool hmm_mirror_range_wait_until_valid(struct hmm_mirror_range *range,
+				       unsigned int timeout_ms)
+{
+	unsigned long seq;
+
+	if (hmm_mirror_range_begin(range, &seq, timeout_ms))
+		return false;
+	if (!(seq & WAITED))
+		range_waited(range, seq);
+	return true;
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_range_wait_until_valid);
