@@ -141,7 +141,7 @@ static vm_fault_t gpu_mem_to_ram(struct vm_fault *vmf)
 		.flags		= MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
 		.fault_page	= vmf->page,
 	};
-	struct page *page;
+	struct page *page, *from;
 
 	/* first, as nothing should wait for memory with the process's page in its hands */
 	page = alloc_page_vma(GFP_HIGHUSER_MOVABLE, vmf->vma, vmf->address);
@@ -152,12 +152,14 @@ static vm_fault_t gpu_mem_to_ram(struct vm_fault *vmf)
 		put_page(page);
 		return VM_FAULT_SIGBUS;
 	}
-	if (src & MIGRATE_PFN_MIGRATE) {
+	/* NULL also where MIGRATE_PFN_MIGRATE is set, for an address without a page. */
+	from = migrate_pfn_to_page(src);
+	if (from && (src & MIGRATE_PFN_MIGRATE)) {
 		lock_page(page);
-		memcpy_to_page(page, 0, gpu_mem_address(migrate_pfn_to_page(src)), PAGE_SIZE);
+		memcpy_to_page(page, 0, gpu_mem_address(from), PAGE_SIZE);
 		dst = migrate_pfn(page_to_pfn(page));
 	} else {
-		/* Somebody was faster; the CPU faults again if need be. */
+		/* Another thread has moved or zapped the page: the CPU faults again. */
 		put_page(page);
 	}
 	migrate_vma_pages(&args);

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -36,6 +37,14 @@
 #define RW		(PROT_READ | PROT_WRITE)
 #define PARAMETERS	"/sys/module/hmm_gpu/parameters/"
 #define EXIT_ALL_SKIPPED	4
+
+/* Newer than some C library. */
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open		434
+#endif
+#ifndef SYS_process_mrelease
+#define SYS_process_mrelease	448
+#endif
 
 static const char gpu0[] = "/dev/hmm_gpu", gpu1[] = "/dev/hmm_gpu1";
 static size_t page;		/* bytes */
@@ -443,6 +452,7 @@ struct work {
 	uint64_t *mem;
 	size_t len;
 	uint64_t n;	/* out: rounds, or bytes moved */
+	uint64_t sum;	/* out: of the first words of all pages, or bytes moved */
 	uint64_t *beat;	/* the rounds of the one who shall not be kept from working */
 };
 
@@ -1029,6 +1039,273 @@ static void test_kill(void)
 		bad("%ld references are left", references());
 }
 
+/* ------------------------------------------- pages that change while they move */
+
+static void *cpu_reads(void *arg)
+{
+	struct work *w = arg;
+	size_t i;
+
+	for (i = 0; i < w->len / 8; i += page / 8)
+		w->sum += look(&w->mem[i]);
+	__atomic_store_n(&w->n, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static void *moves_once(void *arg)
+{
+	struct work *w = arg;
+	int err = gpu(w->fd, HMM_GPU_MIGRATE_TO_VRAM, w->mem, w->len, NULL, 0, &w->sum);
+
+	expect_err("move", err, 0);
+	__atomic_store_n(&w->n, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static bool slow_flushes(void)
+{
+	if (set_param(PARAMETERS "tlb_flush_us", "1000000"))
+		return true;
+	skipped = "not root";
+	return false;
+}
+
+static void fast_flushes(void)
+{
+	set_param(PARAMETERS "tlb_flush_us", "0");
+}
+
+/*
+ * @fn moves @w->mem in a thread of its own, and sleeps for the flush of the TLB, at which
+ * @what counts. Returns when it sleeps.
+ */
+static bool start_slow(pthread_t *thread, void *(*fn)(void *), struct work *w,
+		       enum hmm_gpu_counter what)
+{
+	uint64_t before = counter(w->fd, what);
+
+	if (!slow_flushes())
+		return false;
+	w->n = 0;
+	w->sum = 0;
+	start(thread, fn, w);
+	while (counter(w->fd, what) == before && !look(&w->n))
+		usleep(1000);
+	usleep(100000);
+	fast_flushes();
+	return true;
+}
+
+/* It slept until now, so that what happened meanwhile was in the middle of it. */
+static void end_slow(const char *when, pthread_t thread, struct work *w)
+{
+	if (look(&w->n))
+		bad("%s: it ended too early", when);
+	pthread_join(thread, NULL);
+}
+
+static void test_zapped(void)
+{
+	struct work w = { .fd = gpu_open(gpu0), .len = page };
+	pthread_t thread;
+	int fd;
+
+	/* by MADV_DONTNEED, while the CPU fetches the page back */
+	w.mem = map(w.len);
+	fill(w.mem, w.len, 141);
+	check_gpu("fetched", w.fd, w.mem, w.len, 141);
+	to_vram("fetched", w.fd, w.mem, w.len);
+	if (!start_slow(&thread, cpu_reads, &w, HMM_GPU_INVALIDATIONS))
+		goto out;
+	madvise(w.mem, w.len, MADV_DONTNEED);
+	end_slow("fetched", thread, &w);
+	if (w.sum || *w.mem)
+		bad("memory that was given back is not zero");
+	verify("fetched", w.fd, w.mem, w.len);
+
+	/* the same, and another page is there */
+	fill(w.mem, w.len, 142);
+	to_vram("replaced", w.fd, w.mem, w.len);
+	start_slow(&thread, cpu_reads, &w, HMM_GPU_INVALIDATIONS);
+	madvise(w.mem, w.len, MADV_DONTNEED);
+	fill(w.mem, w.len, 143);
+	end_slow("replaced", thread, &w);
+	if (w.sum != 143)
+		bad("the CPU reads %zu instead of what was written last", (size_t)w.sum);
+	check_cpu("replaced", w.mem, w.len, 143);
+	check_gpu("replaced", w.fd, w.mem, w.len, 143);
+
+	/* the same, and that page is in the memory of the GPU, too */
+	fill(w.mem, w.len, 144);
+	to_vram("moved again", w.fd, w.mem, w.len);
+	start_slow(&thread, cpu_reads, &w, HMM_GPU_INVALIDATIONS);
+	madvise(w.mem, w.len, MADV_DONTNEED);
+	fill(w.mem, w.len, 145);
+	to_vram("moved again", w.fd, w.mem, w.len);
+	end_slow("moved again", thread, &w);
+	if (w.sum != 145)
+		bad("the CPU reads %zu instead of what was written last", (size_t)w.sum);
+	check_cpu("moved again", w.mem, w.len, 145);
+	check_gpu("moved again", w.fd, w.mem, w.len, 145);
+
+	/* while it moves to the GPU */
+	fill(w.mem, w.len, 146);
+	check_gpu("moved", w.fd, w.mem, w.len, 146);
+	start_slow(&thread, moves_once, &w, HMM_GPU_PTES_REMOVED);
+	madvise(w.mem, w.len, MADV_DONTNEED);
+	end_slow("moved", thread, &w);
+	if (*w.mem)
+		bad("memory that was given back is not zero");
+	verify("moved", w.fd, w.mem, w.len);
+
+	/* while it moves, and until then there was only the zero page */
+	madvise(w.mem, w.len, MADV_DONTNEED);
+	expect_err("read", gpu(w.fd, HMM_GPU_CHECKSUM, w.mem, w.len, NULL, 0, NULL), 0);
+	start_slow(&thread, moves_once, &w, HMM_GPU_PTES_REMOVED);
+	fill(w.mem, w.len, 147);
+	end_slow("filled", thread, &w);
+	if (w.sum)
+		bad("a page has moved that was not there");
+	check_away("filled", w.mem, w.len, false);
+	check_gpu("filled", w.fd, w.mem, w.len, 147);
+	check_cpu("filled", w.mem, w.len, 147);
+	verify("filled", w.fd, w.mem, w.len);
+out:
+	close(w.fd);
+	munmap(w.mem, w.len);
+	fd = gpu_open(gpu0);
+	all_is_free("after zapping", fd);
+	close(fd);
+}
+
+/* The memory of a process that was killed is taken away while one of its threads fetches. */
+static void test_reaped(void)
+{
+	struct work w = { .len = 16 * page };
+	int up[2], pidfd, status, i, fd;
+	pthread_t thread;
+	pid_t pid;
+
+	if (!slow_flushes())
+		return;
+	fast_flushes();
+	if (pipe(up))
+		die("pipe");
+	for (i = 0; i < 3 && !skipped; i++) {
+		pid = fork_child();
+		if (!pid) {
+			w.fd = gpu_open(gpu0);
+			w.mem = map(w.len);
+			fill(w.mem, w.len, 151);
+			check_gpu("child", w.fd, w.mem, w.len, 151);
+			to_vram("child", w.fd, w.mem, w.len);
+			start_slow(&thread, cpu_reads, &w, HMM_GPU_INVALIDATIONS);
+			signal_pipe(up);
+			for (;;)
+				pause();
+		}
+		wait_pipe(up);
+		pidfd = syscall(SYS_pidfd_open, pid, 0);
+		kill(pid, SIGKILL);
+		while (syscall(SYS_process_mrelease, pidfd, 0)) {
+			if (errno == EAGAIN) {
+				usleep(1000);
+				continue;
+			}
+			if (errno == ENOSYS)
+				skipped = "no process_mrelease()";
+			else
+				bad("process_mrelease: %s", strerror(errno));
+			break;
+		}
+		if (waitpid(pid, &status, WNOHANG))
+			bad("the child was gone before its memory was");
+		else if (waitpid(pid, &status, 0) != pid || !WIFSIGNALED(status))
+			bad("the child ended with status %x before it was killed", status);
+		close(pidfd);
+	}
+	close(up[0]);
+	close(up[1]);
+	fd = gpu_open(gpu0);
+	all_is_free("after process_mrelease()", fd);
+	close(fd);
+	if (!unused())
+		bad("%ld references are left", references());
+}
+
+static void *cpu_gives_back(void *arg)
+{
+	struct work *w = arg;
+	size_t at;
+
+	while (running()) {
+		at = random() % (w->len / page) * page;
+		madvise((char *)w->mem + at, page, MADV_DONTNEED);
+		w->n++;
+		usleep(random() % 300);
+	}
+	return NULL;
+}
+
+static void *cpu_fetches(void *arg)
+{
+	struct work *w = arg;
+
+	while (running()) {
+		look(&w->mem[random() % (w->len / page) * page / 8]);
+		w->n++;
+	}
+	return NULL;
+}
+
+static void *gpu_moves_all(void *arg)
+{
+	struct work *w = arg;
+	uint64_t n;
+
+	while (running()) {
+		expect_err("move",
+			   gpu(w->fd, HMM_GPU_MIGRATE_TO_VRAM, w->mem, w->len, NULL, 0, &n), 0);
+		w->n += n;
+		usleep(random() % 300);
+	}
+	return NULL;
+}
+
+/* All of that at any time, and two GPUs. */
+static void test_zapping(void)
+{
+	static void *(*const fns[])(void *) = {
+		gpu_moves_all, gpu_moves_all, cpu_gives_back, cpu_fetches, cpu_fetches, gpu_adds,
+	};
+	struct work w[ARRAY_SIZE(fns)];
+	pthread_t thread[ARRAY_SIZE(fns)];
+	int fd = gpu_open(gpu0), fd1 = gpu_open(access(gpu1, R_OK | W_OK) ? gpu0 : gpu1);
+	size_t len = 4 * page, i;
+	uint64_t *mem = map(len);
+
+	stop = false;
+	for (i = 0; i < ARRAY_SIZE(fns); i++) {
+		w[i] = (struct work){ .fd = i & 1 ? fd1 : fd, .mem = mem, .len = len };
+		start(&thread[i], fns[i], &w[i]);
+	}
+	usleep(5000000);
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	for (i = 0; i < ARRAY_SIZE(fns); i++) {
+		pthread_join(thread[i], NULL);
+		if (!w[i].n)
+			bad("thread %zu did nothing", i);
+	}
+	printf("# %zu pages moved, %zu given back, %zu read by the CPU\n",
+	       (size_t)((w[0].n + w[1].n) / page), (size_t)w[2].n, (size_t)(w[3].n + w[4].n));
+	verify("end", fd, mem, len);
+	verify("end", fd1, mem, len);
+	close(fd1);
+	munmap(mem, len);
+	all_is_free("end", fd);
+	close(fd);
+}
+
 static void test_full(void)
 {
 	size_t extra = 64 * page, len = vram + extra, n;
@@ -1115,6 +1392,9 @@ static const struct {
 	{ "MADV_DONTNEED", test_dontneed },
 	{ "exit", test_exit },
 	{ "kill -9", test_kill },
+	{ "MADV_DONTNEED of a page that moves", test_zapped },
+	{ "process_mrelease() of a page that moves", test_reaped },
+	{ "MADV_DONTNEED at any time", test_zapping },
 	{ "more than fits", test_full },
 	{ "errors", test_errors },
 };
