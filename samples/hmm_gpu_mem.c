@@ -176,7 +176,12 @@ static const struct dev_pagemap_ops gpu_mem_ops = {
 static int gpu_mem_move_pages(struct gpu_space *space, struct vm_area_struct *vma,
 			      unsigned long start, unsigned long end, u64 *moved)
 {
-	unsigned long src[MOVE_PAGES], dst[MOVE_PAGES], i;
+	/*
+	 * If a page table goes away while the mm splits a large folio that it maps, kernels
+	 * that know such folios in device memory collect the pages before it once more.
+	 */
+	unsigned long src[2 * MOVE_PAGES], dst[2 * MOVE_PAGES];
+	unsigned long nr = (end - start) >> PAGE_SHIFT, i;
 	struct migrate_vma args = {
 		.vma		= vma,
 		.start		= start,
@@ -199,7 +204,8 @@ static int gpu_mem_move_pages(struct gpu_space *space, struct vm_area_struct *vm
 	/* What the callback has left to us. Hardware: before this nothing may be copied. */
 	gpu_unmap(space, start, end);
 
-	for (i = 0; i < args.npages; i++) {
+	/* Nothing moves in that case: the entries are not those of the addresses. */
+	for (i = 0; args.npages <= nr && i < args.npages; i++) {
 		if (!(src[i] & MIGRATE_PFN_MIGRATE))
 			continue;
 		to = gpu_mem_alloc(space->gpu->mem);

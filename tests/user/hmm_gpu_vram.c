@@ -330,6 +330,28 @@ static void wait_pipe(int fd[2])
 
 /* ---------------------------------------------------------------------- tests */
 
+/* kB of a line of smaps, of the mapping that begins at an address. */
+static long smaps_kb(const void *mem, const char *field)
+{
+	FILE *file = fopen("/proc/self/smaps", "r");
+	size_t n = strlen(field);
+	bool inside = false;
+	unsigned long begin;
+	char line[512], c;
+	long kb = -1;
+
+	if (!file)
+		die("/proc/self/smaps");
+	while (kb < 0 && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%lx-%*x %c", &begin, &c) == 2)
+			inside = begin == (uintptr_t)mem;
+		else if (inside && !strncmp(line, field, n) && line[n] == ':')
+			kb = strtol(line + n + 1, NULL, 10);
+	}
+	fclose(file);
+	return kb;
+}
+
 static void test_there_and_back(void)
 {
 	size_t len = 64 * page;
@@ -1178,6 +1200,43 @@ out:
 	close(fd);
 }
 
+/*
+ * The kernel splits a huge page that it meets behind other pages, and waits meanwhile: for
+ * the GPU. MADV_DONTNEED takes the page table away, of which those have already been read.
+ */
+static void test_split(void)
+{
+	struct work w = { .fd = gpu_open(gpu0), .mem = map(HUGE), .len = HUGE };
+	size_t before = 31 * page;
+	pthread_t thread;
+
+	madvise(w.mem, HUGE, MADV_HUGEPAGE);
+	fill(w.mem, HUGE, 171);
+	if (smaps_kb(w.mem, "AnonHugePages") * 1024 != (long)HUGE) {
+		skipped = "no huge page";
+		goto out;
+	}
+	madvise(w.mem, HUGE, MADV_NOHUGEPAGE);
+	madvise(w.mem, before, MADV_DONTNEED);
+	expect_err("read", gpu(w.fd, HMM_GPU_CHECKSUM, w.mem, HUGE, NULL, 0, NULL), 0);
+	/* the zero pages of that */
+	madvise(w.mem, before, MADV_DONTNEED);
+	if (!start_slow(&thread, moves_once, &w, HMM_GPU_INVALIDATIONS))
+		goto out;
+	madvise(w.mem, HUGE, MADV_DONTNEED);
+	end_slow("split", thread, &w);
+	expect_err("sum", gpu(w.fd, HMM_GPU_CHECKSUM, w.mem, HUGE, NULL, 0, &w.sum), 0);
+	if (w.sum)
+		bad("memory that was given back is not zero");
+	verify("split", w.fd, w.mem, HUGE);
+	fill(w.mem, HUGE, 172);
+	check_gpu("end", w.fd, w.mem, HUGE, 172);
+out:
+	munmap(w.mem, HUGE);
+	all_is_free("after splitting", w.fd);
+	close(w.fd);
+}
+
 /* The memory of a process that was killed is taken away while one of its threads fetches. */
 static void test_reaped(void)
 {
@@ -1393,6 +1452,7 @@ static const struct {
 	{ "exit", test_exit },
 	{ "kill -9", test_kill },
 	{ "MADV_DONTNEED of a page that moves", test_zapped },
+	{ "MADV_DONTNEED of a huge page that is being split", test_split },
 	{ "process_mrelease() of a page that moves", test_reaped },
 	{ "MADV_DONTNEED at any time", test_zapping },
 	{ "more than fits", test_full },
