@@ -240,6 +240,10 @@ void gpu_unmap(struct gpu_space *space, unsigned long start, unsigned long end)
  * A page that the device writes is dirty. Without its page lock that may only be said
  * while the page cannot be truncated: truncation, and also whoever cleans the page,
  * first invalidates, and so has to wait for our lock.
+ *
+ * That holds in the memory of the device, too. The flag goes to RAM with the page, which
+ * the CPU's page table has as clean if the CPU only reads it: after MADV_FREE reclaim would
+ * drop what the device wrote.
  */
 static u64 *gpu_translate(struct gpu_space *space, unsigned long addr, bool write)
 {
@@ -250,10 +254,10 @@ static u64 *gpu_translate(struct gpu_space *space, unsigned long addr, bool writ
 
 	if (!pte || (write && xa_pointer_tag(pte) != PTE_WRITE))
 		return NULL;
-	if (is_device_private_page(page))
-		return gpu_mem_address(page) + offset_in_page(addr);
 	if (write)
 		set_page_dirty(page);
+	if (is_device_private_page(page))
+		return gpu_mem_address(page) + offset_in_page(addr);
 	/* Always mapped: hmm_mirror is for 64-bit kernels, which have no highmem. */
 	return page_address(page) + offset_in_page(addr);
 }

@@ -39,6 +39,9 @@
 #define EXIT_ALL_SKIPPED	4
 
 /* Newer than some C library. */
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT		21
+#endif
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open		434
 #endif
@@ -350,6 +353,55 @@ static long smaps_kb(const void *mem, const char *field)
 	}
 	fclose(file);
 	return kb;
+}
+
+/* MADV_FREE takes effect for pages that no CPU has in a batch; a page that moves empties those. */
+static void free_lazily(const char *when, uint64_t *mem, size_t len)
+{
+	static char any[65536] __attribute__((aligned(65536)));
+	uint64_t end = now_ms() + 10000;
+	int node = 0, status;
+	void *p = any;
+
+	any[0] = 1;
+	do {
+		madvise(mem, len, MADV_FREE);
+		syscall(SYS_move_pages, 0, 1, &p, &node, &status, 2 /* MPOL_MF_MOVE */);
+	} while (smaps_kb(mem, "LazyFree") * 1024 != (long)len && now_ms() < end);
+	if (smaps_kb(mem, "LazyFree") * 1024 != (long)len)
+		bad("%s: the pages are not lazily free", when);
+}
+
+/*
+ * What the GPU wrote there stays, after MADV_FREE and with the CPU but reading it. First of
+ * the tests: the kernel lets no page go in this way that once was an ordinary one there.
+ */
+static void test_lazy(void)
+{
+	size_t len = 16 * page;
+	uint64_t *written = map(len), *other = map(len), end = now_ms() + 10000;
+	int fd = gpu_open(gpu0);
+
+	fill(written, len, 161);
+	fill(other, len, 163);
+	free_lazily("written", written, len);
+	free_lazily("other", other, len);
+	to_vram("written", fd, written, len);
+	to_vram("other", fd, other, len);
+	expect_err("add", gpu(fd, HMM_GPU_ATOMIC_ADD, written, len, NULL, 1, NULL), 0);
+	check_cpu("written", written, len, 162);
+	check_cpu("other", other, len, 163);
+	do {
+		madvise(written, len, MADV_PAGEOUT);
+		madvise(other, len, MADV_PAGEOUT);
+	} while (smaps_kb(other, "Rss") && now_ms() < end);
+	if (smaps_kb(other, "Rss"))
+		skipped = "pages stay that the GPU has not written";
+	check_cpu("reclaimed", written, len, 162);
+	check_gpu("reclaimed", fd, written, len, 162);
+	close(fd);
+	munmap(written, len);
+	munmap(other, len);
 }
 
 static void test_there_and_back(void)
@@ -1434,6 +1486,7 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } tests[] = {
+	{ "MADV_FREE, and the GPU writes", test_lazy },
 	{ "pages move there, are used there, and come back", test_there_and_back },
 	{ "untouched memory is zero there", test_untouched },
 	{ "the zero page is replaced", test_zero_page },

@@ -377,6 +377,31 @@ CASE(shmem_swap, "shared memory is swapped out and back")
 	both_ways(p, LEN);
 }
 
+CASE(shmem_clean, "shared memory that the CPU has only read: swapped out after a write of the GPU")
+{
+	char *p;
+	u64 tag;
+	int i;
+
+	need_swap();
+	for (i = 0; i < 3; i++) {
+		/* the CPU brings the pages in, clean, by reading them */
+		p = map_as(LEN, RW, MAP_SHARED | MAP_ANONYMOUS, -1);
+		cpu_check(p, LEN, 0);
+		/* for reading first, and what is there is then written */
+		if (i)
+			gpu_map(p, LEN, i > 1);
+		tag = new_tag();
+		gpu_write(p, LEN, tag);
+		check(eventually((advise_out(p, LEN),
+				  !pages_with(p, LEN, PM_PRESENT))), "not swapped out");
+		check(!gpu_ptes(p, LEN), "the GPU still has it");
+		cpu_check(p, LEN, tag);
+		gpu_check(p, LEN, tag);
+		must(!munmap(p, LEN));
+	}
+}
+
 CASE(memfd, "one memfd mapped twice, sealed and read-only")
 {
 	int fd = memfd_create("suite", MFD_CLOEXEC | MFD_ALLOW_SEALING);

@@ -73,23 +73,25 @@ clean_up()
 	unload_stock_modules
 }
 
-# TAP of the program to that of the rig; what is missing from the plan has failed.
+# translate [PREFIX]: TAP of the program to that of the rig; what is missing from the plan
+# has failed.
 translate()
 {
+	prefix=${1:-suite}
 	left=-1
 	while read -r line; do
 		case $line in
 		1..*)
 			left=${line#1..}
 			left=${left%% *}
-			[ "$left" -gt 0 ] || not_ok "suite: $line"
+			[ "$left" -gt 0 ] || not_ok "$prefix: $line"
 			;;
 		"ok "*)
-			ok "suite: ${line#ok * - }"
+			ok "$prefix: ${line#ok * - }"
 			left=$((left - 1))
 			;;
 		"not ok "*)
-			not_ok "suite: ${line#not ok * - }"
+			not_ok "$prefix: ${line#not ok * - }"
 			left=$((left - 1))
 			;;
 		"#"*)
@@ -97,7 +99,7 @@ translate()
 			;;
 		esac
 	done
-	[ $left -eq 0 ] || not_ok "suite: $left cases have no result"
+	[ $left -eq 0 ] || not_ok "$prefix: $left cases have no result"
 }
 
 # argument NAME: of the kernel's command line.
@@ -132,4 +134,13 @@ prepare
 hmm_gpu_suite -f /files $without $(argument suite | tr , ' ') 2>&1 | translate
 holds 'suite: nothing uses the modules any more' unused "${driver:-hmm_gpu}"
 holds 'suite: the modules unload' unload_driver
+
+# What the GPU has written is dirty, also where it is mapped for DMA.
+if [ ! "$driver$(argument suite)" ]; then
+	holds 'suite-dma: the modules load' load dma=1
+	hmm_gpu_suite -f /files lazyfree shmem_swap shmem_clean file_writeback file_reclaim 2>&1 |
+		translate suite-dma
+	holds 'suite-dma: nothing uses the modules any more' unused hmm_gpu
+	holds 'suite-dma: the modules unload' unload
+fi
 holds 'suite: swap and file system can be given up' clean_up
