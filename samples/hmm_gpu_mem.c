@@ -275,7 +275,8 @@ int gpu_mem_move(struct gpu_space *space, struct hmm_gpu_cmd *cmd)
 		return -ESRCH;
 
 	while (addr < end) {
-		ret = mutex_lock_killable(&space->moving);
+		/* mutex_lock_killable() ignores a signal if the mutex is free. */
+		ret = fatal_signal_pending(current) ? -EINTR : mutex_lock_killable(&space->moving);
 		if (ret)
 			break;
 		ret = gpu_mem_move_some(space, addr, end, &cmd->result);

@@ -1113,6 +1113,39 @@ static void test_kill(void)
 		bad("%ld references are left", references());
 }
 
+/* A move of more than there is memory, for minutes, ends with the process. */
+static void test_kill_move(void)
+{
+	const size_t len = 1UL << 43;
+	uint64_t end;
+	int status, fd;
+	pid_t pid, got;
+	void *mem;
+
+	pid = fork_child();
+	if (!pid) {
+		fd = gpu_open(gpu0);
+		mem = mmap(NULL, len, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (mem == MAP_FAILED)
+			_exit(EXIT_ALL_SKIPPED);
+		gpu(fd, HMM_GPU_MIGRATE_TO_VRAM, mem, len, NULL, 0, NULL);
+		_exit(0);
+	}
+	usleep(500000);
+	kill(pid, SIGKILL);
+	for (end = now_ms() + 10000; !(got = waitpid(pid, &status, WNOHANG)) && now_ms() < end;)
+		usleep(10000);
+	if (!got)
+		bad("the child cannot be killed");
+	else if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_ALL_SKIPPED)
+		skipped = "no 8 TiB of address space";
+	else if (!WIFSIGNALED(status))
+		bad("the child ended with status %x before it was killed", status);
+	fd = gpu_open(gpu0);
+	all_is_free("after kill -9", fd);
+	close(fd);
+}
+
 /* ------------------------------------------- pages that change while they move */
 
 static void *cpu_reads(void *arg)
@@ -1504,6 +1537,7 @@ static const struct {
 	{ "MADV_DONTNEED", test_dontneed },
 	{ "exit", test_exit },
 	{ "kill -9", test_kill },
+	{ "kill -9 of a move that takes long", test_kill_move },
 	{ "MADV_DONTNEED of a page that moves", test_zapped },
 	{ "MADV_DONTNEED of a huge page that is being split", test_split },
 	{ "process_mrelease() of a page that moves", test_reaped },
