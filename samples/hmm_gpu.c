@@ -959,6 +959,8 @@ static int gpu_check_cmd(const struct gpu_space *space, const struct hmm_gpu_cmd
 		return -EINVAL;
 	if (space->gpu->edu && cmd->op != HMM_GPU_VERIFY && !gpu_edu_knows(cmd->op))
 		return -EOPNOTSUPP;
+	if (cmd->op == HMM_GPU_MIGRATE_TO_VRAM && !space->gpu->mem)
+		return -EOPNOTSUPP;
 	if (end > task_size || (gpu_ops[cmd->op].src && src_end > task_size))
 		return -EFAULT;
 	return 0;
@@ -983,6 +985,11 @@ static long gpu_ioctl_run(struct gpu_space *space, struct hmm_gpu_cmd __user *ar
 	job->cmd.result = 0;
 	job->cmd.done = 0;
 	job->cmd.fault_addr = 0;
+	/* A command whose result has no place to go does nothing. */
+	ret = -EFAULT;
+	if (copy_to_user(arg, &job->cmd, sizeof(job->cmd)))
+		goto out_free;
+
 	if (job->cmd.op == HMM_GPU_MIGRATE_TO_VRAM) {
 		ret = gpu_mem_move(space, &job->cmd);
 		gpu_count(space, HMM_GPU_COMMANDS, 1);
@@ -1024,6 +1031,9 @@ static long gpu_ioctl_stats(struct gpu_space *space, struct hmm_gpu_stats __user
 		return -EFAULT;
 	if ((stats.flags & ~HMM_GPU_STATS_RESET) || stats.reserved)
 		return -EINVAL;
+	/* Counters that the caller cannot get are not reset. */
+	if (copy_to_user(arg, &stats, sizeof(stats)))
+		return -EFAULT;
 
 	for (i = 0; i < HMM_GPU_NR_COUNTERS; i++) {
 		if (stats.flags & HMM_GPU_STATS_RESET)

@@ -47,7 +47,8 @@ enum hmm_gpu_op {
  * Errors of the command itself, by which nothing happens:
  *	EINVAL	unknown op, flags, an operand that the op has not, no length, not
  *		aligned, wraps around, overlaps
- *	EFAULT	not in the address space of any process
+ *	EFAULT	not in the address space of any process; or this structure cannot be
+ *		read and written
  *	EOPNOTSUPP	not an op of this GPU: one that is hardware fills and copies;
  *		MIGRATE_TO_VRAM wants one that has memory (parameter vram_mb)
  *

