@@ -11,7 +11,7 @@
 // Entries are those of the kernel, without an encoding of the device.
 //
 // What it leaves, and the compiler finds: hmm_range_dma_map(), hmm_vma_fault(), entries of
-// 64 bits that are not local, the encoding of device PTEs, and find_vma() where the mmap
+// 64 bits that other files declare, the encoding of device PTEs, and find_vma() where the mmap
 // lock has gone. A driver of several files has struct mirrored_range in one header.
 
 @@
