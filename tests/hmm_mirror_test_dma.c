@@ -79,7 +79,11 @@ static void fake_unmap(struct device *dev, dma_addr_t addr, size_t size,
 	d.live--;
 }
 
-#ifndef HMM_MIRROR_TEST_HAVE_MAP_PHYS
+#ifdef HMM_MIRROR_TEST_HAVE_MAP_PHYS
+#define FAKE_MAP	.map_phys = fake_map, .unmap_phys = fake_unmap
+#else
+#define FAKE_MAP	.map_page = fake_map_page, .unmap_page = fake_unmap
+
 static dma_addr_t fake_map_page(struct device *dev, struct page *page,
 				unsigned long offset, size_t size,
 				enum dma_data_direction dir, unsigned long attrs)
@@ -94,24 +98,12 @@ static void fake_sync(struct device *dev, dma_addr_t addr, size_t size,
 }
 
 static const struct dma_map_ops fake_ops = {
-#ifdef HMM_MIRROR_TEST_HAVE_MAP_PHYS
-	.map_phys = fake_map,
-	.unmap_phys = fake_unmap,
-#else
-	.map_page = fake_map_page,
-	.unmap_page = fake_unmap,
-#endif
+	FAKE_MAP,
 };
 
 /* What it maps are copies. */
 static const struct dma_map_ops fake_bouncing_ops = {
-#ifdef HMM_MIRROR_TEST_HAVE_MAP_PHYS
-	.map_phys = fake_map,
-	.unmap_phys = fake_unmap,
-#else
-	.map_page = fake_map_page,
-	.unmap_page = fake_unmap,
-#endif
+	FAKE_MAP,
 	.sync_single_for_cpu = fake_sync,
 	.sync_single_for_device = fake_sync,
 };
@@ -357,13 +349,7 @@ static size_t fake_max_mapping_size(struct device *dev)
 }
 
 static const struct dma_map_ops fake_limited_ops = {
-#ifdef HMM_MIRROR_TEST_HAVE_MAP_PHYS
-	.map_phys = fake_map,
-	.unmap_phys = fake_unmap,
-#else
-	.map_page = fake_map_page,
-	.unmap_page = fake_unmap,
-#endif
+	FAKE_MAP,
 	.max_mapping_size = fake_max_mapping_size,
 };
 

@@ -344,7 +344,7 @@ static bool canaries_live(struct edges *e, unsigned long nr)
 	return true;
 }
 
-/* A few pages of the range, or whatever: then nothing is read. */
+/* A few pages of the range are read; other bounds are refused. */
 static void step_fault(struct edges *e, unsigned int i)
 {
 	static const unsigned long flags[] = {

@@ -157,7 +157,7 @@ static void snapshot(struct kunit *test)
 	struct hmm_mirror_fault *fault;
 	unsigned int i;
 
-	/* requests are ignored, in whatever way they are made, and so is an old output */
+	/* requests are ignored, by page or not, and so is an old output */
 	fault = hmmt_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT);
 	fault->pfn_flags_mask = HMM_PFN_REQ_FAULT;
 	for (i = 0; i < TEST_MAPPED; i++)
