@@ -4,7 +4,8 @@
 # Kernels from the Debian mirror that this machine uses, unpacked into the
 # cache. Nothing is installed. Each prints the directory:
 #
-#   kernels.sh stock 6.12     vmlinuz, headers/ (for M= builds) and release
+#   kernels.sh stock 6.12     vmlinuz, headers/ (for M= builds) and release; 6.12-rt is
+#                             the PREEMPT_RT flavour
 #   kernels.sh modules 6.12   what the stock kernel has as modules and the suite
 #                             wants: *.ko, and order, a list to load them by
 #   kernels.sh source 7.3     a source tree
@@ -123,20 +124,22 @@ plain()
 #
 stock()
 {
-	local abi version dir
+	local abi version flavour dir
 	find_stock "$1"
-	dir=$cache/stock/$(plain "$version")
+	dir=$cache/stock/$(plain "$version")$flavour
 	cached "$dir" unpack_stock "$abi"
 	echo "$dir"
 }
 
-# find_stock VERSION: sets abi and version.
+# find_stock VERSION[-rt]: sets abi, version and flavour.
 find_stock()
 {
-	use_suite "$(suite_of "$1")" || die "no package lists, so no Linux $1"
-	abi=$(apt-cache "${apt[@]}" pkgnames "linux-headers-$1." |
-		sed -n 's/^linux-headers-\([0-9.]*[-+~a-z0-9]*-amd64\)$/\1/p' |
-		grep -Ev -- '-(cloud|rt)-' | sort -V | tail -n 1)
+	local base=${1%-rt}
+	flavour=${1#"$base"}
+	use_suite "$(suite_of "$base")" || die "no package lists, so no Linux $1"
+	abi=$(apt-cache "${apt[@]}" pkgnames "linux-headers-$base." |
+		sed -nE "s/^linux-headers-([^-]*(-[0-9][^-]*)?$flavour-amd64)\$/\1/p" |
+		sort -V | tail -n 1)
 	[[ $abi ]] || die "the archive has no Linux $1 for amd64"
 	version=$(package_version "linux-headers-$abi")
 }
@@ -182,10 +185,10 @@ image_package()
 
 stock_modules()
 {
-	local abi version dir
+	local abi version flavour dir
 	need "${packages_module[@]}"
 	find_stock "$1"
-	dir=$cache/stock-modules/$(plain "$version")
+	dir=$cache/stock-modules/$(plain "$version")$flavour
 	cached "$dir" unpack_modules "$abi"
 	echo "$dir"
 }

@@ -16,13 +16,13 @@
 . "$rig/torture_lib.sh"
 
 kernels=${KERNELS:-5.10 6.1 6.12 7.2 7.3 5.10-debug 7.3-debug 6.12-kcsan
-	stock-5.10 stock-6.1 stock-6.12 arm64 arm64-64k}
+	stock-5.10 stock-6.1 stock-6.12 stock-6.12-rt arm64 arm64-64k}
 
 main()
 {
 	local name
 	need "${packages_fetch[@]}" "${packages_module[@]}" "${packages_vm[@]}" coccinelle
-	printf '%-12s %-8s %6s %6s %7s %7s\n' kernel suite passed failed skipped seconds >"$work/table"
+	printf '%-13s %-8s %6s %6s %7s %7s\n' kernel suite passed failed skipped seconds >"$work/table"
 	for name in $kernels; do
 		say "kernel: $name"
 		collect "$name" < <(results "$name")
@@ -136,6 +136,7 @@ instruments()
 	*-debug)	set -- KernelAddressSanitizer 'Lock dependency validator' \
 				'Kernel memory leak detector' 'DMA-API: debugging enabled' ;;
 	*-kcsan)	set -- 'kcsan: enabled early' 'kcsan: strict mode' ;;
+	*-rt)		set -- 'Linux version .* PREEMPT_RT' ;;
 	*)		set -- ;;
 	esac
 	for text; do
@@ -195,7 +196,7 @@ collect()
 row()
 {
 	((passed + failed + skipped == 0)) ||
-		printf '%-12s %-8s %6d %6d %7d %7d\n' "$kernel" "$suite" $passed $failed $skipped \
+		printf '%-13s %-8s %6d %6d %7d %7d\n' "$kernel" "$suite" $passed $failed $skipped \
 			$((SECONDS - began)) >>"$work/table"
 }
 

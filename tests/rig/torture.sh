@@ -6,7 +6,7 @@
 # environment:
 #
 #   TIME=SECONDS	how long (60)
-#   KERNEL=NAME		a stock kernel (6.12); one of built.sh with fragments, such as
+#   KERNEL=NAME		a stock kernel (6.12, or 6.12-rt); one of built.sh with fragments, such as
 #			7.3-debug or 6.12-kcsan; or a directory that is laid out as
 #			theirs
 #   SEED=NUMBER		of all that is random; it was printed by another run

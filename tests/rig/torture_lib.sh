@@ -8,6 +8,7 @@ torture_kernel()
 {
 	case $1 in
 	*/*)	echo "$1" ;;
+	*-rt)	"$rig/kernels.sh" stock "$1" ;;
 	*-*)	"$rig/built.sh" "$1" ;;
 	*)	"$rig/kernels.sh" stock "$1" ;;
 	esac
