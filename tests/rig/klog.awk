@@ -6,19 +6,21 @@
 #   -v from=TEXT	look only at what follows the line with TEXT
 #
 # A test that provokes a warning writes two markers around it. Between them
-# warnings and lockdep reports pass; a crash does not.
+# warnings and lockdep reports pass; a crash does not. A report of UBSAN passes if the first
+# marker names it: "expect-begin UBSAN".
 
 BEGIN { on = (from == "") }
 
 !on { on = index($0, from); next }
 
-/hmm_mirror_test: expect-begin/ { expected = 1; next }
+/hmm_mirror_test: expect-begin/ { expected = 1; ubsan = /expect-begin UBSAN/; next }
 /hmm_mirror_test: expect-end/ {
 	if (!expected)
 		complain("expect-end without expect-begin")
-	expected = 0
+	expected = ubsan = 0
 	next
 }
+ubsan && /UBSAN:/ { next }
 
 # A data race is ours if it is in one of our functions, or in one that ours have called.
 # The kernel has many others.

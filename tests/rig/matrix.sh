@@ -46,7 +46,7 @@ results()
 
 x86()
 {
-	local dir built driver rc=0
+	local dir built driver canary=() rc=0
 
 	echo "suite: build"
 	case $1 in
@@ -59,7 +59,11 @@ x86()
 	holds "build: and what it makes builds" build_native "$work/native-$1" "$dir" "$built"
 
 	echo "suite: user"
-	boot "$1" user "" tests.sh vram.sh legacy.sh || rc=$?
+	if [[ $1 == *-debug ]]; then
+		step "building the canary" build_canary
+		canary=(canary.sh)
+	fi
+	boot "$1" user "" "${canary[@]}" tests.sh vram.sh legacy.sh || rc=$?
 	instruments "$1"
 
 	echo "suite: suite"
@@ -117,6 +121,7 @@ boot()
 		[[ ! -f $program || ! -x $program || ${program##*/} == *.* ]] || add+=(--add "$program")
 	done
 	[[ $suite != faults ]] || add+=(--add "$work/hmm_fail_nth")
+	[[ " $* " != *" canary.sh "* ]] || add+=(--add "$work/canary/canary.ko")
 	# See vm_tests.sh.
 	if [[ $append == *intel_iommu=on* ]]; then
 		add+=(--qemu "-machine q35 -device intel-iommu,intremap=off -device edu")
@@ -134,7 +139,9 @@ instruments()
 	local text log=$cache/matrix-$1-user.log
 	case $1 in
 	*-debug)	set -- KernelAddressSanitizer 'Lock dependency validator' \
-				'Kernel memory leak detector' 'DMA-API: debugging enabled' ;;
+				'Kernel memory leak detector' 'DMA-API: debugging enabled' \
+				'UBSAN: shift-out-of-bounds' 'UBSAN: array-index-out-of-bounds' \
+				'UBSAN: invalid-load' ;;
 	*-kcsan)	set -- 'kcsan: enabled early' 'kcsan: strict mode' ;;
 	*-rt)		set -- 'Linux version .* PREEMPT_RT' ;;
 	*)		set -- ;;
@@ -142,6 +149,48 @@ instruments()
 	for text; do
 		holds "instruments: $text" grep "$text" "$log"
 	done
+	[[ ${1-} != Kernel* ]] || holds "instruments: a report of UBSAN is a failure" ubsan_is_fatal "$log"
+}
+
+# ubsan_is_fatal LOG: where the canary did not say that it expects it.
+ubsan_is_fatal()
+{
+	! awk -f "$rig/klog.awk" <(sed '/expect-begin UBSAN/,/expect-end/!d; /expect-/d' "$1")
+}
+
+# A module that UBSAN has to find mistakes in. The elements that are out of bounds are
+# inside of the object, where KASAN sees nothing.
+build_canary()
+{
+	mkdir -p "$work/canary" &&
+	echo 'obj-m := canary.o' >"$work/canary/Kbuild" &&
+	cat >"$work/canary/canary.c" <<-'END' &&
+		#include <linux/module.h>
+
+		static struct { int array[2], beyond[2]; } object;
+		static volatile unsigned int bits = 64, beyond = 2;
+		static unsigned long word = 1;
+		static bool yes;
+
+		static int __init canary_init(void)
+		{
+			pr_info("hmm_mirror_test: expect-begin UBSAN\n");
+			*(volatile u8 *)&yes = 2;
+			word <<= bits;
+			object.array[beyond] = READ_ONCE(yes);
+			pr_info("hmm_mirror_test: expect-end\n");
+			return 0;
+		}
+
+		static void __exit canary_exit(void)
+		{
+		}
+
+		module_init(canary_init);
+		module_exit(canary_exit);
+		MODULE_LICENSE("GPL");
+	END
+	make -C "$dir/headers" M="$work/canary" modules
 }
 
 # all_suites RESULTS MODULE: those that it has. That they ran all their cases is checked
