@@ -75,9 +75,9 @@ demo:
 	@$(rig)/demo.sh
 
 check:
-	@TIME=15 $(rig)/check.sh static series prove docs kunit kunit-6.12 vm suite torture
+	@TIME=15 $(rig)/check.sh static series prove docs kunit kunit-6.12 mutants-sample vm suite torture
 
-static series prove kunit vm suite torture matrix mutants coverage package:
+static series prove kunit vm suite torture matrix mutants mutants-sample coverage package:
 	@$(rig)/check.sh $@
 
 # Not a check: it reports, whatever it finds.
@@ -118,7 +118,8 @@ help:
 	@echo 'make suite      every kind of memory, and all that can happen to it, in that machine'
 	@echo 'make matrix     the modules on all kernels, most of which it builds (KERNELS="7.3 ...")'
 	@echo 'make package    the Debian packages, in a chroot and a virtual machine; needs root'
-	@echo 'make mutants    break the core on purpose, and see that a test notices'
+	@echo 'make mutants    break every line of the core on purpose, and see that a test notices'
+	@echo 'make mutants-sample  two minutes of it, elsewhere each time (SEED=)'
 	@echo 'make bench      costs and latencies, beside mmu_interval_notifier (QUICK=1, BENCH_OUT=file.json)'
 	@echo 'make coverage   how much of the core the KUnit suites execute'
 	@echo 'make patches    a series for "git am", for the kernel tree LINUX=, to PATCHES='
@@ -126,4 +127,4 @@ help:
 	@echo 'Demo and tests get Debian packages that they lack, and keep kernels in'
 	@echo '$${XDG_CACHE_HOME:-~/.cache}/hmm_mirror, which can be deleted at any time.'
 
-.PHONY: modules core kernel install clean deb docs package demo check static series prove kunit vm suite torture matrix mutants coverage bench patches help
+.PHONY: modules core kernel install clean deb docs package demo check static series prove kunit vm suite torture matrix mutants mutants-sample coverage bench patches help

@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# check.sh STAGE...: run the stages (static, series, prove, docs, kunit, kunit-6.12, vm,
-# suite, torture, matrix, package, mutants, coverage), number and count their results. TAP
-# version 14; the last line has the totals. A stage that ends early or says nothing is a
-# failure, and so is a run without a test.
+# check.sh STAGE...: run the stages (static, series, prove, docs, kunit, kunit-6.12,
+# mutants-sample, vm, suite, torture, matrix, package, mutants, coverage), number and count
+# their results. TAP version 14; the last line has the totals. A stage that ends early or says
+# nothing is a failure, and so is a run without a test.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -32,6 +32,7 @@ stage()
 	static | series | prove | docs | kunit | suite | torture | matrix | package | mutants | coverage) ;;
 	vm)		script=$rig/vm_tests.sh ;;
 	kunit-6.12)	script=kunit_6_12 ;;
+	mutants-sample)	script=mutants_sample ;;
 	*)		die "there is no stage $1" ;;
 	esac
 	"$script" </dev/null | tee "$work/$1" || rc=$?
@@ -46,6 +47,12 @@ stage()
 kunit_6_12()
 {
 	UML=6.12 "$rig/kunit.sh" | sed 's/- kunit: /- kunit 6.12: /'
+}
+
+# What can be had in two minutes of all that "mutants" does.
+mutants_sample()
+{
+	"$rig/mutants.sh" --sample 60
 }
 
 # Number the results on stdin; whatever else is there becomes a comment.

@@ -1,9 +1,17 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# mutants.sh [NAME...]: break the core on purpose, one patch of tests/mutants/ at a
-# time, and demand that the test which the patch names fails. A mutant that survives
-# is a test that is missing.
+# mutants.sh [NAME...]: break the core on purpose, and demand that a test notices. A mutant
+# that survives is a test that is missing.
+#
+# Most of them are made by mutate.py, all in one kernel, which mutants.py boots for each; what
+# these cannot say is in patches, tests/mutants/*.patch, which are built one at a time. NAME
+# is a patch, or a function, or the number of a mutant; else all are run.
+#
+#   mutants.sh --sample SECONDS	some of those that are made, others each time (SEED= repeats
+#				them), and whether the patches apply and compile
+#   mutants.sh --record		all that are made; those that survive are written to
+#				tests/mutants/survivors.txt
 #
 # A patch begins with what is broken and who has to notice:
 #
@@ -19,23 +27,159 @@
 # dma_map_ops", which 7.3 has not. X86=no skips them.
 
 . "$(dirname "$0")/lib.sh"
+. "$rig/packages.sh"
 
 mutants=$repo/tests/mutants
 
 main()
 {
-	local patch patches=() name
+	local name patches=() made=()
 
-	if (($#)); then
-		for name; do patches+=("$mutants/$name.patch"); done
-	else
-		patches=("$mutants"/*.patch)
+	need "${packages_kunit[@]}"
+	case ${1-} in
+	--sample)
+		build_made
+		"$rig/mutants.py" "$build" --sample "$2" || :
+		check_patches
+		return ;;
+	--record)
+		made=("$1") ;;
+	'')
+		patches=("$mutants"/*.patch) ;;
+	*)
+		for name; do
+			if [[ -e $mutants/$name.patch ]]; then
+				patches+=("$mutants/$name.patch")
+			else
+				made+=("$name")
+			fi
+		done ;;
+	esac
+	if ((${#made[@]} || ! $#)); then
+		build_made
+		"$rig/mutants.py" "$build" "${made[@]}" || :
 	fi
-	[[ -e ${patches[0]} ]] || die "no mutants in $mutants"
-	for patch in "${patches[@]}"; do
-		name=$(basename "$patch" .patch)
-		mutate "$patch" "$name"
+	for name in "${patches[@]}"; do
+		mutate "$name" "$(basename "$name" .patch)"
 	done
+}
+
+#
+# Those that are made
+#
+
+# Sets tree and build. The tree is a copy of the newest one, made of links; nothing else is
+# grafted into it, so the next build is short.
+build_made()
+{
+	local source sources=$work/made config=$work/config
+	source=$("$rig/kernels.sh" newest)
+	grep -q '^config SMP' "$source/arch/um/Kconfig" ||
+		die "User Mode Linux has several CPUs from 7.3 on, and there is no source of it"
+	# kunit.py takes the first one by itself
+	grep -hv SAMPLE "$source/tools/testing/kunit/configs/arch_uml.config" \
+		"$rig"/configs/um{,-smp}.config >"$config"
+	tree=$cache/mutants/${source##*/}
+	build=$tree-$(cat "$config" <(gcc --version) | digest)
+	lock "mutants-${source##*/}"
+	cached "$tree" link_tree "$source"
+	mkdir -p "$build"
+
+	mkdir "$sources"
+	sync_sources "$repo" "$sources"
+	"$rig/mutate.py" "$sources" "$build/mutants.json"
+	SOURCES=$sources "$rig/graft.sh" "$tree" core kunit legacy
+	step "building the kernel with $(wc -l <"$build/mutants.json") mutants" make_made "$config"
+	step "which of them does this kernel have?" make_preprocessed
+}
+
+# link_tree TO SOURCE: what is changed in place is a copy. For tests that have a device of
+# their own User Mode Linux gets dma_map_ops, as other architectures have them.
+link_tree()
+{
+	cp -al "$2/." "$1" &&
+	cp --remove-destination "$2"/mm/{Makefile,Kconfig} "$1/mm/" &&
+	cp --remove-destination "$2/arch/um/Kconfig" "$1/arch/um/" &&
+	sed -i '/^config UML$/,/default/s/default y/&\n\tselect ARCH_HAS_DMA_OPS/' "$1/arch/um/Kconfig"
+}
+
+make_made()
+{
+	{ cmp -s "$1" "$build/config" || { cp "$1" "$build/.config" && kernel olddefconfig; }; } &&
+	cp "$1" "$build/config" &&
+	kernel -j"$(nproc)" linux
+}
+
+# What kbuild has compiled, as the preprocessor left it.
+make_preprocessed()
+{
+	local files
+	files=$(cd "$build" && printf '%s\n' mm/hmm_mirror/hmm_*.o | sed 's/o$/i/')
+	# shellcheck disable=SC2086 # words
+	kernel -j"$(nproc)" $files
+}
+
+kernel()
+{
+	make -C "$tree" ARCH=um "O=$build" "CC=ccache gcc" "$@"
+}
+
+#
+# Patches
+#
+
+# Of each patch, whether it applies, and whether what it changes compiles: with the commands by
+# which kbuild has made the kernel of build_made().
+check_patches()
+{
+	local patch name bad=0
+	say "do the patches apply and compile?"
+	for patch in "$mutants"/*.patch; do
+		name=$(basename "$patch" .patch)
+		while (($(jobs -rp | wc -l) >= $(nproc))); do wait -n || :; done
+		{ compiles "$patch" "$work/$name" >"$work/$name.out" 2>&1 || touch "$work/$name.bad"; } &
+	done
+	wait
+	for patch in "$mutants"/*.patch; do
+		name=$(basename "$patch" .patch)
+		[[ -e $work/$name.bad ]] || continue
+		not_ok "mutants: $name applies and compiles"
+		comment <"$work/$name.out"
+		bad=1
+	done
+	((bad)) || ok "mutants: all patches apply and compile"
+}
+
+# compiles PATCH DIR
+compiles()
+{
+	local file objects
+	mkdir "$2" &&
+	sync_sources "$repo" "$2" &&
+	patch -d "$2" -p1 -s --no-backup-if-mismatch <"$1" || return
+	objects=$(sed -n 's,^+++ b/,,p' "$1" | while read -r file; do
+		case $file in
+		*.c)		echo "${file%.c}.o" ;;
+		legacy/*.h)	(cd "$repo" && printf '%s\n' tests/hmm_mirror_test_legacy_*.c | sed 's/c$/o/') ;;
+		*.h)		(cd "$build/mm/hmm_mirror" && printf '%s\n' hmm_*.o) ;;
+		esac
+	done | grep -v '^hmm_mutant.o$' | sort -u)
+	for file in $objects; do
+		# What this kernel is built without.
+		[[ -e $build/mm/hmm_mirror/$file ]] || continue
+		syntax "$file" "$2" || return
+	done
+	rm -r "$2"
+}
+
+# syntax OBJECT DIR
+syntax()
+{
+	local command
+	command=$(sed -n '1s/^[^=]*:= //p' "$build/mm/hmm_mirror/$(dirname "$1")/.$(basename "$1").cmd" |
+		sed "s,-Wp\,-MMD\S*,,; s, -c -o \S* \S*.c.*, -fsyntax-only $2/${1%.o}.c,
+			s, -nostdinc, -I$2 -nostdinc,")
+	(cd "$build" && bash -c "$command")
 }
 
 # mutate PATCH NAME
