@@ -234,6 +234,8 @@ extern struct kunit_suite hmm_mirror_mm_suite;
 extern struct kunit_suite hmm_mirror_pfns_suite;
 extern struct kunit_suite hmm_mirror_dma_suite;
 extern struct kunit_suite hmm_mirror_misuse_suite;
+extern struct kunit_suite hmm_mirror_debugfs_suite;
+extern struct kunit_suite hmm_mirror_trace_suite;
 extern struct kunit_suite hmm_mirror_lockdep_suite;
 extern struct kunit_suite hmm_mirror_legacy_5_2_suite;
 extern struct kunit_suite hmm_mirror_legacy_5_3_suite;

@@ -746,7 +746,8 @@ void hmmt_until_it_sleeps(struct test_thread *thread)
 	     &hmm_mirror_races_suite, &hmm_mirror_model_suite,		\
 	     &hmm_mirror_edges_suite, &hmm_mirror_pfns_suite,		\
 	     &hmm_mirror_threads_suite, &hmm_mirror_mm_suite,		\
-	     &hmm_mirror_dma_suite, &hmm_mirror_misuse_suite, last)
+	     &hmm_mirror_dma_suite, &hmm_mirror_misuse_suite,		\
+	     &hmm_mirror_debugfs_suite, &hmm_mirror_trace_suite, last)
 
 /* The last one ends lockdep. */
 #ifdef HMM_MIRROR_TEST_LEGACY

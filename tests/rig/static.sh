@@ -263,7 +263,7 @@ check_style()
 #   FILE_PATH_CHANGES	wants a MAINTAINERS entry
 #   ALLOC_WITH_SIZEOF	wants kzalloc_obj(), which Linux 7 brought
 #   LINUX_VERSION_CODE	in compat/, which is there for it
-#   MACRO_ARG_REUSE	in hmm_mirror.h: a for_each macro cannot but do it
+#   MACRO_ARG_REUSE	in hmm_mirror.h and the test of tracepoints: a for_each macro cannot but do it
 #   COMPLEX_MACRO ...	in hmm_trace.h: what TRACE_EVENT() takes is hardly C
 # and of a program:
 #   PREFER_KERNEL_TYPES, PREFER_DEFINED_ATTRIBUTE_MACRO, BIT_MACRO	are not there
@@ -276,7 +276,8 @@ checkpatch()
 	local ignore=FILE_PATH_CHANGES,ALLOC_WITH_SIZEOF
 	case $1 in
 	compat/*)	ignore+=,LINUX_VERSION_CODE ;;
-	hmm_mirror.h | tests/torture/*)	ignore+=,MACRO_ARG_REUSE,PREFER_DEFINED_ATTRIBUTE_MACRO ;;
+	hmm_mirror.h | tests/torture/* | *_test_trace.c)
+			ignore+=,MACRO_ARG_REUSE,PREFER_DEFINED_ATTRIBUTE_MACRO ;;
 	hmm_trace.h)	ignore+=,$trace_style ;;
 	*_demo.c | tests/user/*)	ignore+=,PREFER_KERNEL_TYPES,PREFER_DEFINED_ATTRIBUTE_MACRO ;;&
 	tests/user/*)	ignore+=,BIT_MACRO,ENOSYS,VOLATILE,EMBEDDED_FUNCTION_NAME,MACRO_ARG_REUSE ;;

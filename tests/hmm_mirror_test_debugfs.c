@@ -1,0 +1,539 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hmm_mirror: KUnit tests. The files in debugfs: what they show, and faults to order.
+ *
+ * Nobody has mounted debugfs yet, so the tests do. They read and write as the process whose
+ * memory they have, and are it no longer than that: what ends a test is another thread.
+ */
+#include <linux/cred.h>
+#include <linux/debugfs.h>
+#include <linux/err.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/ktime.h>
+#include <linux/mman.h>
+#include <linux/mount.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+
+#include "hmm_mirror_test.h"
+
+#define TEXT_SIZE	(4 * PAGE_SIZE)
+
+static struct {
+	struct vfsmount *mnt;
+	unsigned long addr;	/* of a buffer of the process */
+	char text[TEXT_SIZE];
+} files;
+
+static int debugfs_test_init(struct kunit *test)
+{
+	struct file_system_type *type = get_fs_type("debugfs");
+	struct test_fixture *f;
+	int ret;
+
+	ret = hmmt_init(test);
+	if (ret)
+		return ret;
+	f = test->priv;
+	files.mnt = type ? kern_mount(type) : NULL;
+	hmmt_mm_attach(f);
+	files.addr = hmmt_map(0, TEXT_SIZE / PAGE_SIZE, PROT_READ | PROT_WRITE);
+	hmmt_mm_detach(f);
+	return 0;
+}
+
+static void debugfs_test_exit(struct kunit *test)
+{
+	if (!IS_ERR_OR_NULL(files.mnt))
+		kern_unmount(files.mnt);
+	files.mnt = NULL;
+	hmmt_exit(test);
+}
+
+/* NULL if there is no such file; @name has at most two directories. */
+static struct file *file_open(const char *name, int flags)
+{
+	struct path path = { .mnt = files.mnt };
+	struct dentry *parent = NULL;
+	struct file *file;
+	const char *slash;
+	char part[32];
+
+	if (IS_ERR_OR_NULL(files.mnt))
+		return NULL;
+	while ((slash = strchr(name, '/'))) {
+		strscpy(part, name, min_t(size_t, sizeof(part), slash - name + 1));
+		path.dentry = debugfs_lookup(part, parent);
+		dput(parent);
+		parent = path.dentry;
+		if (!parent)
+			return NULL;
+		name = slash + 1;
+	}
+	path.dentry = debugfs_lookup(name, parent);
+	dput(parent);
+	if (!path.dentry)
+		return NULL;
+	file = dentry_open(&path, flags, current_cred());
+	dput(path.dentry);
+	return IS_ERR(file) ? NULL : file;
+}
+
+/* All of it, as a string. */
+static const char *text_of(struct kunit *test, const char *name)
+{
+	struct file *file = file_open(name, O_RDONLY);
+	unsigned long left;
+	loff_t pos = 0;
+	ssize_t ret;
+
+	KUNIT_ASSERT_TRUE(test, file);
+	hmmt_mm_attach(test->priv);
+	do {
+		ret = file->f_op->read(file, (char __user *)files.addr + pos,
+				       TEXT_SIZE - 1 - pos, &pos);
+	} while (ret > 0);
+	memset(files.text, 0, TEXT_SIZE);
+	left = copy_from_user(files.text, (char __user *)files.addr, pos);
+	hmmt_mm_detach(test->priv);
+	fput(file);
+	KUNIT_ASSERT_EQ(test, ret, (ssize_t)0);
+	KUNIT_ASSERT_EQ(test, left, 0UL);
+	return files.text;
+}
+
+static ssize_t file_write(struct kunit *test, const char *name, const char *value)
+{
+	struct file *file = file_open(name, O_WRONLY);
+	ssize_t ret = -EFAULT;
+	loff_t pos = 0;
+
+	KUNIT_ASSERT_TRUE(test, file);
+	hmmt_mm_attach(test->priv);
+	if (!copy_to_user((char __user *)files.addr, value, strlen(value)))
+		ret = file->f_op->write(file, (char __user *)files.addr, strlen(value), &pos);
+	hmmt_mm_detach(test->priv);
+	fput(file);
+	return ret == strlen(value) ? 0 : ret;
+}
+
+/* ---------------------------------------------------------------------- mms */
+
+/*
+ * Is there a line of the test's mm that goes on with @what? There are two if the structure of
+ * an earlier test is still on its way out, which had the same mm.
+ */
+static bool mm_is_shown(struct kunit *test, const char *what)
+{
+	struct test_fixture *f = test->priv;
+	char name[40];
+	const char *at;
+
+	snprintf(name, sizeof(name), "mm %p pid ", f->mm);
+	for (at = text_of(test, "hmm_mirror/mms"); at; ) {
+		at = strstr(at, name);
+		if (at)
+			at = strchr(at + strlen(name), ' ');
+		if (at && strstarts(at + 1, what))
+			return true;
+	}
+	return false;
+}
+
+struct counts {
+	int dead, mirrors, ranges, in_flight, waiting, hits, collisions, waits, longest_us;
+};
+
+static void expect_counts(struct kunit *test, struct counts c)
+{
+	char what[300];
+	int nr;
+
+	nr = scnprintf(what, sizeof(what),
+		       "dead %d mirrors %d ranges %d in_flight %d waiting %d ",
+		       c.dead, c.mirrors, c.ranges, c.in_flight, c.waiting);
+	scnprintf(what + nr, sizeof(what) - nr,
+		  "hits %d collisions %d waits %d longest_wait_us %d\n",
+		  c.hits, c.collisions, c.waits, c.longest_us);
+	KUNIT_EXPECT_TRUE_MSG(test, mm_is_shown(test, what), "%s is not in %s", what, files.text);
+}
+
+#define expect_mm(...)	expect_counts(test, (struct counts) { __VA_ARGS__ })
+
+static void expect_mirror(struct kunit *test, unsigned int i, const char *what)
+{
+	struct test_fixture *f = test->priv;
+	char line[400];
+
+	snprintf(line, sizeof(line), "\n  mirror %p ops %ps %s\n", &f->tm[i].mirror,
+		 &f->tm[i].ops, what);
+	KUNIT_EXPECT_TRUE_MSG(test, strstr(text_of(test, "hmm_mirror/mms"), line),
+			      "%s is not in %s", line, files.text);
+}
+
+static void mms(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update[] = {
+		hmmt_update(f, P(10), P(20)), hmmt_update(f, P(10), P(20)),
+	};
+	struct test_thread *waiter;
+
+	f->tm[1].ops.flags = HMM_MIRROR_TRACKED_ONLY;
+	hmmt_mirror(f, 0);
+	expect_mm(0, 1, 0, 0, 0, 0, 0, 0, 0);
+	hmmt_mirror(f, 1);
+	hmmt_range(f, 0, 0, P(10), P(20));
+	hmmt_range(f, 1, 1, P(15), P(20));
+	hmmt_range(f, 2, 1, P(30), P(40));
+	hmmt_start(f, &update[0]);
+	hmmt_start(f, &update[1]);
+	waiter = hmmt_waiter(f, 0, &f->range[0], HMM_MIRROR_WAIT_FOREVER);
+	hmmt_until_it_sleeps(waiter);
+	expect_mm(0, 2, 3, 2, 1, 2, 0, 0, 0);
+	expect_mirror(test, 0, "ranges 1 tracked_only 0");
+	expect_mirror(test, 1, "ranges 2 tracked_only 1");
+	hmmt_end(f, &update[0]);
+	hmmt_end(f, &update[1]);
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
+	f->hmm->stats.longest_wait_ns = 4711 * NSEC_PER_USEC;
+	f->hmm->stats.collisions = 42;
+	expect_mm(0, 2, 3, 0, 0, 2, 42, 1, 4711);
+	hmmt_release(f);
+	expect_mm(1, 2, 3, 0, 0, 2, 42, 1, 4711);
+	hmm_mirror_unregister(&f->tm[0].mirror);
+	expect_mm(1, 1, 2, 0, 0, 2, 42, 1, 4711);
+}
+
+/* What needs the lock is in flight, too, and what shares a slot. */
+static void mms_in_flight(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range *update;
+	const unsigned int nr = 2 * HMM_MIRROR_SLOTS;
+	unsigned int i;
+
+	update = kunit_kzalloc(test, array_size(nr, sizeof(*update)), GFP_KERNEL);
+	KUNIT_ASSERT_TRUE(test, update);
+	hmmt_mirror(f, 0);
+	for (i = 0; i < nr; i++) {
+		update[i] = hmmt_update(f, P(10), P(20));
+		hmmt_start(f, &update[i]);
+		expect_mm(0, 1, 0, i + 1);
+	}
+	for (i = 0; i < nr; i++)
+		hmmt_end(f, &update[i]);
+	expect_mm(0, 1);
+}
+
+/* A structure that is freed is not shown any more. */
+static void mms_go(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(!mm_is_shown(test, "")));
+	hmmt_mirror(f, 0);
+	hmmt_range(f, 0, 0, P(10), P(20));
+	KUNIT_EXPECT_TRUE(test, mm_is_shown(test, ""));
+	hmm_mirror_unregister(&f->tm[0].mirror);
+	mmu_notifier_synchronize();
+	KUNIT_EXPECT_TRUE(test, mm_is_shown(test, "dead 0 mirrors 0 ranges 0 "));
+	hmm_mirror_range_unregister(&f->range[0]);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(!mm_is_shown(test, "")));
+}
+
+/* ------------------------------------------------------------------- injection */
+
+static bool skips_injection(struct kunit *test)
+{
+	if (IS_ENABLED(CONFIG_HMM_MIRROR_INJECT))
+		return false;
+	hmmt_skip(test, "this kernel injects nothing");
+	return true;
+}
+
+static ssize_t set(struct kunit *test, const char *knob, const char *value)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "hmm_mirror/inject/%s", knob);
+	return file_write(test, name, value);
+}
+
+static unsigned long number_of(struct kunit *test, const char *knob)
+{
+	unsigned long value = 0;
+	char name[64];
+
+	snprintf(name, sizeof(name), "hmm_mirror/inject/%s", knob);
+	KUNIT_EXPECT_EQ(test, kstrtoul(strim((char *)text_of(test, name)), 10, &value), 0);
+	return value;
+}
+
+static void knobs(struct kunit *test)
+{
+	static const struct {
+		const char *name, *max, *more;
+	} knobs[] = {
+		{ "eagain", "100", "101" },
+		{ "delay_us", "1000000", "1000001" },
+		{ "overflow", "100", "101" },
+		{ "collision", "100", "101" },
+	};
+	unsigned long max;
+	unsigned int i;
+
+	if (skips_injection(test))
+		return;
+	for (i = 0; i < ARRAY_SIZE(knobs); i++) {
+		KUNIT_EXPECT_EQ(test, number_of(test, knobs[i].name), 0UL);
+		KUNIT_EXPECT_EQ(test, set(test, knobs[i].name, knobs[i].max), (ssize_t)0);
+		KUNIT_EXPECT_EQ(test, kstrtoul(knobs[i].max, 10, &max), 0);
+		KUNIT_EXPECT_EQ(test, number_of(test, knobs[i].name), max);
+		KUNIT_EXPECT_EQ(test, set(test, knobs[i].name, knobs[i].more), (ssize_t)-EINVAL);
+		KUNIT_EXPECT_EQ(test, number_of(test, knobs[i].name), max);
+		KUNIT_EXPECT_EQ(test, set(test, knobs[i].name, "1"), (ssize_t)0);
+		KUNIT_EXPECT_EQ(test, set(test, knobs[i].name, "0"), (ssize_t)0);
+		KUNIT_EXPECT_EQ(test, number_of(test, knobs[i].name), 0UL);
+	}
+}
+
+/* Off, an invalidation takes no lock, on, it does. */
+static void knobs_are_off(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
+	struct hmm_mirror_slot *slot;
+	unsigned int i;
+
+	if (skips_injection(test))
+		return;
+	hmmt_mirror(f, 0);
+	slot = hmm_mirror_slot_hashed(f->hmm, &update);
+	hmmt_start(f, &update);
+	KUNIT_EXPECT_PTR_EQ(test, slot->key, (const struct mmu_notifier_range *)&update);
+	hmmt_end(f, &update);
+
+	set(test, "eagain", "1");
+	set(test, "collision", "1");
+	set(test, "collision", "2");
+	set(test, "collision", "0");
+	hmmt_start(f, &update);
+	KUNIT_EXPECT_TRUE(test, !slot->key);
+	hmmt_end(f, &update);
+	/* off, and off again */
+	for (i = 0; i < 2; i++) {
+		set(test, "eagain", "0");
+		hmmt_start(f, &update);
+		KUNIT_EXPECT_PTR_EQ(test, slot->key, (const struct mmu_notifier_range *)&update);
+		hmmt_end(f, &update);
+	}
+}
+
+static void inject_eagain(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range blockable = hmmt_update(f, P(10), P(20));
+	struct mmu_notifier_range nonblock = hmmt_update_nonblock(f, P(10), P(20));
+	unsigned long before;
+	unsigned int i, failed;
+
+	if (skips_injection(test))
+		return;
+	before = number_of(test, "eagain_injected");
+	hmmt_mirror(f, 0);
+	hmmt_two_pass(f, 1);
+	hmmt_mirror(f, 1);
+	set(test, "eagain", "100");
+	KUNIT_EXPECT_EQ(test, hmmt_start(f, &nonblock), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, number_of(test, "eagain_injected"), before + 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].calls), 0);
+	KUNIT_EXPECT_EQ(test, hmmt_start(f, &blockable), 0);
+	hmmt_end(f, &blockable);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].calls), 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].calls), 1);
+	KUNIT_EXPECT_EQ(test, number_of(test, "eagain_injected"), before + 1);
+
+	/* the one with two passes alone */
+	hmm_mirror_unregister(&f->tm[0].mirror);
+	KUNIT_EXPECT_EQ(test, hmmt_start(f, &nonblock), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].calls), 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].finishes), 1);
+
+	/* all, and some of many */
+	for (i = failed = 0; i < 1000; i++)
+		failed += hmmt_start(f, &nonblock) == -EAGAIN;
+	KUNIT_EXPECT_EQ(test, failed, 1000U);
+	before = number_of(test, "eagain_injected");
+	set(test, "eagain", "50");
+	for (i = failed = 0; i < 1000; i++) {
+		if (hmmt_start(f, &nonblock))
+			failed++;
+		else
+			hmmt_end(f, &nonblock);
+	}
+	KUNIT_EXPECT_GT(test, failed, 300U);
+	KUNIT_EXPECT_LT(test, failed, 700U);
+	KUNIT_EXPECT_EQ(test, number_of(test, "eagain_injected"), before + failed);
+	set(test, "eagain", "0");
+	KUNIT_EXPECT_EQ(test, hmmt_start(f, &nonblock), 0);
+	hmmt_end(f, &nonblock);
+	KUNIT_EXPECT_EQ(test, number_of(test, "eagain_injected"), before + failed);
+}
+
+static u64 time_of(struct test_fixture *f, struct mmu_notifier_range *update, unsigned int nr)
+{
+	u64 since = ktime_get_ns();
+
+	while (nr--) {
+		KUNIT_EXPECT_EQ(f->test, hmmt_start(f, update), 0);
+		hmmt_end(f, update);
+	}
+	return ktime_get_ns() - since;
+}
+
+static void inject_delay(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range blockable = hmmt_update(f, P(10), P(20));
+	struct mmu_notifier_range nonblock = hmmt_update_nonblock(f, P(10), P(20));
+	unsigned long before;
+	u64 took;
+
+	if (skips_injection(test))
+		return;
+	before = number_of(test, "delay_us_injected");
+	hmmt_mirror(f, 0);
+	set(test, "delay_us", "10000");
+	/* between 0 and 10 ms each, so 5 */
+	took = time_of(f, &blockable, 40);
+	KUNIT_EXPECT_GT(test, took, 80 * NSEC_PER_MSEC);
+	KUNIT_EXPECT_EQ(test, number_of(test, "delay_us_injected"), before + 40);
+	/* 1 at most, where it must not sleep */
+	set(test, "delay_us", "1000000");
+	took = time_of(f, &nonblock, 20);
+	KUNIT_EXPECT_GT(test, took, 10 * NSEC_PER_MSEC);
+	KUNIT_EXPECT_LT(test, took, 2 * (u64)NSEC_PER_SEC);
+	KUNIT_EXPECT_EQ(test, number_of(test, "delay_us_injected"), before + 60);
+	set(test, "delay_us", "0");
+	time_of(f, &blockable, 10);
+	KUNIT_EXPECT_EQ(test, number_of(test, "delay_us_injected"), before + 60);
+}
+
+/* Without a slot all ranges are invalid meanwhile. */
+static void inject_overflow(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
+	struct mmu_notifier_range at_0 = hmmt_update(f, 0, P(1));
+	struct hmm_mirror_range *range;
+	unsigned long before;
+
+	if (skips_injection(test))
+		return;
+	before = number_of(test, "overflow_injected");
+	hmmt_mirror(f, 0);
+	set(test, "overflow", "100");
+	hmmt_start(f, &update);
+	range = hmmt_range(f, 0, 0, P(30), P(40));
+	KUNIT_EXPECT_EQ(test, f->hmm->shared, 1U);
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(range));
+	KUNIT_EXPECT_EQ(test, number_of(test, "overflow_injected"), before + 1);
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
+	hmmt_start(f, &at_0);
+	KUNIT_EXPECT_EQ(test, f->hmm->shared, 0U);
+	KUNIT_EXPECT_EQ(test, number_of(test, "overflow_injected"), before + 1);
+	hmmt_end(f, &at_0);
+	set(test, "overflow", "0");
+	hmmt_start(f, &update);
+	KUNIT_EXPECT_EQ(test, f->hmm->shared, 0U);
+	hmmt_end(f, &update);
+}
+
+static void inject_collision(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range;
+	struct hmm_mirror_fault *fault;
+	unsigned long before, seq;
+
+	if (skips_injection(test))
+		return;
+	before = number_of(test, "collision_injected");
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, files.addr, files.addr + TEXT_SIZE);
+	fault = hmmt_read(f, 0, 1, HMM_PFN_REQ_FAULT);
+	set(test, "collision", "100");
+	seq = hmmt_begin(f, range);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), 0);
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
+	KUNIT_EXPECT_EQ(test, number_of(test, "collision_injected"), before + 1);
+	/* not of one that has failed, or only looks */
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), -EBUSY);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, hmmt_begin(f, range), fault), 0);
+	KUNIT_EXPECT_EQ(test, number_of(test, "collision_injected"), before + 1);
+	set(test, "collision", "0");
+	seq = hmmt_begin(f, range);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), 0);
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, seq));
+}
+
+/* --------------------------------------------------------------------- no memory */
+
+/* Each allocation fails once; nothing is left of what came before. */
+static void no_memory(struct kunit *test)
+{
+#if defined(CONFIG_FAILSLAB) && defined(CONFIG_FAULT_INJECTION_DEBUG_FS)
+	struct test_fixture *f = test->priv;
+	struct test_mirror *tm = &f->tm[0];
+	int count = atomic_read(&f->mm->mm_count), nth, ret = -ENOMEM;
+
+	/* once with memory, which also sets the operations */
+	hmmt_mirror(f, 0);
+	hmm_mirror_unregister(&tm->mirror);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(atomic_read(&f->mm->mm_count) == count));
+
+	KUNIT_ASSERT_EQ(test, file_write(test, "failslab/verbose", "0"), (ssize_t)0);
+	KUNIT_ASSERT_EQ(test, file_write(test, "failslab/ignore-gfp-wait", "N"), (ssize_t)0);
+	for (nth = 1; ret && nth < 20; nth++) {
+		current->fail_nth = nth;
+		ret = hmm_mirror_attach(&tm->mirror, f->mm);
+		current->fail_nth = 0;
+		if (!ret)
+			break;
+		KUNIT_EXPECT_EQ(test, ret, -ENOMEM);
+		KUNIT_EXPECT_EQ(test, atomic_read(&f->mm->mm_count), count);
+		KUNIT_EXPECT_FALSE(test, mm_is_shown(test, ""));
+	}
+	file_write(test, "failslab/ignore-gfp-wait", "Y");
+	KUNIT_EXPECT_EQ(test, ret, 0);
+	/* that of the mm, and that of the filter */
+	KUNIT_EXPECT_GT(test, nth, 2);
+	hmm_mirror_unregister(&tm->mirror);
+#else
+	hmmt_skip(test, "in this kernel no allocation fails to order");
+#endif
+}
+
+static struct kunit_case files_cases[] = {
+	KUNIT_CASE(mms),
+	KUNIT_CASE(mms_in_flight),
+	KUNIT_CASE(mms_go),
+	KUNIT_CASE(knobs),
+	KUNIT_CASE(knobs_are_off),
+	KUNIT_CASE(inject_eagain),
+	KUNIT_CASE(inject_delay),
+	KUNIT_CASE(inject_overflow),
+	KUNIT_CASE(inject_collision),
+	KUNIT_CASE(no_memory),
+	{}
+};
+
+struct kunit_suite hmm_mirror_debugfs_suite = {
+	.name = "hmm_mirror_debugfs",
+	.init = debugfs_test_init,
+	.exit = debugfs_test_exit,
+	.test_cases = files_cases,
+};
