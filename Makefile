@@ -75,7 +75,7 @@ demo:
 	@$(rig)/demo.sh
 
 check:
-	@TIME=15 $(rig)/check.sh static series prove docs kunit kunit-6.12 mutants-sample vm suite torture
+	@TIME=15 $(rig)/check.sh static series prove docs kunit kunit-6.12 vm suite torture
 
 static series prove kunit vm suite torture matrix mutants mutants-sample coverage package:
 	@$(rig)/check.sh $@

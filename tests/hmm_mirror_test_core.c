@@ -1515,6 +1515,71 @@ static void filter_grows(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, (int)f->hmm->filter->cell[i], 0);
 }
 
+/* There is room for seven to overlap; each that follows is finished at once. */
+static void two_pass_room(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < TEST_MIRRORS; i++) {
+		hmmt_two_pass(f, i);
+		hmmt_mirror(f, i);
+	}
+	hmmt_start_end(f, P(10), P(20));
+	KUNIT_EXPECT_STREQ(test, (const char *)f->trace, "abcdefghHiIjJkKlLABCDEFG");
+}
+
+/* Behind a mirror with two passes, too, one is called for its own ranges only. */
+static void tracked_only_behind_two_passes(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+
+	hmmt_two_pass(f, 0);
+	hmmt_mirror(f, 0);
+	f->tm[1].ops.flags = HMM_MIRROR_TRACKED_ONLY;
+	hmmt_mirror(f, 1);
+	hmmt_range(f, 0, 0, P(10), P(20));
+	hmmt_range(f, 1, 1, P(30), P(40));
+	hmmt_start_end(f, P(10), P(20));
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].calls), 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].calls), 0);
+	hmmt_start_end(f, P(30), P(40));
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].calls), 2);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].calls), 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].finishes), 2);
+}
+
+/* Neither a mirror nor a range needs zeroing. */
+static void needs_no_zeroing(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror *mirror = &f->tm[0].mirror;
+	struct hmm_mirror_range *range = &f->range[0];
+	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
+	unsigned int byte, i;
+	unsigned long seq;
+
+	for (i = 0; i < 2; i++) {
+		byte = i ? 0xff : 0x5a;
+		memset(mirror, byte, sizeof(*mirror));
+		memset(range, byte, sizeof(*range));
+		hmmt_mirror(f, 0);
+		KUNIT_EXPECT_PTR_EQ(test, mirror->mm, f->mm);
+		KUNIT_EXPECT_EQ(test, mirror->nr_ranges, 0UL);
+		hmmt_range(f, 0, 0, P(10), P(20));
+		KUNIT_EXPECT_EQ(test, mirror->nr_ranges, 1UL);
+		KUNIT_EXPECT_PTR_EQ(test, range->mirror, mirror);
+		seq = hmmt_begin(f, range);
+		hmmt_start(f, &update);
+		KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
+		hmmt_end(f, &update);
+		hmm_mirror_unregister(mirror);
+		KUNIT_EXPECT_TRUE(test, !range->mirror);
+		KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), -ESRCH);
+		hmm_mirror_range_unregister(range);
+	}
+}
+
 /* Mirrors that are called where no range is, as they come and go. */
 static void always_called(struct kunit *test)
 {
@@ -1594,6 +1659,9 @@ static struct kunit_case hmm_mirror_cases[] = {
 	KUNIT_CASE(filter_tells_apart),
 	KUNIT_CASE(filter_grows),
 	KUNIT_CASE(always_called),
+	KUNIT_CASE(two_pass_room),
+	KUNIT_CASE(tracked_only_behind_two_passes),
+	KUNIT_CASE(needs_no_zeroing),
 	KUNIT_CASE(geometry_retry_locked),
 	KUNIT_CASE(geometry_late_locked),
 	KUNIT_CASE(i1_balance_locked),

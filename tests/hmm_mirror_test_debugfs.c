@@ -408,12 +408,12 @@ static void inject_delay(struct kunit *test)
 	set(test, "delay_us", "10000");
 	/* between 0 and 10 ms each, so 5 */
 	took = time_of(f, &blockable, 40);
-	KUNIT_EXPECT_GT(test, took, 80 * NSEC_PER_MSEC);
+	KUNIT_EXPECT_GT(test, took, 80 * (u64)NSEC_PER_MSEC);
 	KUNIT_EXPECT_EQ(test, number_of(test, "delay_us_injected"), before + 40);
 	/* 1 at most, where it must not sleep */
 	set(test, "delay_us", "1000000");
 	took = time_of(f, &nonblock, 20);
-	KUNIT_EXPECT_GT(test, took, 10 * NSEC_PER_MSEC);
+	KUNIT_EXPECT_GT(test, took, 10 * (u64)NSEC_PER_MSEC);
 	KUNIT_EXPECT_LT(test, took, 2 * (u64)NSEC_PER_SEC);
 	KUNIT_EXPECT_EQ(test, number_of(test, "delay_us_injected"), before + 60);
 	set(test, "delay_us", "0");

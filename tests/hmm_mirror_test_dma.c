@@ -47,6 +47,7 @@ static struct dma_test {
 	bool wrong;			/* it was unmapped otherwise than it was mapped */
 	unsigned int fail_at;
 	unsigned int collide_at;
+	size_t max_size;
 } d;
 
 /* ---------------------------------------------------------------- the fake */
@@ -99,6 +100,17 @@ static void fake_sync(struct device *dev, dma_addr_t addr, size_t size,
 
 static const struct dma_map_ops fake_ops = {
 	FAKE_MAP,
+};
+
+static size_t fake_max_mapping_size(struct device *dev)
+{
+	return d.max_size;
+}
+
+/* One mapping has at most d.max_size bytes. */
+static const struct dma_map_ops fake_short_ops = {
+	FAKE_MAP,
+	.max_mapping_size = fake_max_mapping_size,
 };
 
 /* What it maps are copies. */
@@ -343,33 +355,33 @@ static void runs_are_mapped_at_once(struct kunit *test)
 	}
 }
 
-static size_t fake_max_mapping_size(struct device *dev)
+/* Pages that a device gets in pieces, if it is given so many bytes at most. */
+static void runs_are_not_too_long(struct kunit *test)
 {
-	return 3 * PAGE_SIZE;
-}
+	static const struct {
+		size_t max_size;
+		long runs;
+	} limits[] = {
+		{ 1, 5 }, { PAGE_SIZE, 5 }, { 2 * PAGE_SIZE - 1, 5 }, { 2 * PAGE_SIZE, 3 },
+		{ 4 * PAGE_SIZE, 2 }, { 5 * PAGE_SIZE, 1 }, { SIZE_MAX, 1 },
+	};
+	struct device *dev = fake_device(test, &fake_short_ops);
+	unsigned int i, j;
 
-static const struct dma_map_ops fake_limited_ops = {
-	FAKE_MAP,
-	.max_mapping_size = fake_max_mapping_size,
-};
-
-/* Nor is a run longer than what the device can map at once. */
-static void runs_have_an_end(struct kunit *test)
-{
-	struct device *dev = fake_device(test, &fake_limited_ops);
-	unsigned int i;
-
-	if (!dev)
-		return;
-	KUNIT_EXPECT_EQ(test, map(test, dev, "ABCDEFGH"), 3L);
-	KUNIT_EXPECT_EQ(test, d.live, 3U);
-	for (i = 0; i < 3; i++)
-		KUNIT_EXPECT_EQ(test, d.mapping[i].size, (size_t)(i < 2 ? P(3) : P(2)));
-	for (i = 0; i < 8; i++)
-		KUNIT_EXPECT_EQ(test, d.addrs[i], page_to_phys(d.pages + i) + FAKE_OFFSET);
-	hmm_mirror_range_dma_unmap(&d.fault, dev, d.addrs, false);
-	KUNIT_EXPECT_EQ(test, d.live, 0U);
-	KUNIT_EXPECT_FALSE(test, d.wrong);
+	for (i = 0; dev && i < ARRAY_SIZE(limits); i++) {
+		d.mapped = 0;
+		d.max_size = limits[i].max_size;
+		KUNIT_EXPECT_EQ(test, map(test, dev, "ABCDE"), limits[i].runs);
+		for (j = 0; j < d.mapped; j++)
+			KUNIT_EXPECT_LE(test, d.mapping[j].size,
+					max_t(size_t, d.max_size, PAGE_SIZE));
+		for (j = 0; j < 5; j++)
+			KUNIT_EXPECT_EQ(test, d.addrs[j], (dma_addr_t)
+					page_to_phys(d.pages + j) + FAKE_OFFSET);
+		hmm_mirror_range_dma_unmap(&d.fault, dev, d.addrs, false);
+		KUNIT_EXPECT_EQ(test, d.live, 0U);
+		KUNIT_EXPECT_FALSE(test, d.wrong);
+	}
 }
 
 static void addresses_are_those_of_memory(struct kunit *test)
@@ -658,6 +670,59 @@ static void collision(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
 }
 
+/* Whether there is anything to map or not. */
+static void collision_of_nothing(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range = &f->range[0];
+	struct device *dev = direct_device(test, DMA_BIT_MASK(64));
+	unsigned long seq;
+
+	if (!dev)
+		return;
+	seq = hmmt_begin(f, range);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_dma_map(range, seq, fault_of(test, "...", 3),
+						       dev, d.addrs), 0L);
+	hmmt_start_end(f, P(FIRST), P(FIRST + 1));
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_dma_map(range, seq, fault_of(test, "...", 3),
+						       dev, d.addrs), (long)-EBUSY);
+}
+
+/* An error stays one when there is a collision, too: to try again would not help. */
+static void collision_and_failure(struct kunit *test)
+{
+	struct device *dev = fake_device(test, &fake_ops);
+
+	if (!dev)
+		return;
+	d.collide_at = 2;
+	d.fail_at = 3;
+	KUNIT_EXPECT_EQ(test, map(test, dev, "ABde.HIjK"), (long)-EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, d.live, 0U);
+	KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
+}
+
+/* An entry without a page ends a run, whatever else stands there. */
+static void invalid_entry_ends_run(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range = &f->range[0];
+	struct device *dev = fake_device(test, &fake_ops);
+	struct hmm_mirror_fault *fault;
+
+	if (!dev)
+		return;
+	fault = fault_of(test, "ABC", 3);
+	d.pfns[1] &= ~HMM_PFN_VALID;
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_dma_map(range, hmmt_begin(f, range), fault, dev,
+						       d.addrs), 2L);
+	KUNIT_EXPECT_EQ(test, d.addrs[1], DMA_MAPPING_ERROR);
+	KUNIT_EXPECT_EQ(test, d.mapping[0].size, (size_t)PAGE_SIZE);
+	hmm_mirror_range_dma_unmap(fault, dev, d.addrs, false);
+	KUNIT_EXPECT_EQ(test, d.live, 0U);
+	KUNIT_EXPECT_FALSE(test, d.wrong);
+}
+
 static void collision_in_the_middle(struct kunit *test)
 {
 	struct device *dev = fake_device(test, &fake_ops);
@@ -833,6 +898,14 @@ static void writable_pages_get_dirty(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, PageDirty(d.pages + 3));
 	KUNIT_EXPECT_TRUE(test, PageDirty(d.pages + 5));
 
+	/* what is behind the last one is not looked at */
+	KUNIT_EXPECT_EQ(test, map(test, dev, "ABcd.F"), 3L);
+	d.pfns[6] = page_to_pfn(page_of('G')) | HMM_PFN_VALID | HMM_PFN_WRITE;
+	d.addrs[6] = UNTOUCHED;
+	hmm_mirror_range_dma_unmap(&d.fault, dev, d.addrs, true);
+	KUNIT_EXPECT_FALSE(test, PageDirty(page_of('G')));
+	KUNIT_EXPECT_EQ(test, d.addrs[6], UNTOUCHED);
+
 	/* what is not mapped any more is not touched */
 	ClearPageDirty(d.pages);
 	hmm_mirror_range_dma_unmap(&d.fault, dev, d.addrs, true);
@@ -875,7 +948,7 @@ static void memory_of_a_process(struct kunit *test)
 
 static struct kunit_case dma_cases[] = {
 	KUNIT_CASE(runs_are_mapped_at_once),
-	KUNIT_CASE(runs_have_an_end),
+	KUNIT_CASE(runs_are_not_too_long),
 	KUNIT_CASE(addresses_are_those_of_memory),
 	KUNIT_CASE(iommu_translates),
 	KUNIT_CASE(huge_page_is_one_mapping),
@@ -886,6 +959,9 @@ static struct kunit_case dma_cases[] = {
 	KUNIT_CASE(no_room),
 	KUNIT_CASE(room_is_given_back),
 	KUNIT_CASE(collision),
+	KUNIT_CASE(collision_of_nothing),
+	KUNIT_CASE(collision_and_failure),
+	KUNIT_CASE(invalid_entry_ends_run),
 	KUNIT_CASE(collision_in_the_middle),
 	KUNIT_CASE(device_out_of_reach),
 	KUNIT_CASE(device_beside_the_caches),

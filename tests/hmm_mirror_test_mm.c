@@ -2,6 +2,9 @@
 /*
  * hmm_mirror: KUnit tests. With real memory, and a kernel that invalidates.
  */
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/fs.h>
 #include <linux/kernel.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
@@ -286,6 +289,146 @@ static void fault_many(struct kunit *test)
 	hmmt_mm_detach(f);
 }
 
+/* ----------------------------------------------------- faults that drop the lock */
+
+/* Pages that are there only after the mmap lock was dropped, as with userfaultfd. */
+static struct slow {
+	struct page *page;	/* all of them */
+	unsigned int faults;
+	bool dropped;
+	bool reap;		/* the OOM reaper comes meanwhile */
+} slow;
+
+static vm_fault_t slow_fault(struct vm_fault *vmf)
+{
+	struct mm_struct *mm = vmf->vma->vm_mm;
+
+	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
+		return VM_FAULT_SIGBUS;
+	if (!(vmf->flags & FAULT_FLAG_TRIED)) {
+		mmap_read_unlock(mm);
+		slow.dropped = true;
+		if (slow.reap)
+			hmmt_mark_reaped(mm);
+		return VM_FAULT_RETRY;
+	}
+	slow.faults++;
+	get_page(slow.page);
+	vmf->page = slow.page;
+	return 0;
+}
+
+static const struct vm_operations_struct slow_vm_ops = {
+	.fault = slow_fault,
+};
+
+static int slow_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	vma->vm_ops = &slow_vm_ops;
+	return 0;
+}
+
+static const struct file_operations slow_fops = {
+	.owner = THIS_MODULE,
+	.mmap = slow_mmap,
+};
+
+static unsigned long slow_mapped(struct test_fixture *f, unsigned long prot)
+{
+	struct file *file;
+	unsigned long addr;
+
+	memset(&slow, 0, sizeof(slow));
+	slow.page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	KUNIT_ASSERT_TRUE(f->test, slow.page);
+	*(u8 *)page_address(slow.page) = 's';
+	file = anon_inode_getfile("hmm_mirror_test", &slow_fops, NULL, O_RDWR);
+	KUNIT_ASSERT_FALSE(f->test, IS_ERR(file));
+	hmmt_mm_attach(f);
+	addr = vm_mmap(file, 0, P(TEST_MAPPED), prot, MAP_PRIVATE, 0);
+	fput(file);
+	KUNIT_ASSERT_FALSE(f->test, IS_ERR_VALUE(addr));
+	f->tm[0].base = addr;
+	hmmt_mirror(f, 0);
+	hmmt_range(f, 0, 0, addr, addr + P(TEST_MAPPED));
+	return addr;
+}
+
+static void slow_unmapped(struct test_fixture *f)
+{
+	hmmt_unmapped(f);
+	put_page(slow.page);
+}
+
+static void fault_drops_the_lock(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = slow_mapped(f, PROT_READ);
+	unsigned int i;
+
+	KUNIT_EXPECT_EQ(test, populate(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT), 0);
+	KUNIT_EXPECT_TRUE(test, slow.dropped);
+	KUNIT_EXPECT_EQ(test, slow.faults, (unsigned int)TEST_MAPPED);
+	for (i = 0; i < TEST_MAPPED; i++)
+		KUNIT_EXPECT_EQ(test, hmmt_device_peek(&f->tm[0], addr + P(i)), (int)'s');
+	slow_unmapped(f);
+}
+
+/* To write to it is to have a copy. */
+static void write_drops_the_lock(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = slow_mapped(f, PROT_READ | PROT_WRITE);
+
+	KUNIT_EXPECT_EQ(test, populate(f, 1, 2, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE), 0);
+	KUNIT_EXPECT_TRUE(test, slow.dropped);
+	KUNIT_EXPECT_TRUE(test, f->tm[0].pte[1] & HMM_PFN_WRITE);
+	KUNIT_EXPECT_TRUE(test, f->tm[0].pte[2] & HMM_PFN_WRITE);
+	KUNIT_EXPECT_EQ(test, hmmt_device_peek(&f->tm[0], addr + P(1)), (int)'s');
+	slow_unmapped(f);
+}
+
+/* No page that was not asked for. */
+static void fault_by_page_drops_the_lock(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range = &f->range[0];
+	struct hmm_mirror_fault *fault;
+
+	slow_mapped(f, PROT_READ);
+	fault = hmmt_read(f, 0, TEST_MAPPED, 0);
+	fault->pfn_flags_mask = HMM_PFN_REQ_FAULT;
+	memset(f->pfns, 0, sizeof(f->pfns));
+	f->pfns[2] = HMM_PFN_REQ_FAULT;
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), fault), 0);
+	KUNIT_EXPECT_EQ(test, slow.faults, 1U);
+	KUNIT_EXPECT_FALSE(test, f->pfns[1] & HMM_PFN_VALID);
+	KUNIT_EXPECT_TRUE(test, f->pfns[2] & HMM_PFN_VALID);
+	KUNIT_EXPECT_PTR_EQ(test, hmm_pfn_to_page(f->pfns[2]), slow.page);
+	KUNIT_EXPECT_FALSE(test, f->pfns[3] & HMM_PFN_VALID);
+	slow_unmapped(f);
+}
+
+/* What comes of the fault is not what was there. */
+static void reaped_while_it_faults(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range = &f->range[0];
+	struct hmm_mirror_fault *fault;
+
+	if (!hmmt_mm_is_own()) {
+		hmmt_skip(test, "the mm is not ours to end");
+		return;
+	}
+	slow_mapped(f, PROT_READ);
+	slow.reap = true;
+	fault = hmmt_read(f, 0, 1, HMM_PFN_REQ_FAULT);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), fault),
+			-ESRCH);
+	KUNIT_EXPECT_TRUE(test, slow.dropped);
+	slow_unmapped(f);
+}
+
 /* ------------------------------------------------------------------- populate */
 
 struct commits {
@@ -324,6 +467,29 @@ static void populate_goes_round(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, commits.nr, 4U);
 	KUNIT_EXPECT_EQ(test, hmmt_peek(addr), 0);
 	KUNIT_EXPECT_TRUE(test, hmmt_device(&f->tm[0], addr) && !*hmmt_device(&f->tm[0], addr));
+	hmmt_unmapped(f);
+}
+
+/* Whether the page table was read in vain, or committed in vain. */
+static void collisions_are_counted(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	struct hmm_mirror_range *range = &f->range[0];
+	struct commits commits = { .f = f, .collide = 3 };
+	struct hmm_mirror_fault *fault = hmmt_read(f, 0, 2, HMM_PFN_REQ_FAULT);
+	unsigned long seq = hmmt_begin(f, range);
+
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), 0);
+	KUNIT_EXPECT_EQ(test, f->hmm->stats.collisions, 0ULL);
+	vm_munmap(addr + P(7), PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), -EBUSY);
+	KUNIT_EXPECT_EQ(test, f->hmm->stats.collisions, 1ULL);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, fault), -EBUSY);
+	KUNIT_EXPECT_EQ(test, f->hmm->stats.collisions, 2ULL);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_populate(range, fault, FOREVER, commit_counted,
+							&commits), 0);
+	KUNIT_EXPECT_EQ(test, f->hmm->stats.collisions, 5ULL);
 	hmmt_unmapped(f);
 }
 
@@ -563,7 +729,12 @@ static struct kunit_case hmm_mirror_mm_cases[] = {
 	KUNIT_CASE(fault_read_only),
 	KUNIT_CASE(fault_error_is_stale),
 	KUNIT_CASE(fault_many),
+	KUNIT_CASE(fault_drops_the_lock),
+	KUNIT_CASE(write_drops_the_lock),
+	KUNIT_CASE(fault_by_page_drops_the_lock),
+	KUNIT_CASE(reaped_while_it_faults),
 	KUNIT_CASE(populate_goes_round),
+	KUNIT_CASE(collisions_are_counted),
 	KUNIT_CASE(populate_returns),
 	KUNIT_CASE(populate_is_killable),
 	KUNIT_CASE(mm_users),

@@ -492,6 +492,68 @@ static void endless_while_under_way(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
 }
 
+/*
+ *	0	   10	      20	 30	    40
+ *	|----------|				endless
+ *	|---------------------|			endless
+ *				  |---------|	its end will come
+ *
+ * While the mmap lock is held for writing all endless ones have ended, and no other.
+ */
+static void endless_end_together(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range endless[] = {
+		hmmt_update(f, 0, P(10)), hmmt_update(f, 0, P(20)),
+	};
+	struct mmu_notifier_range other = hmmt_update(f, P(30), P(40));
+	struct hmm_mirror_range *range, *elsewhere;
+	unsigned int i;
+	unsigned long seq;
+
+	f->crowded = true;
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(5), P(6));
+	elsewhere = hmmt_range(f, 1, 0, P(30), P(40));
+	hmmt_start(f, &other);
+	for (i = 0; i < ARRAY_SIZE(endless); i++) {
+		endless[i].event = MMU_NOTIFY_PROTECTION_VMA;
+		hmmt_start(f, &endless[i]);
+	}
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 3U);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, FOREVER), 0);
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, seq));
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 1U);
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(elsewhere));
+	hmmt_end(f, &other);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(elsewhere));
+}
+
+/* Waits that sleep are counted, and the longest of them is kept. */
+static void waits_are_counted(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update;
+	struct hmm_mirror_range *range = invalid_range(f, &update);
+	unsigned long seq;
+	u64 longest;
+
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), -ETIME);
+	KUNIT_EXPECT_EQ(test, f->hmm->stats.waits, 0ULL);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 50), -ETIME);
+	KUNIT_EXPECT_EQ(test, f->hmm->stats.waits, 1ULL);
+	longest = f->hmm->stats.longest_wait_ns;
+	KUNIT_EXPECT_GE(test, longest, 40 * (u64)NSEC_PER_MSEC);
+	KUNIT_EXPECT_LT(test, longest, hmmt_patience() / HZ * (u64)NSEC_PER_SEC);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 1), -ETIME);
+	KUNIT_EXPECT_EQ(test, f->hmm->stats.waits, 2ULL);
+	KUNIT_EXPECT_GE(test, f->hmm->stats.longest_wait_ns, longest);
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, FOREVER), 0);
+	KUNIT_EXPECT_EQ(test, f->hmm->stats.waits, 2ULL);
+}
+
 /* The same, of invalidations whose slots need the lock. */
 HMMT_LOCKED(woken_by_own)
 HMMT_LOCKED(woken_after_the_end)
@@ -519,6 +581,8 @@ static struct kunit_case hmm_mirror_wait_cases[] = {
 	KUNIT_CASE(range_is_resized),
 	KUNIT_CASE(range_is_split),
 	KUNIT_CASE(endless_while_under_way),
+	KUNIT_CASE(endless_end_together),
+	KUNIT_CASE(waits_are_counted),
 	KUNIT_CASE(woken_by_own_locked),
 	KUNIT_CASE(woken_after_the_end_locked),
 	KUNIT_CASE(not_woken_by_others_locked),
