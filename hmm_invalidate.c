@@ -26,7 +26,10 @@ static noinline void trace_start(struct hmm_mirror_mm *hmm, const struct hmm_mir
 								update->end) : 0);
 }
 
-/* The update is in a hashed slot, and the filter does not reject it. */
+/*
+ * The update is in a hashed slot, and the filter does not reject it, or it is traced. Return
+ * a mirror that has a range which @update hits, or NULL.
+ */
 const struct hmm_mirror *
 hmm_mirror_start_hit(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update)
 {
@@ -40,7 +43,7 @@ hmm_mirror_start_hit(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range 
 	return hit;
 }
 
-/* The update has no place in a hashed slot, or the slot is in use. */
+/* The same where the update has no place in a hashed slot, or the slot is in use. */
 const struct hmm_mirror *
 hmm_mirror_start_locked(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update)
 {
@@ -56,6 +59,17 @@ hmm_mirror_start_locked(struct hmm_mirror_mm *hmm, const struct mmu_notifier_ran
 		trace_start(hmm, slot, update, hit);
 	spin_unlock(&hmm->lock);
 	return hit;
+}
+
+/* The update is in a hashed slot. */
+void hmm_mirror_end_traced(struct hmm_mirror_mm *hmm,
+			   const struct mmu_notifier_range *update)
+{
+	struct hmm_mirror_slot *slot = hmm_mirror_slot_hashed(hmm, update);
+
+	/* before the slot is free, so that the next start comes later in a trace */
+	trace_hmm_mirror_invalidate_end(hmm->mm, update, slot - hmm->slot);
+	slot_unpublish(slot);
 }
 
 /* No hashed slot has the key of the update. */

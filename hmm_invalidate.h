@@ -11,15 +11,24 @@
 #include "hmm_slot.h"
 #include "hmm_trace.h"
 
+/* What is left to do after invalidate_start(). */
+enum invalidate_state {
+	INVALIDATE_MISSES,	/* nothing: the update hits no range */
+	INVALIDATE_MAY_HIT,	/* hmm_mirror_start_hit() */
+	INVALIDATE_NO_SLOT,	/* hmm_mirror_start_locked() */
+};
+
 const struct hmm_mirror *
 hmm_mirror_start_hit(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update);
 const struct hmm_mirror *
 hmm_mirror_start_locked(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update);
+void hmm_mirror_end_traced(struct hmm_mirror_mm *hmm,
+			   const struct mmu_notifier_range *update);
 void hmm_mirror_end_locked(struct hmm_mirror_mm *hmm,
 			   const struct mmu_notifier_range *update);
 
-/* Return a mirror that has a range which @update hits, or NULL. */
-static __always_inline const struct hmm_mirror *
+/* Publish @update in its hashed slot, and ask the filter. No lock, and no call. */
+static __always_inline enum invalidate_state
 invalidate_start(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update)
 {
 	unsigned long start = update->start, end = update->end;
@@ -27,12 +36,11 @@ invalidate_start(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *upd
 	/* an update that is empty, or begins at address 0, has no place in a hashed slot */
 	if (unlikely(!start || start >= end) || hmm_mirror_injects() ||
 	    unlikely(!slot_claim(hmm, update)))
-		return hmm_mirror_start_locked(hmm, update);
-	if (unlikely(filter_may_hit(hmm, start, end - 1)))
-		return hmm_mirror_start_hit(hmm, update);
-	trace_hmm_mirror_invalidate_start(hmm->mm, update,
-					  hmm_mirror_slot_hashed(hmm, update) - hmm->slot, 0);
-	return NULL;
+		return INVALIDATE_NO_SLOT;
+	if (unlikely(filter_may_hit(hmm, start, end - 1)) ||
+	    trace_hmm_mirror_invalidate_start_enabled())
+		return INVALIDATE_MAY_HIT;
+	return INVALIDATE_MISSES;
 }
 
 static __always_inline void invalidate_end(struct hmm_mirror_mm *hmm,
@@ -41,12 +49,12 @@ static __always_inline void invalidate_end(struct hmm_mirror_mm *hmm,
 	struct hmm_mirror_slot *slot = hmm_mirror_slot_hashed(hmm, update);
 
 	/* no other thread writes this key to the slot */
-	if (unlikely(READ_ONCE(slot->key) != update)) {
+	if (unlikely(READ_ONCE(slot->key) != update))
 		hmm_mirror_end_locked(hmm, update);
-		return;
-	}
-	trace_hmm_mirror_invalidate_end(hmm->mm, update, slot - hmm->slot);
-	slot_unpublish(slot);
+	else if (trace_hmm_mirror_invalidate_end_enabled())
+		hmm_mirror_end_traced(hmm, update);
+	else
+		slot_unpublish(slot);
 }
 
 #endif /* HMM_MIRROR_INVALIDATE_H */

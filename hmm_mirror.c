@@ -164,13 +164,37 @@ static noinline int sync_all(struct hmm_mirror_mm *hmm, const struct hmm_mirror 
 	return ret;
 }
 
+static int sync_hit(struct hmm_mirror_mm *hmm, const struct hmm_mirror *hit,
+		    const struct mmu_notifier_range *update)
+{
+	/* Pairs with WRITE_ONCE() in hmm_mirror_register(): publish.litmus. */
+	return hit || READ_ONCE(hmm->nr_always) ? sync_all(hmm, hit, update) : 0;
+}
+
+static noinline int start_hit(struct hmm_mirror_mm *hmm,
+			      const struct mmu_notifier_range *update)
+{
+	return sync_hit(hmm, hmm_mirror_start_hit(hmm, update), update);
+}
+
+static noinline int start_locked(struct hmm_mirror_mm *hmm,
+				 const struct mmu_notifier_range *update)
+{
+	return sync_hit(hmm, hmm_mirror_start_locked(hmm, update), update);
+}
+
 static int start_start(struct mmu_notifier *mn, const struct mmu_notifier_range *update)
 {
 	struct hmm_mirror_mm *hmm = container_of(mn, struct hmm_mirror_mm, start);
-	const struct hmm_mirror *hit = invalidate_start(hmm, update);
 
-	/* Pairs with WRITE_ONCE() in hmm_mirror_register(): publish.litmus. */
-	return hit || READ_ONCE(hmm->nr_always) ? sync_all(hmm, hit, update) : 0;
+	switch (invalidate_start(hmm, update)) {
+	case INVALIDATE_MISSES:
+		return sync_hit(hmm, NULL, update);
+	case INVALIDATE_MAY_HIT:
+		return start_hit(hmm, update);
+	default:
+		return start_locked(hmm, update);
+	}
 }
 
 /* Once for each subscription, when the mmu notifiers do not know it any more. */
