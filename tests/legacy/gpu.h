@@ -419,6 +419,9 @@ static long gpu_ioctl_run(struct gpu_space *space, void __user *arg)
 	cmd.result = 0;
 	cmd.done = 0;
 	cmd.fault_addr = 0;
+	/* A command whose result has no place to go does nothing. */
+	if (copy_to_user(arg, &cmd, sizeof(cmd)))
+		return -EFAULT;
 	ret = gpu_run(space, &cmd);
 	gpu_count(space, HMM_GPU_COMMANDS, 1);
 	return copy_to_user(arg, &cmd, sizeof(cmd)) ? -EFAULT : ret;
@@ -433,6 +436,8 @@ static long gpu_ioctl_stats(struct gpu_space *space, void __user *arg)
 		return -EFAULT;
 	if ((stats.flags & ~HMM_GPU_STATS_RESET) || stats.reserved)
 		return -EINVAL;
+	if (copy_to_user(arg, &stats, sizeof(stats)))
+		return -EFAULT;
 	for (i = 0; i < HMM_GPU_NR_COUNTERS; i++) {
 		stats.counter[i] = atomic64_read(&space->counter[i]);
 		if (stats.flags & HMM_GPU_STATS_RESET)
