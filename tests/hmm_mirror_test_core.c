@@ -1472,9 +1472,12 @@ static void filter_is_renewed(struct kunit *test)
 	unsigned int round, i, used = 0;
 
 	for (round = 0; round < rounds; round++) {
+		/* a worker that replaces the filter now counts the ranges that are left */
+		bool replaced = hmmt_users(f) != nr;
+
 		for (i = 0; i < nr; i++)
 			hmm_mirror_range_unregister(&range[i]);
-		KUNIT_EXPECT_TRUE(test, cell_in_use(f));
+		KUNIT_EXPECT_TRUE(test, replaced || cell_in_use(f));
 		for (i = 0; i < nr; i++) {
 			range[i].start += P(1);
 			range[i].end += P(1);
