@@ -273,8 +273,8 @@ static __always_inline void range_attach(struct hmm_mirror_mm *hmm,
  * Ranges may overlap, those of one mirror too.
  *
  * Context: process context, not a callback; does not sleep. Spinlocks may be held, among
- * them the driver's, but none that an interrupt handler takes; whatever the state of the
- * mmap lock. Not while the mirror is being unregistered.
+ * them the driver's, but none that an interrupt handler takes. The mmap lock may be held or
+ * not. Not while the mirror is being unregistered.
  * Return: 0; -EINVAL if a pointer is missing, or if the bounds are not page aligned
  * or enclose nothing; -ESRCH if the mm is dead or the mirror not registered.
  */

@@ -37,7 +37,7 @@ struct hmm_mirror_slot {
 	unsigned long last;	/* 0: intersects nothing */
 	wait_queue_head_t waiters;
 	bool endless;		/* the mm will not call its end */
-} __aligned(64);		/* SMP or not: see hmm_mirror_slot_hashed() */
+} __aligned(64);		/* no two invalidations share a cache line */
 
 /* What a step of the sequence adds to hmm_mirror_range.state. */
 #define HMM_MIRROR_SEQ_STEP	BIT(2)
@@ -133,7 +133,7 @@ struct hmm_mirror_mm {
 	struct list_head debug;
 };
 
-/* Used by hmm_mm.c, hmm_range.c and hmm_slot.c. */
+/* Made by hmm_mirror.c, for the work items of hmm_range.c and hmm_slot.c. */
 extern struct workqueue_struct *hmm_mirror_wq;
 
 /*

@@ -702,7 +702,7 @@ static void collision_and_failure(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
 }
 
-/* An entry without a page ends a run, whatever else stands there. */
+/* An entry without a page ends a run, also if its other bits are those of one. */
 static void invalid_entry_ends_run(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
