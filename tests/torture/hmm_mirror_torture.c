@@ -1736,7 +1736,10 @@ static bool at_rest(struct hmm_mirror_mm *hmm)
 	return rests;
 }
 
-/* Two subscriptions, and all ranges, those of mirrors that are gone among them. */
+/*
+ * Two subscriptions, and all ranges, those of mirrors that are gone among them. A worker
+ * holds a reference too, until it has done its work.
+ */
 static bool users_are_right(struct tspace *s, struct hmm_mirror_mm *hmm)
 {
 	unsigned int i, users = 2;
@@ -1772,7 +1775,7 @@ static void expect_rest(struct tspace *s, struct tmirror *m, unsigned int nr_thr
 		return;
 
 	expect(soon(at_rest(hmm)), NOT_AT_REST, 0);
-	expect(users_are_right(s, hmm), USERS, 0);
+	expect(soon(users_are_right(s, hmm)), USERS, 0);
 	/* what was put by mmput_async() takes its time */
 	expect(soon(atomic_read(&s->mm->mm_users) <= nr_threads), MM_USERS,
 	       atomic_read(&s->mm->mm_users));
