@@ -204,6 +204,10 @@ class Source:
         start, at = i, i + 1
         while at < self.pair[i]:
             start, at = at, self.statement_end(at)
+        if self.is_at(start, "switch"):
+            # there is no statement behind the last case
+            start = max((j for j in range(start, self.pair[i]) if self.is_at(j, "return")),
+                        default=start)
         if self.is_at(start, "return"):
             self.last_return = start
         self.statement(i)
