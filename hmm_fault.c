@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror: read CPU page table entries of a range, fault pages in, and the whole
+ * hmm_mirror: read CPU page table entries of a range, fault pages in, and run the
  * collision-retry loop.
  *
- * Owns no data but hmm->stats.collisions. What is read belongs to the caller. Nothing here
- * decides that a result may be used: retry() under the driver's lock does.
+ * Owns hmm->stats.collisions, which changes under hmm->lock. The caller owns the pfns, and
+ * may use them only after retry() under the driver lock has returned false.
  */
 #include <linux/bitmap.h>
 #include <linux/error-injection.h>
@@ -20,8 +20,8 @@
 #include "hmm_trace.h"
 
 /*
- * Pages that are read under one hold of the mmap lock. A writer of the mmap lock waits no
- * longer than that, and a collision is noticed between two chunks.
+ * Pages that are read under one hold of the mmap lock. A writer of the mmap lock waits for
+ * one chunk at most, and a collision is detected after each chunk.
  */
 #define CHUNK_PAGES	512
 #define CHUNK_SIZE	(CHUNK_PAGES * PAGE_SIZE)
@@ -31,7 +31,7 @@ static bool fault_is_valid(struct hmm_mirror_mm *hmm, const struct hmm_mirror_ra
 {
 	bool inside;
 
-	/* the bounds may be about to change */
+	/* hmm_mirror_range_resize() may change the bounds. */
 	spin_lock(&hmm->lock);
 	inside = fault->start >= range->start && fault->end <= range->end;
 	spin_unlock(&hmm->lock);
@@ -39,7 +39,10 @@ static bool fault_is_valid(struct hmm_mirror_mm *hmm, const struct hmm_mirror_ra
 	return inside && hmm_mirror_fault_has_pages(fault);
 }
 
-/* 0 if @fault is about pages of @range. */
+/*
+ * Return 0 if @fault lies in @range. If not, the bounds of @range may have changed since
+ * @seq was taken: then return -EBUSY.
+ */
 int hmm_mirror_fault_check(const struct hmm_mirror_range *range, unsigned long seq,
 			   const struct hmm_mirror_fault *fault)
 {
@@ -56,8 +59,8 @@ int hmm_mirror_fault_check(const struct hmm_mirror_range *range, unsigned long s
 }
 
 /*
- * Requests by page of one chunk. hmm_range_fault() replaces them by what it has read, up to
- * the page at which it fails, so a second read needs them again.
+ * Requests by page of one chunk. hmm_range_fault() overwrites them with its results, up to
+ * the page at which it fails, so they must be restored before a second read.
  */
 struct requests {
 	DECLARE_BITMAP(fault, CHUNK_PAGES);
@@ -81,7 +84,7 @@ static noinline void requests_save(struct requests *requests, const struct hmm_r
 	}
 }
 
-/* As hmm_range_fault() wants them, which carries some other bits from input to output. */
+/* Keep the other bits of the pfns: hmm_range_fault() carries some from input to output. */
 static noinline void requests_restore(const struct requests *requests,
 				      const struct hmm_range *args)
 {
@@ -97,9 +100,9 @@ static noinline void requests_restore(const struct requests *requests,
 }
 
 /*
- * hmm_range_fault() never drops the mmap lock, which is all that some faults would need:
- * userfaultfd, for one. Whether it was that, or an error, is seen by doing the fault in
- * the way that may drop it, and reading again.
+ * hmm_range_fault() never drops the mmap lock. If a fault handler needs that, as userfaultfd
+ * does, hmm_range_fault() returns -EFAULT, as for an invalid access. fixup_user_fault() may
+ * drop the lock. The caller then reads again, so that hmm_range_fault() tells the two apart.
  */
 static int fault_unlocked(struct mm_struct *mm, const struct hmm_range *args)
 {
@@ -122,8 +125,9 @@ static int fault_unlocked(struct mm_struct *mm, const struct hmm_range *args)
 static int read_stable(struct mm_struct *mm, struct hmm_range *args)
 {
 	/*
-	 * The OOM reaper has emptied it: what would be faulted in is not what was
-	 * there. What it does after this check are invalidations, and collide.
+	 * If the OOM reaper has unmapped pages of the mm, a fault would find zeroes where
+	 * the process had data. Pages that the reaper unmaps after this check are
+	 * invalidated, so this fault collides.
 	 */
 	if (check_stable_address_space(mm))
 		return -ESRCH;
@@ -131,8 +135,8 @@ static int read_stable(struct mm_struct *mm, struct hmm_range *args)
 }
 
 /*
- * Nothing but hmm_range_fault() writes to the pfns, and only under the mmap lock, where
- * there are no requests by page: the caller may be using what stands there.
+ * If there are no requests by page, only hmm_range_fault() writes to the pfns, under the
+ * mmap lock, because other threads may be reading them.
  */
 static int read_chunk(struct mm_struct *mm, struct hmm_range *args)
 {
@@ -155,7 +159,7 @@ static int read_chunk(struct mm_struct *mm, struct hmm_range *args)
 	return ret;
 }
 
-/* What was read is worth nothing. Nobody unregisters the range meanwhile. */
+/* Count a collision. The driver must not unregister @range during a fault. */
 static int range_collided(struct hmm_mirror_range *range,
 			  const struct hmm_mirror_fault *fault)
 {
@@ -169,11 +173,12 @@ static int range_collided(struct hmm_mirror_range *range,
 }
 
 /*
- * hmm_range_fault() wants an mmu_interval_notifier, of which it reads only the mm and
- * the sequence. It gets one that no list knows and whose sequence stands still; the
- * range's own is checked here, chunk by chunk. A sequence that moved would end a fault at
- * the first page of which it breaks COW, since the invalidation of that page is in the
- * range, too: as many faults as there are pages, instead of two.
+ * hmm_range_fault() needs an mmu_interval_notifier, of which it reads only the mm and the
+ * sequence. Pass a stub that is on no list and whose sequence never changes, and check the
+ * sequence of @range after each chunk instead. If hmm_range_fault() saw the sequence of
+ * @range, a write fault that breaks COW would end it at each page, because breaking COW
+ * invalidates that page: the driver would need as many faults as there are pages, instead
+ * of two.
  */
 static int range_read(struct hmm_mirror_range *range, unsigned long seq,
 		      struct hmm_mirror_fault *fault, bool snapshot)
@@ -202,15 +207,16 @@ static int range_read(struct hmm_mirror_range *range, unsigned long seq,
 
 	trace_hmm_mirror_fault_begin(mm, range, fault->start, fault->end);
 	for (addr = fault->start; !ret && addr < fault->end; addr = next) {
-		/* not a sum that could wrap */
+		/* addr + CHUNK_SIZE could wrap. */
 		next = addr + min(fault->end - addr, CHUNK_SIZE - addr % CHUNK_SIZE);
 		args.start = addr;
 		args.end = next;
 		args.hmm_pfns = fault->pfns + ((addr - fault->start) >> PAGE_SHIFT);
 		ret = read_chunk(mm, &args);
 		/*
-		 * An error that was found while the page table changed is no more
-		 * true than a page. No lock: "true" stays true (retry_early.litmus).
+		 * If the range was invalidated, an error may be as stale as a page, so
+		 * return -EBUSY instead. No lock is needed: once retry() has returned
+		 * true, the result stays true (retry_early.litmus).
 		 */
 		if (ret != -EINTR && ret != -ESRCH && hmm_mirror_range_retry(range, seq))
 			ret = range_collided(range, fault);
@@ -220,7 +226,7 @@ static int range_read(struct hmm_mirror_range *range, unsigned long seq,
 
 	trace_hmm_mirror_fault_end(mm, range, ret);
 
-	/* not mmput(): the last one would run exit and ->release right here */
+	/* The last mmput() would run exit_mmap() and ->release in this thread. */
 	mmput_async(mm);
 	return ret;
 }
@@ -229,14 +235,15 @@ static int range_read(struct hmm_mirror_range *range, unsigned long seq,
  * hmm_mirror_range_snapshot() - read CPU page table entries as they are
  * @range: a registered range
  * @seq: from hmm_mirror_range_begin()
- * @fault: what to read; default_flags, pfn_flags_mask and the input in pfns are
+ * @fault: pages to read; default_flags, pfn_flags_mask and the requests in pfns are
  *	ignored
  *
- * Faults nothing in. What is absent, read-only or an error may stop being so without
- * an invalidation: nobody is told about none->present or read-only->writable.
+ * Does not fault pages in. The mm does not invalidate when an entry becomes present or
+ * writable, so an entry that was read as absent, read-only or an error may be outdated
+ * although hmm_mirror_range_retry() returns false.
  *
- * Context: process context, sleeps, takes mm_users and the mmap lock. Neither that
- * nor the driver's lock may be held.
+ * Context: process context, sleeps, takes mm_users and the mmap lock. The caller holds
+ * neither the mmap lock nor the driver lock.
  * Return: 0; -EBUSY if the range was invalidated since @seq: begin again; -EINTR on a
  * fatal signal; -ESRCH if the mm is dead or was emptied by the OOM reaper; -EINVAL if
  * @fault is unaligned, empty, not inside @range, or has no pfns; other errors as of
@@ -250,21 +257,21 @@ int hmm_mirror_range_snapshot(struct hmm_mirror_range *range, unsigned long seq,
 EXPORT_SYMBOL_GPL(hmm_mirror_range_snapshot);
 
 /**
- * hmm_mirror_range_fault() - read CPU page table entries, faulting in what is asked for
+ * hmm_mirror_range_fault() - read CPU page table entries and fault in requested pages
  * @range: a registered range
  * @seq: from hmm_mirror_range_begin()
- * @fault: what to read and to fault in
+ * @fault: pages to read, and which of them to fault in
  *
- * Large ranges are read in pieces, the mmap lock is dropped in between. 0 says that
- * no invalidation began so far; it is hmm_mirror_range_retry() under the driver's lock
- * that decides.
+ * Reads up to 512 pages at once, and drops the mmap lock in between. If this returns 0, the
+ * range was valid when the last page had been read; only hmm_mirror_range_commit() or
+ * hmm_mirror_range_retry() under the driver lock tells whether the pages may be used.
  *
- * Context: process context, sleeps, takes mm_users and the mmap lock. Neither that
- * nor the driver's lock may be held. The driver's own callback can run inside.
- * Return: 0; -EBUSY if the range was invalidated since @seq: begin again, with the
- * requests in pfns set anew; -EFAULT if there is no page and can be none; -EPERM if
- * the mapping does not allow the access; -ENOMEM; -EHWPOISON; -EINTR, -ESRCH and
- * -EINVAL as of hmm_mirror_range_snapshot().
+ * Context: process context, sleeps, takes mm_users and the mmap lock. The caller holds
+ * neither the mmap lock nor the driver lock. The driver's callback can run inside.
+ * Return: 0; -EBUSY if the range was invalidated since @seq: begin again, and set the
+ * requests in pfns again; -EFAULT if there is no page and can be none; -EPERM if the
+ * mapping does not allow the access; -ENOMEM; -EHWPOISON; -EINTR, -ESRCH and -EINVAL as
+ * of hmm_mirror_range_snapshot().
  */
 noinline int hmm_mirror_range_fault(struct hmm_mirror_range *range, unsigned long seq,
 				    struct hmm_mirror_fault *fault)
@@ -278,7 +285,7 @@ noinline int hmm_mirror_range_fault(struct hmm_mirror_range *range, unsigned lon
 EXPORT_SYMBOL_GPL(hmm_mirror_range_fault);
 ALLOW_ERROR_INJECTION(hmm_mirror_range_fault, ERRNO);
 
-/* Those of one compound page are dirty or not all at once, so most are only looked at. */
+/* The pages of a compound page share a dirty flag, so test it before setting it. */
 static void pages_set_dirty(const struct hmm_mirror_fault *fault)
 {
 	unsigned long i, nr = (fault->end - fault->start) >> PAGE_SHIFT;
@@ -293,21 +300,21 @@ static void pages_set_dirty(const struct hmm_mirror_fault *fault)
 }
 
 /**
- * hmm_mirror_range_commit() - settle a fault under the driver's lock
+ * hmm_mirror_range_commit() - check for a collision and mark pages dirty
  * @range: a registered range
  * @seq: the sequence with which @fault was read
  * @fault: the pages, as hmm_mirror_range_fault() has returned them
  *
- * Ask hmm_mirror_range_retry(), and if the answer is no, mark each page that has
- * HMM_PFN_WRITE in @fault dirty: the device may write to it from now on, and only a dirty
- * page is written back or to swap. If the driver installs a page read-only, it clears
- * HMM_PFN_WRITE in the pfns before. The mm cannot clean a page again without an
- * invalidation, so no page needs to be marked when its device PTE goes. A driver whose
- * device PTEs have a dirty bit may call hmm_mirror_range_retry() instead, and
- * set_page_dirty() in its callback, before the callback returns.
+ * If the range was not invalidated since @seq, mark each page with HMM_PFN_WRITE in
+ * @fault dirty: the device may write to it from now on, and the mm writes only a dirty
+ * page back or to swap. A driver that installs a page read-only clears HMM_PFN_WRITE in
+ * the pfns first. The mm cannot clean a page without an invalidation, so the driver need
+ * not mark the page again when it removes the device PTE. A driver whose device PTEs have
+ * a dirty bit may call hmm_mirror_range_retry() instead, and set_page_dirty() in its
+ * callback, before the callback returns.
  *
- * Context: process context, does not sleep. The driver's lock is held, and stays held
- * until the device PTEs are installed.
+ * Context: process context, does not sleep. The caller holds the driver lock until it has
+ * installed the device PTEs.
  * Return: 0: install device PTEs; -EBUSY if the range was invalidated since @seq.
  */
 int hmm_mirror_range_commit(const struct hmm_mirror_range *range, unsigned long seq,
@@ -320,7 +327,7 @@ int hmm_mirror_range_commit(const struct hmm_mirror_range *range, unsigned long 
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_commit);
 
-/* What is left of a time-out that began at a time. */
+/* Return the rest of a timeout that began at @since; all in jiffies. */
 static long timeout_left(long timeout, unsigned long since)
 {
 	if (timeout == MAX_SCHEDULE_TIMEOUT)
@@ -329,21 +336,21 @@ static long timeout_left(long timeout, unsigned long since)
 }
 
 /**
- * hmm_mirror_range_populate() - begin, fault and commit until it worked
+ * hmm_mirror_range_populate() - begin, fault and commit; retry after collisions
  * @range: a registered range
- * @fault: what to read and to fault in, by default_flags; requests by page would not
- *	outlive the first collision, so pfn_flags_mask must be 0
- * @timeout_ms: for all of it, in milliseconds: 0 tries once without waiting,
- *	%HMM_MIRROR_WAIT_FOREVER has no end
+ * @fault: pages to read and to fault in. Requests by page do not survive a collision, so
+ *	pfn_flags_mask must be 0: use default_flags.
+ * @timeout_ms: for the whole call, in milliseconds: 0 tries once without waiting,
+ *	%HMM_MIRROR_WAIT_FOREVER never times out
  * @commit: installs device PTEs, see &typedef hmm_mirror_commit_fn
  * @arg: for @commit
  *
- * A page fault that is under way is not interrupted when the time is over.
+ * The timeout does not interrupt a page fault in progress.
  *
  * Context: as of hmm_mirror_range_begin() and hmm_mirror_range_fault().
- * Return: what @commit returned, if that is not -EBUSY; -ETIME when the time is over;
- * other errors as of hmm_mirror_range_begin() and hmm_mirror_range_fault(), -EBUSY not
- * among them; -EINVAL also if @commit is missing.
+ * Return: the result of @commit, unless that is -EBUSY; -ETIME on a timeout; errors of
+ * hmm_mirror_range_begin() and hmm_mirror_range_fault(), except -EBUSY; -EINVAL also if
+ * @commit is NULL or pfn_flags_mask is not 0.
  */
 int hmm_mirror_range_populate(struct hmm_mirror_range *range,
 			      struct hmm_mirror_fault *fault,

@@ -2,7 +2,7 @@
 /*
  * hmm_mirror: mirror a process address space on a device.
  *
- * Include this after, before or without <linux/hmm.h>: nothing collides.
+ * Drivers may include <linux/hmm.h> before or after this header, or not at all.
  */
 #ifndef HMM_MIRROR_H
 #define HMM_MIRROR_H
@@ -14,58 +14,64 @@
 #include <linux/rbtree.h>
 #include <linux/types.h>
 
-/* The one place that holds the version. */
+/* dkms.conf and debian/changelog have the same version. */
 #define HMM_MIRROR_VERSION	"0.1.0"
 
 /**
  * DOC: Overview
  *
  * A device that shares a process address space keeps copies of CPU page table
- * entries ("device PTEs"). Whenever the mm changes CPU page table entries it
- * tells its mmu notifiers before and after. Between the two, and for good
- * afterwards, the device must not use the old pages.
+ * entries ("device PTEs"). The mm brackets each change of CPU page table entries
+ * with an invalidation: it calls its mmu notifiers before the change (start) and
+ * after it (end). Once start has returned, the device must not use the old pages.
  *
  * A driver registers one &struct hmm_mirror for each address space of a device,
  * and a &struct hmm_mirror_range for each part of it that the device may use.
- * Its page-fault path then runs without any lock of the mm side, and is settled
- * by collision-retry::
+ * The driver's page-fault path holds no lock of the mm while it installs device
+ * PTEs. It detects invalidations by collision-retry::
  *
  *	begin()		wait until no invalidation in flight intersects the range,
- *			and take a sequence
+ *			and take its sequence
  *	fault()		read or fault in the CPU page table entries; sleeps
  *	lock(driver)
- *	commit()	has an invalidation touched the range since begin()?
- *			yes: unlock and start again; no: install device PTEs
+ *	commit()	if an invalidation has intersected the range since begin():
+ *			unlock and start again; else install device PTEs
  *	unlock(driver)
  *
  * The driver's invalidation callback takes the same driver lock to remove device
- * PTEs. The sequence of a range is raised before any callback runs, so one of
- * the two always sees the other.
+ * PTEs. The core raises the sequence of a range before it runs any callback. So
+ * either the callback removes the device PTEs, or commit() sees the new sequence.
  *
- * A sequence is stale if and only if an invalidation that intersects the range
- * began after it was taken, or the mm died. Invalidations of other addresses
- * neither fail nor delay nor wake anybody.
+ * A sequence becomes stale if an invalidation that intersects the range begins, if
+ * the driver resizes or splits the range or unregisters the mirror, or if the mm
+ * dies. Nothing else makes it stale, except a call of
+ * hmm_mirror_range_wait_until_valid() on the same range. Invalidations of other
+ * addresses delay begin() only if 40 or more are in flight.
  *
- * Memory that changes more often than begin() to retry() takes is not mapped before
- * it rests. Drivers that map more than the device has asked for do without that after
- * some collisions, as the sample does; smaller ranges collide less.
+ * A page that is invalidated more often than a fault takes is never mapped. After
+ * some collisions a driver should map only the pages that the device asked for, as
+ * the sample does, because a short fault collides less often. So does a fault in a
+ * small range.
  */
 
 /**
  * DOC: Dirty pages
  *
  * The mm writes a page back, or to swap, only if the page or a CPU PTE of it is dirty. A
- * device that writes through its own page table makes neither dirty. So the driver does:
+ * device that writes through its own page table dirties neither. There are two ways to
+ * mark the pages dirty:
  *
- * - hmm_mirror_range_commit() marks pages dirty at installation. That is enough, because
- *   the mm invalidates before it cleans a page. It also marks pages to which the device
- *   then does not write, unless the driver clears HMM_PFN_WRITE in their pfns.
- * - A driver whose device PTEs have a dirty bit can call hmm_mirror_range_retry() instead,
- *   and set_page_dirty() for the dirty ones when it removes them in its callback, before
- *   the callback returns. hmm_mirror_range_dma_unmap() has a parameter for that.
+ * - hmm_mirror_range_commit() marks pages dirty when the driver installs device PTEs. Once
+ *   is enough, because the mm invalidates before it cleans a page. Pages to which the
+ *   device never writes are marked too, unless the driver clears HMM_PFN_WRITE in their
+ *   pfns.
+ * - A driver whose device PTEs have a dirty bit can call hmm_mirror_range_retry() instead.
+ *   When its callback removes a dirty device PTE, it calls set_page_dirty() before it
+ *   returns, or passes @dirty to hmm_mirror_range_dma_unmap().
  *
- * Either way the page must still be the process's: under the driver's lock after retry()
- * was false, or in a callback. A page that is marked later may have another owner.
+ * The driver may mark a page dirty only while the process owns it: under the driver's lock
+ * after hmm_mirror_range_retry() returned false, or in a callback. Later, the page may
+ * belong to another process.
  */
 
 /**
@@ -79,15 +85,17 @@
  *	      driver lock		(taken by callbacks and around retry())
  *	        hmm_mirror's own	(a spinlock; leaf)
  *
- * Hence, and lockdep reports it the first time that the code runs:
+ * With a lock held that a callback takes, a driver must not:
  *
- * - do not wait for validity (begin, wait_until_valid, populate), and do not
- *   unregister a mirror, with a lock held that a callback takes;
- * - do not allocate with GFP_KERNEL, and do not fault on user memory, with such a
- *   lock held: callbacks run inside reclaim;
- * - do not call hmm_mirror from an interrupt: its spinlock is not irq-safe.
+ * - wait for a range (begin, wait_until_valid, populate), or unregister a mirror:
+ *   both can wait for a callback;
+ * - allocate with GFP_KERNEL, or fault on user memory: callbacks run inside reclaim.
  *
- * lockdep knows which locks a callback takes once the callback has run.
+ * Interrupt handlers must not call hmm_mirror, except for retry() and valid(): its
+ * spinlock is not irq-safe.
+ *
+ * lockdep reports a violation the first time that the code runs, even if nothing
+ * deadlocks. It knows which locks a callback takes once the callback has run.
  */
 
 struct device;
@@ -95,18 +103,19 @@ struct hmm_mirror;
 struct hmm_mirror_mm;
 struct hmm_mirror_range;
 
-/* A time-out that never ends; a fatal signal still ends the wait. */
+/* No timeout. A fatal signal still ends the wait. */
 #define HMM_MIRROR_WAIT_FOREVER		UINT_MAX
 
-/* A time-out for those who have no better idea, milliseconds. */
+/* Default timeout in milliseconds. */
 #define HMM_MIRROR_DEFAULT_TIMEOUT	1000U
 
 /**
- * struct hmm_mirror_pass - what sync_start() leaves for sync_finish()
- * @update: the invalidation, as the mm gave it
- * @priv: two words for the driver; undefined before sync_start() wrote them
+ * struct hmm_mirror_pass - state passed from sync_start() to sync_finish()
+ * @update: the invalidation, as passed by the mm
+ * @priv: two words for the driver; uninitialized when sync_start() is called
  *
- * One for each mirror and invalidation, in storage of the core.
+ * One per mirror and invalidation; allocated by the core, and valid until
+ * sync_finish() returns.
  */
 struct hmm_mirror_pass {
 	const struct mmu_notifier_range *update;
@@ -116,35 +125,35 @@ struct hmm_mirror_pass {
 };
 
 /*
- * hmm_mirror_ops.flags: the mirror has device PTEs only inside its ranges, so it
- * is called only for invalidations that intersect one of them.
+ * hmm_mirror_ops.flags: the driver has device PTEs only inside the ranges of the
+ * mirror, so the core calls it only for invalidations that intersect one of them.
  */
 #define HMM_MIRROR_TRACKED_ONLY		BIT(0)
 
 /**
  * struct hmm_mirror_ops - callbacks of a driver
- * @sync_cpu_device_pagetables: the CPU page table is about to change. Remove all
- *	device PTEs of [update->start, update->end) and return only when the device
- *	cannot use them any more. The bounds are those of the mm: they can be
- *	unaligned, and the end can be ULONG_MAX. Returns 0. If
- *	mmu_notifier_range_blockable(update) is false it must not sleep, and returns
- *	-EAGAIN if it would have to; any other error is a driver bug, warned about
- *	once and otherwise ignored, as is any error in a blockable invalidation.
- *	It runs inside reclaim: no GFP_KERNEL, no mmap_lock. It may be called by
- *	several threads at once, and by the thread that is inside
- *	hmm_mirror_range_fault() (a write fault that breaks COW).
- * @release: the mm is dying. All ranges are invalid for ever. Remove every device
- *	PTE and stop the device from using the address space: the pages are freed
- *	after this returns. Called at most once, and never by
- *	hmm_mirror_unregister(). Mandatory. Other callbacks can run at the same
- *	time. Must not unregister the mirror.
- * @sync_start: optional, instead of @sync_cpu_device_pagetables: the first of two
- *	passes. All mirrors of the mm are started before the first is finished, so
- *	that the TLB flushes of several devices overlap. Remove the device PTEs,
- *	start the flush, return as above. After 0, and only then, @sync_finish
- *	follows, in the same thread.
- * @sync_finish: wait for the flush. In a non-blockable invalidation it must not
- *	sleep either: let @sync_start return -EAGAIN if that cannot be done.
+ * @sync_cpu_device_pagetables: called before the mm changes CPU page table entries.
+ *	Remove all device PTEs of [update->start, update->end), and return only when
+ *	the device cannot use them any more. The mm chooses the bounds: they can be
+ *	unaligned, and the end can be ULONG_MAX. Return 0. If
+ *	mmu_notifier_range_blockable(update) is false, the callback must not sleep,
+ *	and returns -EAGAIN if it would have to. Any other error, and any error in a
+ *	blockable invalidation, is a driver bug: the core warns once and ignores it.
+ *	Callbacks run inside reclaim: no GFP_KERNEL, no mmap_lock. Several threads
+ *	may run the callback at once. A thread inside hmm_mirror_range_fault() may
+ *	run it too, if a write fault breaks COW.
+ * @release: called when the mm dies, after all ranges have become invalid for good.
+ *	Remove every device PTE and stop the device from using the address space: the
+ *	mm frees the pages after this returns. Called at most once for each
+ *	registration, and never by hmm_mirror_unregister(). Mandatory. Other
+ *	callbacks can run at the same time. Must not unregister the mirror.
+ * @sync_start: optional first pass, with @sync_finish instead of
+ *	@sync_cpu_device_pagetables. The core starts up to 7 mirrors of the mm before
+ *	it finishes the first, so the TLB flushes of several devices overlap. Remove
+ *	the device PTEs, start the flush, and return as above. If this returns 0, the
+ *	same thread calls @sync_finish; else it does not.
+ * @sync_finish: second pass: wait for the flush. In a non-blockable invalidation it
+ *	must not sleep; if it would have to, @sync_start must return -EAGAIN.
  * @flags: 0 or %HMM_MIRROR_TRACKED_ONLY
  */
 struct hmm_mirror_ops {
@@ -162,11 +171,11 @@ struct hmm_mirror_ops {
 /**
  * struct hmm_mirror - a device's view of one address space
  * @ops: callbacks; set by the driver before registration
- * @mm: the address space; set by registration. It stays readable until
- *	hmm_mirror_unregister() (mm_count is held, mm_users is not).
+ * @mm: the address space; set by registration. The core holds mm_count, but not
+ *	mm_users, until hmm_mirror_unregister().
  *
- * Embed it in a structure of the driver. It needs no zeroing, and can be
- * registered again after it was unregistered.
+ * Embed this in a structure of the driver. A mirror needs no zeroing before
+ * registration, and can be registered again after it was unregistered.
  */
 struct hmm_mirror {
 	const struct hmm_mirror_ops *ops;
@@ -177,22 +186,23 @@ struct hmm_mirror {
 	unsigned long nr_ranges;
 };
 
-/* Bits of hmm_mirror_range.state, private; above them is the sequence. */
+/* Private: flags in hmm_mirror_range.state; the sequence is in the bits above them. */
 #define HMM_MIRROR_RANGE_DIRTY		BIT(0)
 #define HMM_MIRROR_RANGE_WAITED		BIT(1)
 
 /**
- * struct hmm_mirror_range - an address range of which a mirror tracks validity
+ * struct hmm_mirror_range - an address range of a mirror, with a sequence
  * @start: first address, page aligned
- * @end: first address behind it, page aligned; ULONG_MAX or
- *	ULONG_MAX & PAGE_MASK means to the end of the address space, and is
- *	ULONG_MAX after registration
- * @mirror: the mirror that it belongs to; set by registration, NULL once that
- *	mirror is unregistered
+ * @end: first address after the range, page aligned. ULONG_MAX and
+ *	ULONG_MAX & PAGE_MASK mean the end of the address space; registration turns
+ *	the latter into ULONG_MAX.
+ * @mirror: the mirror of the range; set by registration, NULL once that mirror is
+ *	unregistered
  *
- * @start and @end are set by the driver before registration; later only by
- * hmm_mirror_range_resize() and hmm_mirror_range_split(). It needs no zeroing, and
- * can be registered again after it was unregistered.
+ * The driver sets @start and @end before registration. After that, only
+ * hmm_mirror_range_resize() and hmm_mirror_range_split() change them. A range needs
+ * no zeroing before registration, and can be registered again after it was
+ * unregistered.
  */
 struct hmm_mirror_range {
 	unsigned long start;
@@ -201,29 +211,30 @@ struct hmm_mirror_range {
 	/* private: see hmm_range.c and hmm_tree.c */
 	union {
 		struct rb_node rb;
-		struct hmm_mirror_mm *orphan_of;	/* without a mirror */
+		struct hmm_mirror_mm *orphan_of;	/* if @mirror is NULL */
 	};
 	unsigned long subtree_last;
 	unsigned long state;
 };
 
 /**
- * struct hmm_mirror_fault - what to read from the CPU page table
+ * struct hmm_mirror_fault - pages to read from the CPU page table
  * @start: first address, page aligned, inside the range
- * @end: first address behind it, page aligned, inside the range
- * @pfns: one entry per page, zeroed before its first use. In: HMM_PFN_REQ_* as far as
- *	@pfn_flags_mask lets them count, for hmm_mirror_range_fault() only. Out: as of
- *	hmm_range_fault(), see <linux/hmm.h>, which from Linux 6.16 on keeps
- *	HMM_PFN_DMA_MAPPED and HMM_PFN_P2PDMA*; undefined after an error. While a
- *	@pfn_flags_mask of 0 is used an entry is written once, with its new value, so the
- *	array may be one that the driver keeps and reads meanwhile. With requests by page
- *	it must be the caller's own.
- * @default_flags: HMM_PFN_REQ_FAULT, HMM_PFN_REQ_WRITE asked for every page
- * @pfn_flags_mask: which request flags of @pfns count
- * @dev_private_owner: pages of device private memory of this owner are returned
- *	as they are, others are migrated back; NULL if there are none
+ * @end: first address after the pages, page aligned, inside the range
+ * @pfns: one entry per page; the caller zeroes the array before its first use. Input:
+ *	HMM_PFN_REQ_* for hmm_mirror_range_fault(), masked by @pfn_flags_mask. Output: as
+ *	of hmm_range_fault(), see <linux/hmm.h>; since Linux 6.16 that keeps
+ *	HMM_PFN_DMA_MAPPED and HMM_PFN_P2PDMA* of the input. Undefined after an error. If
+ *	@pfn_flags_mask is 0, an entry changes only to a value that was read from the page
+ *	table, so other threads may read the array during the call. Otherwise no other
+ *	thread may use the array.
+ * @default_flags: HMM_PFN_REQ_FAULT and HMM_PFN_REQ_WRITE requested for every page
+ * @pfn_flags_mask: request flags that are taken from @pfns
+ * @dev_private_owner: device private pages of this owner are returned as they are;
+ *	those of other owners are migrated back if they are requested; NULL if the driver
+ *	has none
  *
- * It belongs to the caller: several threads can fault on one range at once, each
+ * The caller owns this structure. Several threads can fault on one range at once, each
  * with its own sequence and its own struct hmm_mirror_fault.
  */
 struct hmm_mirror_fault {
@@ -254,24 +265,26 @@ int hmm_mirror_range_begin(struct hmm_mirror_range *range, unsigned long *seq,
 			   unsigned int timeout_ms);
 
 /**
- * hmm_mirror_range_retry() - has the range been invalidated since begin?
+ * hmm_mirror_range_retry() - check whether a sequence is stale
  * @range: a registered range
  * @seq: from hmm_mirror_range_begin()
  *
- * One load and a compare. The answer counts only under the driver's lock, the one
- * that its callback takes to remove device PTEs; without that lock "false" may be
- * outdated when the caller sees it, while "true" never is.
+ * One load and one comparison. To rely on a result of false, the caller must hold the
+ * driver lock, under which the callback removes device PTEs; without that lock, the
+ * range may be invalidated before the caller uses the result. A result of true is
+ * final.
  *
- * Context: any, interrupts too; the driver's lock held.
- * Return: true if what was read since begin must be thrown away: an invalidation
- * that intersects the range has begun, or the mm has died, or the mirror is gone.
+ * Context: any, including interrupts; driver lock held.
+ * Return: true if the caller must discard the pages that it has read since begin():
+ * an invalidation that intersects the range has begun, the bounds of the range have
+ * changed, the mm has died, or the mirror was unregistered.
  */
 static inline bool hmm_mirror_range_retry(const struct hmm_mirror_range *range,
 					  unsigned long seq)
 {
 	/*
-	 * Pairs with WRITE_ONCE() in hmm_mirror_range_raise(), by the driver's lock:
-	 * retry.litmus.
+	 * Pairs with WRITE_ONCE() in hmm_mirror_range_raise(); the driver lock orders
+	 * the two: retry.litmus.
 	 */
 	return READ_ONCE(range->state) != seq;
 }
@@ -280,20 +293,20 @@ bool hmm_mirror_range_wait_until_valid(struct hmm_mirror_range *range,
 				       unsigned int timeout_ms);
 
 /**
- * hmm_mirror_range_valid() - the 2019 form of hmm_mirror_range_retry()
+ * hmm_mirror_range_valid() - check whether a range is still valid (2019 API)
  * @range: a registered range
  *
- * Exact, unlike in 2019: a start and an end that fell between the wait and this
- * look are seen. For a range that one thread uses, since what it asks for is kept in
- * the range.
+ * Unlike the function of 2019, this also returns false if an invalidation both started
+ * and ended since the wait. The core stores the fact of the wait in the range, so only
+ * one thread may use the range.
  *
- * Context: any, interrupts too; the driver's lock held.
+ * Context: any, including interrupts; driver lock held.
  * Return: true if no invalidation intersected the range since the last
  * hmm_mirror_range_wait_until_valid() that returned true.
  */
 static inline bool hmm_mirror_range_valid(const struct hmm_mirror_range *range)
 {
-	/* As in hmm_mirror_range_retry(): retry.litmus. */
+	/* Pairs as in hmm_mirror_range_retry(): retry.litmus. */
 	unsigned long state = READ_ONCE(range->state);
 
 	return (state & HMM_MIRROR_RANGE_WAITED) && !(state & HMM_MIRROR_RANGE_DIRTY);
@@ -312,12 +325,12 @@ int hmm_mirror_range_commit(const struct hmm_mirror_range *range, unsigned long 
  * @range: the range
  * @seq: the sequence that was taken before the pages were read
  * @fault: the pages
- * @arg: the driver's
+ * @arg: argument of hmm_mirror_range_populate()
  *
- * Take the driver's lock and call hmm_mirror_range_commit(). If that returns -EBUSY, unlock
- * and return it: hmm_mirror_range_populate() goes round again. If it returns 0, install
- * device PTEs, unlock and return 0. Any other value ends hmm_mirror_range_populate(), which
- * returns it.
+ * Take the driver lock and call hmm_mirror_range_commit(). If that returns 0, install
+ * device PTEs, unlock and return 0. If it returns -EBUSY, unlock and return -EBUSY:
+ * hmm_mirror_range_populate() then starts again. hmm_mirror_range_populate() returns any
+ * other value to its caller.
  */
 typedef int (*hmm_mirror_commit_fn)(struct hmm_mirror_range *range,
 				    unsigned long seq,
@@ -343,17 +356,18 @@ struct hmm_mirror_range *hmm_mirror_range_next(struct hmm_mirror_range *range,
 					       unsigned long end);
 
 /**
- * hmm_mirror_for_each_range() - walk the ranges of a mirror that intersect
+ * hmm_mirror_for_each_range() - iterate over the ranges of a mirror that intersect
  * @range: loop cursor, struct hmm_mirror_range *
  * @mirror: the mirror
- * @start: first address
- * @end: first address behind; need not be aligned, ULONG_MAX is the end
+ * @start: first address, need not be aligned
+ * @end: first address after the interval, need not be aligned; ULONG_MAX is the end of the
+ *	address space
  *
- * For use in a callback, with the bounds of the update; in ->release, too. In
- * ascending order of start.
+ * Visits the ranges in ascending order of start. A callback passes the bounds of the
+ * update; ->release may use this too.
  *
- * Context: as hmm_mirror_range_lookup(). The caller holds the lock under which it unregisters
- * ranges of this mirror: a range must not go away between two steps.
+ * Context: as hmm_mirror_range_lookup(). The caller holds the lock under which the driver
+ * unregisters ranges of this mirror, so that no range goes away between two steps.
  */
 #define hmm_mirror_for_each_range(range, mirror, start, end)			\
 	for ((range) = hmm_mirror_range_first((mirror), (start), (end));	\

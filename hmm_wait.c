@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror: begin: wait until a range is valid, and take its sequence.
+ * hmm_mirror: begin(): wait until a range is valid, and take its sequence.
  *
- * Owns the time-outs, and hmm->stats of waits. If a range is clean, begin() is one load. If
- * it is dirty, begin() looks at the slots under hmm->lock: if none intersects the range, it
- * cleans the range, because nothing in flight can change its pages; else it sleeps until
- * the invalidation in one that does has ended, and looks again.
+ * Owns hmm->stats.waits and hmm->stats.longest_wait_ns, which change under hmm->lock. If
+ * the range is clean, begin() is one load. If the range is dirty, begin() takes hmm->lock
+ * and searches the slots. If no slot intersects the range, begin() cleans it: nothing in
+ * flight can change its pages. Otherwise begin() sleeps until the invalidation in an
+ * intersecting slot has ended, and searches again.
  *
  *	fault side				mm side
  *
@@ -35,10 +36,10 @@
 #include "hmm_trace.h"
 
 #define DIRTY		HMM_MIRROR_RANGE_DIRTY
-/* hmm_mirror_range_wait_until_valid() has returned for that sequence */
+/* hmm_mirror_range_wait_until_valid() has returned true for this sequence. */
 #define WAITED		HMM_MIRROR_RANGE_WAITED
 
-/* Convert the time-out of a caller to jiffies. */
+/* Convert a timeout in milliseconds to jiffies. */
 long hmm_mirror_timeout(unsigned int timeout_ms)
 {
 	if (timeout_ms == HMM_MIRROR_WAIT_FOREVER)
@@ -46,7 +47,7 @@ long hmm_mirror_timeout(unsigned int timeout_ms)
 	return msecs_to_jiffies(timeout_ms);
 }
 
-/* @since: when the wait began, in ns. With hmm->lock held. */
+/* Account a wait that began at @since, in ns; with hmm->lock held. */
 static void wait_ended(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range,
 		       u64 since, int ret)
 {
@@ -96,7 +97,7 @@ static noinline int range_wait(struct hmm_mirror_range *range, unsigned long *se
 		hmm_mirror_slot_ensure_end(hmm, slot);
 		/* Pairs with waitqueue_active() in slot_wake(): sleep.litmus. */
 		prepare_to_wait(&slot->waiters, &entry, TASK_KILLABLE);
-		/* a hashed one is freed without the lock */
+		/* The end of an invalidation frees a hashed slot without hmm->lock. */
 		if (unlikely(!hmm_mirror_slot_bounds(slot, range, &start, &last))) {
 			finish_wait(&slot->waiters, &entry);
 			continue;
@@ -121,9 +122,9 @@ static __always_inline bool range_try(const struct hmm_mirror_range *range,
 				      unsigned long *seq)
 {
 	/*
-	 * Pairs with smp_store_release() in range_clean(): a thread that reads the page
-	 * table after this sees what the mm changed before the range became clean
-	 * (clean.litmus).
+	 * Pairs with smp_store_release() in range_clean(): if the range is clean, this
+	 * thread then sees each change of the page table that the mm made before the
+	 * range was cleaned (clean.litmus).
 	 */
 	unsigned long state = smp_load_acquire(&range->state);
 
@@ -133,7 +134,7 @@ static __always_inline bool range_try(const struct hmm_mirror_range *range,
 	return true;
 }
 
-/* hmm_mirror_range_begin() with a time-out in jiffies. */
+/* Do hmm_mirror_range_begin() with a timeout in jiffies. */
 int hmm_mirror_begin(struct hmm_mirror_range *range, unsigned long *seq, long timeout)
 {
 	if (timeout)
@@ -145,15 +146,15 @@ int hmm_mirror_begin(struct hmm_mirror_range *range, unsigned long *seq, long ti
  * hmm_mirror_range_begin() - wait until a range is valid, and take its sequence
  * @range: a registered range
  * @seq: set to the sequence, for hmm_mirror_range_retry(), if 0 is returned
- * @timeout_ms: milliseconds; 0 does not wait, %HMM_MIRROR_WAIT_FOREVER has no end
+ * @timeout_ms: in milliseconds; 0 does not wait, %HMM_MIRROR_WAIT_FOREVER never times out
  *
- * Several threads can do this on one range at once, each with its own sequence.
- * Waits for invalidations that intersect the range, and for nothing else; for a valid
- * range it is one load.
+ * If the range is clean, this is one load. Otherwise this waits only for invalidations
+ * that intersect the range; if 40 or more invalidations are in flight, also for others.
+ * Several threads can call this for one range at once, each with its own sequence.
  *
- * Context: process context, may sleep. Neither the mmap lock nor a lock that a
- * callback takes may be held. With a @timeout_ms of 0 it does not sleep, and spinlocks may
- * be held that no interrupt handler takes.
+ * Context: process context, may sleep. The caller holds neither the mmap lock nor a lock
+ * that a callback takes. With a @timeout_ms of 0 this does not sleep, and the caller may
+ * hold spinlocks that no interrupt handler takes.
  * Return: 0; -ETIME if the range did not become valid in time; -EINTR on a fatal
  * signal; -ESRCH if the mm is dead or the mirror unregistered.
  */
@@ -168,7 +169,7 @@ int hmm_mirror_range_begin(struct hmm_mirror_range *range, unsigned long *seq,
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_begin);
 
-/* It says that of the sequence, until there is a new one. */
+/* Set WAITED in the state of @range, unless its sequence has changed since @seq. */
 static noinline void range_waited(struct hmm_mirror_range *range, unsigned long seq)
 {
 	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
@@ -181,17 +182,17 @@ static noinline void range_waited(struct hmm_mirror_range *range, unsigned long 
 }
 
 /**
- * hmm_mirror_range_wait_until_valid() - the 2019 form of hmm_mirror_range_begin()
+ * hmm_mirror_range_wait_until_valid() - wait until a range is valid (2019 API)
  * @range: a registered range
  * @timeout_ms: as of hmm_mirror_range_begin()
  *
- * Remembers that in the range, for hmm_mirror_range_valid(), and is therefore for a
- * range that one thread uses. hmm_mirror_range_retry() of a sequence that was taken from
- * that range before may then be true without an invalidation.
+ * Records the wait in the range, for hmm_mirror_range_valid(), so only one thread may use
+ * the range. hmm_mirror_range_retry() may then return true, without an invalidation, for a
+ * sequence that was taken before.
  *
  * Context: as of hmm_mirror_range_begin().
- * Return: true if the range is valid; false after a time-out, on a fatal signal, or
- * if the mm is dead.
+ * Return: true if the range is valid; false on a timeout, on a fatal signal, if the mm is
+ * dead, or if the mirror is unregistered.
  */
 bool hmm_mirror_range_wait_until_valid(struct hmm_mirror_range *range,
 				       unsigned int timeout_ms)
