@@ -2,13 +2,13 @@
 /*
  * hmm_mirror: start and end of an invalidation.
  *
- * Owns no data. start() publishes the invalidation in a slot, looks for ranges that it
- * intersects, and gives each of them a new sequence, dirty. end() frees the slot, and touches
+ * Owns no data. start() publishes the invalidation in a slot, searches for ranges that
+ * intersect, and gives each of them a new sequence, dirty. end() frees the slot and touches
  * no range: begin() computes the validity of a range from the slots (hmm_wait.c).
  *
- * Most invalidations hit nothing. While few are in flight, such an invalidation takes no
- * lock, and writes to no cache line that another one writes to: it claims the slot to which
- * its key hashes, and the filter rejects it.
+ * Most invalidations hit no range. If the slot to which its key hashes is free, such an
+ * invalidation claims that slot, and the filter rejects it: it takes no lock, and dirties no
+ * cache line but that of its slot.
  */
 #include <linux/spinlock.h>
 
@@ -16,7 +16,7 @@
 #include "hmm_trace.h"
 #include "hmm_tree.h"
 
-/* With hmm->lock held, since the ranges are counted. */
+/* Trace a start; with hmm->lock held, because the tree is searched. */
 static noinline void trace_start(struct hmm_mirror_mm *hmm, const struct hmm_mirror_slot *slot,
 				 const struct mmu_notifier_range *update,
 				 const struct hmm_mirror *hit)
@@ -27,8 +27,8 @@ static noinline void trace_start(struct hmm_mirror_mm *hmm, const struct hmm_mir
 }
 
 /*
- * The update is in a hashed slot, and the filter does not reject it, or it is traced. Return
- * a mirror that has a range which @update hits, or NULL.
+ * Raise the ranges that @update hits. @update is in a hashed slot, and was not rejected by
+ * the filter, or is traced. Return a mirror of one of the ranges, or NULL.
  */
 const struct hmm_mirror *
 hmm_mirror_start_hit(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update)
@@ -43,7 +43,7 @@ hmm_mirror_start_hit(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range 
 	return hit;
 }
 
-/* The same where the update has no place in a hashed slot, or the slot is in use. */
+/* As hmm_mirror_start_hit(), but take a slot first: @update has no hashed slot. */
 const struct hmm_mirror *
 hmm_mirror_start_locked(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update)
 {
@@ -52,7 +52,7 @@ hmm_mirror_start_locked(struct hmm_mirror_mm *hmm, const struct mmu_notifier_ran
 
 	spin_lock(&hmm->lock);
 	slot = hmm_mirror_slot_take(hmm, update);
-	/* the tree does not know that an empty update intersects nothing */
+	/* An empty update hits nothing, but the tree cannot be searched for it. */
 	if (update->start < update->end)
 		hit = tree_raise(hmm, update->start, update->end);
 	if (trace_hmm_mirror_invalidate_start_enabled())
@@ -61,18 +61,18 @@ hmm_mirror_start_locked(struct hmm_mirror_mm *hmm, const struct mmu_notifier_ran
 	return hit;
 }
 
-/* The update is in a hashed slot. */
+/* Trace the end of @update, which is in a hashed slot, and free the slot. */
 void hmm_mirror_end_traced(struct hmm_mirror_mm *hmm,
 			   const struct mmu_notifier_range *update)
 {
 	struct hmm_mirror_slot *slot = hmm_mirror_slot_hashed(hmm, update);
 
-	/* before the slot is free, so that the next start comes later in a trace */
+	/* First, so that the next start in this slot comes later in the trace. */
 	trace_hmm_mirror_invalidate_end(hmm->mm, update, slot - hmm->slot);
 	slot_unpublish(slot);
 }
 
-/* No hashed slot has the key of the update. */
+/* Free the slot of @update, which is not a hashed one. */
 void hmm_mirror_end_locked(struct hmm_mirror_mm *hmm,
 			   const struct mmu_notifier_range *update)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * hmm_mirror: start and end of an invalidation, as far as each one passes through them. See
- * hmm_invalidate.c for how they work.
+ * hmm_mirror: start and end of an invalidation: the paths that every invalidation takes. See
+ * hmm_invalidate.c for the design.
  */
 #ifndef HMM_MIRROR_INVALIDATE_H
 #define HMM_MIRROR_INVALIDATE_H
@@ -11,9 +11,9 @@
 #include "hmm_slot.h"
 #include "hmm_trace.h"
 
-/* What is left to do after invalidate_start(). */
+/* The function that the caller of invalidate_start() must call next. */
 enum invalidate_state {
-	INVALIDATE_MISSES,	/* nothing: the update hits no range */
+	INVALIDATE_MISSES,	/* none: the update hits no range */
 	INVALIDATE_MAY_HIT,	/* hmm_mirror_start_hit() */
 	INVALIDATE_NO_SLOT,	/* hmm_mirror_start_locked() */
 };
@@ -27,13 +27,13 @@ void hmm_mirror_end_traced(struct hmm_mirror_mm *hmm,
 void hmm_mirror_end_locked(struct hmm_mirror_mm *hmm,
 			   const struct mmu_notifier_range *update);
 
-/* Publish @update in its hashed slot, and ask the filter. No lock, and no call. */
+/* Publish @update in its hashed slot and ask the filter; lockless. */
 static __always_inline enum invalidate_state
 invalidate_start(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update)
 {
 	unsigned long start = update->start, end = update->end;
 
-	/* an update that is empty, or begins at address 0, has no place in a hashed slot */
+	/* Updates that are empty or begin at address 0 need hmm_mirror_slot_take(). */
 	if (unlikely(!start || start >= end) || hmm_mirror_injects() ||
 	    unlikely(!slot_claim(hmm, update)))
 		return INVALIDATE_NO_SLOT;
@@ -48,7 +48,7 @@ static __always_inline void invalidate_end(struct hmm_mirror_mm *hmm,
 {
 	struct hmm_mirror_slot *slot = hmm_mirror_slot_hashed(hmm, update);
 
-	/* no other thread writes this key to the slot */
+	/* Only this thread writes this key to the slot. */
 	if (unlikely(READ_ONCE(slot->key) != update))
 		hmm_mirror_end_locked(hmm, update);
 	else if (trace_hmm_mirror_invalidate_end_enabled())

@@ -1,26 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror: mirrors, and the two subscriptions for each mm.
+ * hmm_mirror: mirrors, and two subscriptions per mm.
  *
- * Why two. The mm calls start() of every subscriber, then changes CPU page table
- * entries, then calls end() of every subscriber. In a non-blockable context
- * start() may fail; the mm then calls end() of *all* subscribers, also of the one
- * that failed, who cannot know it, and therefore warns about a subscriber that has
- * both and fails (mn_hlist_invalidate_range_start()). But we need an end to know what is
- * in flight, and must pass a driver's -EAGAIN on. So:
+ * Owns hmm->mirrors and hmm->nr_always, which change under hmm->lock. Invalidations read
+ * both without the lock, in the SRCU section of the mmu notifiers.
  *
- *	start	has start only: publishes the invalidation, raises sequences, then runs
- *		the callbacks of the mirrors, and may fail
- *	end	has end only
+ * The mm calls start() of every subscription, changes CPU page table entries, then calls
+ * end() of every subscription. If the invalidation is non-blockable, start() may fail. The
+ * mm then calls end() of all subscriptions, including the failed one, which cannot know
+ * that it failed; so the mm warns if a subscription with an end() fails
+ * (mn_hlist_invalidate_range_start()). The core needs end() to know which invalidations are
+ * in flight, and must return a driver's -EAGAIN from start(). So there are two subscriptions:
  *
- * Whoever fails, we or another subscriber, the end comes from the mm.
+ *	start	has no end(); its start() publishes the invalidation, raises sequences, then
+ *		runs the callbacks of the mirrors, and may fail
+ *	end	has end() only
  *
- * "end" is registered first and "start" second, under one hold of the mmap write lock:
- * an end without its start is ignored, a start without its end would stay in flight.
+ * If start() of any subscription fails, the mm still calls end() of "end".
  *
- * The mm's own list of subscribers is also where a second mirror finds what the
- * first one made (mmu_notifier_get_locked()). "start" holds the references, "end"
- * follows it.
+ * The core registers "end" before "start", under one hold of the mmap write lock. In this
+ * order "end" can see an end without a start, and ignores it. In the other order an
+ * invalidation could be published whose end is never seen.
+ *
+ * A second mirror of an mm finds the structure in the mm's list of subscriptions
+ * (mmu_notifier_get_locked()). Each mirror holds a reference on "start". When the last one
+ * is dropped, the mmu notifiers free "start", and start_free() drops "end".
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -38,8 +42,8 @@
 #endif
 
 /*
- * Mirrors for which the two passes of an invalidation can overlap, less one. On the
- * stack: an invalidation allocates nothing.
+ * One more than the number of mirrors whose two passes can overlap; the other mirrors share
+ * the last entry in turn. On the stack, because an invalidation must not allocate.
  */
 #define NR_PASSES	8
 
@@ -51,17 +55,17 @@ struct lockdep_map hmm_mirror_nested_map =
 	STATIC_LOCKDEP_MAP_INIT("hmm_mirror_invalidate/nested", &hmm_mirror_nested_key);
 #endif
 
-/* Subscriptions whose memory or code the mmu notifiers may still use. */
+/* Subscriptions that the mmu notifiers may still use; the module must outlive them. */
 static atomic_long_t nr_subscriptions = ATOMIC_LONG_INIT(0);
 
-/* Makes filters larger. */
+/* Runs hmm->grow and hmm->endless. */
 struct workqueue_struct *hmm_mirror_wq;
 
 /* --------------------------------------------------------- subscription "start" */
 
 /*
- * A driver may say -EAGAIN where it must not sleep. Everything else is a mistake of
- * the driver, for which the mm cannot be stopped.
+ * If a callback must not sleep, it may return -EAGAIN, which the mm gets. Any other error
+ * is a driver bug. Warn and ignore it, because the mm would not stop for it.
  */
 static noinline int sync_failed(const struct hmm_mirror *mirror,
 				const struct mmu_notifier_range *update, int ret)
@@ -96,8 +100,8 @@ static bool mirror_is_hit(const struct hmm_mirror *mirror, const struct hmm_mirr
 }
 
 /*
- * @mirror and those behind it, in two passes. Which mirror has but one is called in the
- * first of them.
+ * Run the callbacks of @mirror and of the mirrors after it in two passes. Single-pass mirrors
+ * are called during the first pass.
  */
 static noinline int sync_passes(struct hmm_mirror *mirror, const struct hmm_mirror *hit,
 				const struct mmu_notifier_range *update)
@@ -123,7 +127,7 @@ static noinline int sync_passes(struct hmm_mirror *mirror, const struct hmm_mirr
 				ret = mirror->ops->sync_start(mirror, update, p);
 			if (!ret && nr < NR_PASSES - 1)
 				nr++;
-			else if (!ret)	/* the last one is used again and again */
+			else if (!ret)	/* no entry is left: finish, and reuse this one */
 				mirror->ops->sync_finish(mirror, p);
 			else
 				ret = sync_failed(mirror, update, ret);
@@ -137,7 +141,7 @@ static noinline int sync_passes(struct hmm_mirror *mirror, const struct hmm_mirr
 	return ret;
 }
 
-/* Run the callbacks; may fail. @hit: a mirror that is hit, or NULL. */
+/* Run the callbacks until one fails. @hit: a mirror that is hit, or NULL. */
 static noinline int sync_all(struct hmm_mirror_mm *hmm, const struct hmm_mirror *hit,
 			     const struct mmu_notifier_range *update)
 {
@@ -146,8 +150,9 @@ static noinline int sync_all(struct hmm_mirror_mm *hmm, const struct hmm_mirror 
 	int ret = 0;
 
 	/*
-	 * The SRCU that protects us is private to mm/mmu_notifier.c. Pairs with
-	 * list_add_tail_rcu() in hmm_mirror_register(): mirror_publish.litmus.
+	 * The SRCU that protects this walk is private to mm/mmu_notifier.c, so lockdep
+	 * cannot check it. Pairs with list_add_tail_rcu() in hmm_mirror_register():
+	 * mirror_publish.litmus.
 	 */
 	list_for_each_entry_srcu(mirror, &hmm->mirrors, list, true) {
 		if (!mirror_is_hit(mirror, hit, update))
@@ -197,16 +202,19 @@ static int start_start(struct mmu_notifier *mn, const struct mmu_notifier_range 
 	}
 }
 
-/* Once for each subscription, when the mmu notifiers do not know it any more. */
+/* Called once per subscription, after the SRCU grace period that follows its removal. */
 static void subscription_freed(struct hmm_mirror_mm *hmm)
 {
 	hmm_mirror_mm_put(hmm);
-	/* Fully ordered, which wake_up_var() wants: unload.litmus. */
+	/* Fully ordered, as wake_up_var() requires: unload.litmus. */
 	if (atomic_long_dec_and_test(&nr_subscriptions))
 		wake_up_var(&nr_subscriptions);
 }
 
-/* First the ranges get invalid. */
+/*
+ * Raise all ranges before any ->release runs: then a fault either commits before ->release
+ * removes its device PTEs, or collides.
+ */
 static void start_release(struct mmu_notifier *mn, struct mm_struct *mm)
 {
 	struct hmm_mirror_mm *hmm = container_of(mn, struct hmm_mirror_mm, start);
@@ -237,7 +245,7 @@ static const struct mmu_notifier_ops end_ops = {
 	.free_notifier		= end_free,
 };
 
-/* From mmu_notifier_get_locked(), which then registers "start". */
+/* Called by mmu_notifier_get_locked(), which then registers "start". */
 static struct mmu_notifier *start_alloc(struct mm_struct *mm)
 {
 	struct hmm_mirror_mm *hmm;
@@ -293,8 +301,8 @@ static const struct mmu_notifier_ops start_ops = {
 /* --------------------------------------------------------------------- mirrors */
 
 /*
- * Does this thread hold the mmap lock for writing? Without lockdep it is only seen that some
- * thread does.
+ * Return true if this thread holds the mmap lock for writing. Without lockdep, also return
+ * true if another thread holds the lock for writing, or waits for that.
  */
 static bool mmap_is_write_locked(struct mm_struct *mm)
 {
@@ -314,22 +322,21 @@ static bool ops_are_valid(const struct hmm_mirror_ops *ops)
 }
 
 /**
- * hmm_mirror_register() - start to mirror an address space
- * @mirror: with ops set
+ * hmm_mirror_register() - start mirroring an address space
+ * @mirror: the mirror, with ops set
  * @mm: the address space
  *
- * The first mirror of an mm subscribes to its mmu notifiers; others share that.
- * From now on callbacks come.
+ * The first mirror of an mm subscribes to the mmu notifiers; later mirrors share the
+ * subscriptions. Callbacks can run before this returns.
  *
- * Context: process context, may sleep. The mmap write lock of @mm is held, and so is
- * mm_users (mm is current->mm, or the caller has it from mmget() or get_task_mm()),
- * as __mmu_notifier_register() wants it.
- * Return: 0; -EINVAL if a pointer is missing, if the ops have no release, both or
- * neither of sync_cpu_device_pagetables and sync_start, only one of sync_start and
- * sync_finish, or an unknown flag, or if the mmap lock is not held for writing (if another
- * thread holds it, only lockdep tells);
- * -ESRCH if @mm is dead; -EEXIST if @mirror is registered with @mm already; -ENOMEM;
- * -EINTR on a signal.
+ * Context: process context, may sleep. The caller holds the mmap write lock of @mm, and
+ * mm_users (@mm is current->mm, or comes from mmget() or get_task_mm()), as
+ * __mmu_notifier_register() requires.
+ * Return: 0; -EINVAL if a pointer is NULL, if the ops have no release, both or neither of
+ * sync_cpu_device_pagetables and sync_start, only one of sync_start and sync_finish, or an
+ * unknown flag, or if the caller does not hold the mmap write lock (without lockdep, this
+ * is not detected while another thread holds it); -ESRCH if @mm is dead; -EEXIST if @mirror
+ * is registered with @mm already; -ENOMEM; -EINTR on a signal.
  */
 noinline int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm)
 {
@@ -341,13 +348,13 @@ noinline int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm
 	if (!mirror || !mm || !ops_are_valid(mirror->ops))
 		return -EINVAL;
 
-	/* mm_take_all_locks() would BUG() */
+	/* mm_take_all_locks() would BUG(). */
 	if (!mmap_is_write_locked(mm)) {
 		WARN_ONCE(1, "hmm_mirror: %s() without the mmap write lock: take it, or call hmm_mirror_attach()\n",
 			  __func__);
 		return -EINVAL;
 	}
-	/* __mmu_notifier_register() would BUG() */
+	/* __mmu_notifier_register() would BUG(). */
 	if (atomic_read(&mm->mm_users) <= 0)
 		return -ESRCH;
 
@@ -363,7 +370,11 @@ noinline int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm
 		mirror->mm = mm;
 		mirror->hmm = hmm;
 		mirror->nr_ranges = 0;
-		/* Before a range, with which a start cannot miss both: publish.litmus. */
+		/*
+		 * Pairs with READ_ONCE() in sync_hit(). If a start misses this, the
+		 * registration of a range of @mirror, which comes later, sees that
+		 * invalidation in flight: publish.litmus.
+		 */
 		if (!(mirror->ops->flags & HMM_MIRROR_TRACKED_ONLY))
 			WRITE_ONCE(hmm->nr_always, hmm->nr_always + 1);
 		/* Pairs with the walk in sync_all(): mirror_publish.litmus. */
@@ -382,12 +393,13 @@ EXPORT_SYMBOL_GPL(hmm_mirror_register);
 ALLOW_ERROR_INJECTION(hmm_mirror_register, ERRNO);
 
 /**
- * hmm_mirror_attach() - hmm_mirror_register(), taking the mmap lock itself
- * @mirror: with ops set
+ * hmm_mirror_attach() - take the mmap write lock and call hmm_mirror_register()
+ * @mirror: the mirror, with ops set
  * @mm: the address space
  *
- * Context: process context, may sleep; no mmap lock held, mm_users held.
- * Return: as hmm_mirror_register(); also -EINTR if killed while waiting for the lock.
+ * Context: process context, may sleep. The caller holds mm_users, but not the mmap lock.
+ * Return: as hmm_mirror_register(); also -EINTR on a fatal signal while waiting for the
+ * lock.
  */
 int hmm_mirror_attach(struct hmm_mirror *mirror, struct mm_struct *mm)
 {
@@ -404,16 +416,17 @@ int hmm_mirror_attach(struct hmm_mirror *mirror, struct mm_struct *mm)
 EXPORT_SYMBOL_GPL(hmm_mirror_attach);
 
 /**
- * hmm_mirror_unregister() - stop to mirror an address space
+ * hmm_mirror_unregister() - stop mirroring an address space
  * @mirror: a registered mirror
  *
- * When this returns no callback of @mirror runs, and none will start. Nothing is
- * called on the way, in particular not ->release: stop the device from using the
- * address space first. Ranges of @mirror that are still registered become invalid
- * for ever, and are unregistered whenever the driver likes.
+ * When this returns, no callback of @mirror is running, and none will start. This does not
+ * call ->release: the driver must first stop the device from using the address space.
+ * Ranges of @mirror that are still registered become invalid for good; the driver may
+ * unregister them at any later time.
  *
- * Context: process context, sleeps for callbacks of any mm. Not with a lock held that
- * a callback takes, not from a callback. Before or after the death of the mm.
+ * Context: process context; sleeps until the running callbacks of all mms have returned.
+ * The caller holds no lock that a callback takes, and is not a callback. The mm may be
+ * alive or dead.
  */
 void hmm_mirror_unregister(struct hmm_mirror *mirror)
 {
@@ -434,7 +447,7 @@ void hmm_mirror_unregister(struct hmm_mirror *mirror)
 	orphans = hmm_mirror_ranges_orphan(mirror);
 	spin_unlock(&hmm->lock);
 
-	/* Callbacks and ->release run inside that SRCU section: unregister.litmus. */
+	/* Callbacks and ->release run in this SRCU section: unregister.litmus. */
 	mmu_notifier_synchronize();
 	/* Pairs with rcu_read_lock_sched() in hmm_mirror_range_mm(): orphan.litmus. */
 	if (orphans)
@@ -446,16 +459,17 @@ void hmm_mirror_unregister(struct hmm_mirror *mirror)
 EXPORT_SYMBOL_GPL(hmm_mirror_unregister);
 
 /**
- * hmm_mirror_update_is_own() - is an update the driver's own doing?
+ * hmm_mirror_update_is_own() - check whether the driver itself caused an update
  * @update: as passed to a callback
- * @owner: what the driver gave to migrate_vma_setup() or make_device_exclusive()
+ * @owner: the owner that the driver passed to migrate_vma_setup() or
+ *	make_device_exclusive()
  *
- * The owner of an update is only initialized for events that have one; this looks at
- * the event first. A driver that migrates pages itself may skip its callback for its
- * own updates. The sequences of the ranges have moved all the same.
+ * The mm initializes the owner of an update only for some events, so this checks the event
+ * first. A driver that migrates pages may ignore its own updates in its callback. The
+ * core has raised the sequences of the ranges nevertheless.
  *
  * Context: a callback.
- * Return: true if @update was caused by @owner.
+ * Return: true if @owner caused @update.
  */
 bool hmm_mirror_update_is_own(const struct mmu_notifier_range *update,
 			      const void *owner)
@@ -468,9 +482,9 @@ EXPORT_SYMBOL_GPL(hmm_mirror_update_is_own);
 static int __init hmm_mirror_init(void)
 {
 	/*
-	 * Invalidations run inside reclaim. Tell lockdep now, not on the day when
-	 * memory is short and it happens: an allocation under a lock that a
-	 * callback takes is then reported at once.
+	 * Teach lockdep that callbacks run inside reclaim. lockdep then reports an
+	 * allocation under a lock that a callback takes when it happens first, even if
+	 * that allocation does not reclaim.
 	 */
 	if (IS_ENABLED(CONFIG_LOCKDEP)) {
 		fs_reclaim_acquire(GFP_KERNEL);
@@ -490,11 +504,11 @@ static void __exit hmm_mirror_exit(void)
 	hmm_mirror_debug_exit();
 
 	/*
-	 * mmu_notifier_put() frees behind our back, and mmu_notifier_synchronize()
-	 * waits for readers only. When the count is 0 (unload.litmus) the last free
-	 * function may still be about to return; it runs with bottom halves disabled
-	 * (srcu_invoke_callbacks()), which a grace period waits for
-	 * (unload_code.litmus).
+	 * mmu_notifier_put() frees a subscription in an SRCU callback, for which
+	 * mmu_notifier_synchronize() does not wait. When the count is 0
+	 * (unload.litmus), the last free function may not have returned yet. It runs
+	 * with bottom halves disabled (srcu_invoke_callbacks()), so an RCU grace period
+	 * waits for it (unload_code.litmus).
 	 */
 	wait_var_event(&nr_subscriptions, !atomic_long_read(&nr_subscriptions));
 	synchronize_rcu();

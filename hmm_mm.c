@@ -2,9 +2,9 @@
 /*
  * hmm_mirror: references to struct hmm_mirror_mm.
  *
- * Owns hmm->users, which changes under hmm->lock. The two subscriptions hold a reference
- * each, and so do each work item that is queued, each waiter, and each range that outlives
- * its mirror. A mirror holds the subscription, and with it the structure.
+ * Owns hmm->users, which changes under hmm->lock. Each of the two subscriptions, each queued
+ * work item, each waiter and each orphan range (one that has outlived its mirror) holds a
+ * reference. A mirror holds a reference on the subscription "start" instead.
  */
 #include <linux/lockdep.h>
 #include <linux/mm.h>
@@ -21,7 +21,7 @@ static void mm_free(struct hmm_mirror_mm *hmm)
 	kfree(hmm);
 }
 
-/* Drop a reference, and hmm->lock. */
+/* Drop a reference and unlock hmm->lock. If it was the last reference, free @hmm. */
 void hmm_mirror_mm_put_unlock(struct hmm_mirror_mm *hmm)
 	__releases(&hmm->lock)
 {
@@ -34,7 +34,7 @@ void hmm_mirror_mm_put_unlock(struct hmm_mirror_mm *hmm)
 		mm_free(hmm);
 }
 
-/* Drop a reference. */
+/* Drop a reference. If it was the last one, free @hmm. */
 void hmm_mirror_mm_put(struct hmm_mirror_mm *hmm)
 {
 	spin_lock(&hmm->lock);

@@ -2,26 +2,27 @@
 /*
  * hmm_mirror: slots of invalidations in flight, and the threads that wait for them.
  *
- * Owns hmm->slot, hmm->used, hmm->shared and hmm->waiters. A hashed slot belongs to the
- * invalidation that has claimed its key, without a lock. The other slots, and the list of
- * waiters, change under hmm->lock.
+ * Owns hmm->slot, hmm->used, hmm->shared and hmm->waiters. An invalidation claims a hashed
+ * slot without a lock, by writing its key, and owns the slot until its end. The other slots
+ * and the list of waiters change under hmm->lock.
  *
- * Invariant: from its start to its end an invalidation that is not empty is in one slot,
- * whose bounds contain it. A thread that finds no slot whose bounds intersect a range
- * also sees what the invalidations before have changed in the page table.
+ * Invariant: from its start to its end, a non-empty invalidation has one slot, whose bounds
+ * contain it. If a thread finds that no slot intersects a range, it also sees each change
+ * that earlier invalidations of the range made to the page table.
  *
- * A waiter queues up on a slot under hmm->lock, and then looks at the slot once more: a
- * hashed slot is freed without the lock.
+ * A waiter queues up on a slot under hmm->lock, and then reads the slot once more, because
+ * the end of an invalidation frees a hashed slot without the lock.
  *
  *	waiter, hmm->lock held			end of an invalidation
  *
  *	queue up
+ *	full barrier
  *						slot: free
  *						full barrier
- *						nobody is queued?
+ *						is a waiter queued? wake it
  *	slot: in flight? unlock, sleep
  *
- *	[the waiter sleeps, and the end wakes nobody: never (sleep.litmus)]
+ *	[the waiter sleeps, and the end does not wake it: never (sleep.litmus)]
  */
 #include <linux/bitops.h>
 #include <linux/lockdep.h>
@@ -32,7 +33,7 @@
 #include "hmm_inject.h"
 #include "hmm_slot.h"
 
-/* The slots that are taken under the lock, without the shared one. */
+/* Slots that are taken under hmm->lock, except the shared one. */
 #define LOCKED_SLOTS	GENMASK_ULL(HMM_MIRROR_SLOT_SHARED - 1, HMM_MIRROR_HASHED)
 
 static struct hmm_mirror_slot *slot_find(struct hmm_mirror_mm *hmm,
@@ -49,14 +50,17 @@ static struct hmm_mirror_slot *slot_find(struct hmm_mirror_mm *hmm,
 	return NULL;
 }
 
-/* Bounds of one invalidation, not the start of one and the last byte of another. */
+/*
+ * Read the bounds of @slot without a lock. Both bounds are those of the same invalidation,
+ * even if the slot changes its owner meanwhile.
+ */
 static void slot_bounds(const struct hmm_mirror_slot *slot, unsigned long *start,
 			unsigned long *last)
 {
 	do {
-		/* They may change: bounds.litmus. */
+		/* Pairs with smp_store_release() in slot_publish(): bounds.litmus. */
 		*last = smp_load_acquire(&slot->last);
-		/* Pairs with the xchg() in slot_unpublish() of the owner before. */
+		/* Pairs with xchg() in slot_unpublish() by the previous owner. */
 		*start = smp_load_acquire(&slot->start);
 	} while (unlikely(READ_ONCE(slot->last) != *last));
 }
@@ -68,8 +72,8 @@ static bool bounds_intersect(const struct hmm_mirror_range *range, unsigned long
 }
 
 /*
- * Return whether the bounds of @slot intersect @range, and the bounds. A @last of 0 is that
- * of a slot that is free, or whose invalidation is empty.
+ * Return true if the bounds of @slot intersect @range. Store the bounds in @start and @last.
+ * @last is 0 if a hashed slot is free, or if the invalidation in @slot is empty.
  */
 bool hmm_mirror_slot_bounds(const struct hmm_mirror_slot *slot,
 			    const struct hmm_mirror_range *range, unsigned long *start,
@@ -111,7 +115,7 @@ struct hmm_mirror_slot *hmm_mirror_slot_intersecting(struct hmm_mirror_mm *hmm,
 
 /* ---------------------------------------------------------------------- waiters */
 
-/* Have all waiters look again; with hmm->lock held. */
+/* Wake all waiters, which then check their ranges again; with hmm->lock held. */
 void hmm_mirror_slots_wake(struct hmm_mirror_mm *hmm)
 {
 	int i;
@@ -123,8 +127,8 @@ void hmm_mirror_slots_wake(struct hmm_mirror_mm *hmm)
 }
 
 /*
- * @range goes. Return whether a thread waits for it, which then does not look at the range
- * again; with hmm->lock held.
+ * @range is unregistered; with hmm->lock held. If threads wait for @range, wake them, make
+ * sure that they do not use @range again, and return true.
  */
 bool hmm_mirror_slots_forget(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range)
 {
@@ -144,21 +148,22 @@ bool hmm_mirror_slots_forget(struct hmm_mirror_mm *hmm, const struct hmm_mirror_
 
 /* ------------------------------------------------------------- from start to end */
 
-/* Not for an update that may be endless: in the shared slot nothing could end it. */
+/* slots_free_endless() cannot end an endless update, which begins at 0, in the shared slot. */
 static bool inject_overflow(const struct mmu_notifier_range *update)
 {
 	return update->start && hmm_mirror_inject(HMM_MIRROR_INJECT_OVERFLOW);
 }
 
-/* Publish any @update in a slot that is taken under hmm->lock, which is held. */
+/* Publish @update, which may be empty, in a slot that is not hashed; with hmm->lock held. */
 struct hmm_mirror_slot *hmm_mirror_slot_take(struct hmm_mirror_mm *hmm,
 					     const struct mmu_notifier_range *update)
 {
 	struct hmm_mirror_slot *slot = hmm_mirror_slot_hashed(hmm, update);
 
 	/*
-	 * This key is in flight already: that invalidation has lost its end. Its waiters
-	 * look again.
+	 * If this key is in flight already, the mm has not called the end of that
+	 * invalidation, and never will. Free its slot, or reuse it below, and wake its
+	 * waiters.
 	 */
 	if (unlikely(READ_ONCE(slot->key) == update))
 		slot_unpublish(slot);
@@ -177,24 +182,25 @@ struct hmm_mirror_slot *hmm_mirror_slot_take(struct hmm_mirror_mm *hmm,
 		return &hmm->slot[HMM_MIRROR_SLOT_SHARED];
 	}
 	/*
-	 * An empty update is in flight and intersects nothing, not even everything. An
-	 * update of the first byte is to ranges the same as one of the first two.
+	 * An empty update intersects no range, not even one that spans the address space.
+	 * A last address of 0 means that, too, so publish an update of byte 0 as one of
+	 * bytes 0 and 1. Ranges consist of pages, so none of them sees the difference.
 	 */
 	if (update->start < update->end)
 		slot_publish(slot, update->start, (update->end - 1) | 1);
 	else
 		slot_publish(slot, 0, 0);
 	/*
-	 * A change of protection that begins at address 0 forgets to call end
-	 * (change_pmd_range(), in newer kernels change_pud_range()).
+	 * mprotect() does not call the end of an invalidation that starts at address 0
+	 * (change_pmd_range(); in newer kernels change_pud_range()).
 	 */
 	slot->endless = update->event == MMU_NOTIFY_PROTECTION_VMA && !update->start;
 	return slot;
 }
 
 /*
- * Free the slot of @update, under hmm->lock. Return NULL if its start came before the
- * subscription.
+ * Free the slot of @update; with hmm->lock held. Return the slot, or NULL if the subscription
+ * "start" was registered after the start of @update.
  */
 struct hmm_mirror_slot *hmm_mirror_slot_free(struct hmm_mirror_mm *hmm,
 					     const struct mmu_notifier_range *update)
@@ -203,10 +209,10 @@ struct hmm_mirror_slot *hmm_mirror_slot_free(struct hmm_mirror_mm *hmm,
 
 	if (unlikely(!slot)) {
 		/*
-		 * One of those that share the last slot, or one that started before
-		 * we subscribed. The two cannot be told apart, and need not: nothing
-		 * is in flight while we subscribe (mm_take_all_locks()), so the
-		 * latter is only seen while nothing shares a slot.
+		 * @update shares the last slot, or its start came before the
+		 * subscription "start" was registered. Nothing is in flight during
+		 * that registration (mm_take_all_locks()), so an end without a start
+		 * is only seen before it, while hmm->shared is 0.
 		 */
 		if (!hmm->shared)
 			return NULL;
@@ -214,18 +220,22 @@ struct hmm_mirror_slot *hmm_mirror_slot_free(struct hmm_mirror_mm *hmm,
 		if (--hmm->shared)
 			return slot;
 	}
-	/* What the mm has changed is seen under the lock: clean_locked.litmus. */
+	/*
+	 * A thread that finds the slot free, under hmm->lock, sees the changes of the
+	 * page table: clean_locked.litmus.
+	 */
 	hmm->used &= ~BIT_ULL(slot - hmm->slot);
 	slot_wake(slot);
 	return slot;
 }
 
 /*
- * End the invalidations whose end the mm will not call. mprotect() holds the mmap lock
- * around an invalidation, so while this worker holds it for writing, all of them are over.
- * A waiter that finds its range clean sees what they have changed (clean_endless.litmus).
+ * End the invalidations whose end the mm does not call. mprotect() holds the mmap lock
+ * during an invalidation. So once this worker has the lock for writing, these invalidations
+ * have made their changes, and a thread that finds its range clean sees them
+ * (clean_endless.litmus).
  *
- * A worker and not the waiter takes the mmap lock, because a waiter has a time-out.
+ * A waiter cannot do this itself: it has a timeout, and the mmap lock has none.
  */
 static void slots_free_endless(struct work_struct *work)
 {
@@ -249,8 +259,8 @@ static void slots_free_endless(struct work_struct *work)
 }
 
 /*
- * A waiter is about to sleep on @slot, with hmm->lock held. If the mm will not call the end
- * of its invalidation, have a worker end it.
+ * If the mm will not call the end of the invalidation in @slot, queue the worker that ends
+ * the invalidation; with hmm->lock held. A waiter calls this before it sleeps on @slot.
  */
 void hmm_mirror_slot_ensure_end(struct hmm_mirror_mm *hmm, const struct hmm_mirror_slot *slot)
 {

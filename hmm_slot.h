@@ -1,25 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * hmm_mirror: slots of invalidations in flight, as far as each invalidation or registration
- * passes through them. See hmm_slot.c for how they work.
+ * hmm_mirror: slots of invalidations in flight: the paths that every invalidation or
+ * registration takes. See hmm_slot.c for the design.
  */
 #ifndef HMM_MIRROR_SLOT_H
 #define HMM_MIRROR_SLOT_H
 
 #include "internal.h"
 
-/* Is no invalidation in flight that began before its caller looked for ranges? */
+/*
+ * Return true if no invalidation is in flight. An invalidation that this misses finds the
+ * range that the caller has put into the filter; with hmm->lock held.
+ */
 static __always_inline bool slots_are_free(struct hmm_mirror_mm *hmm)
 {
 	unsigned long any = 0;
 	unsigned int i;
 
 	/*
-	 * Pairs with the one in slot_claim(): publish.litmus. What needs the
-	 * lock is ordered by that: register_locked.litmus.
+	 * Pairs with smp_mb() in slot_claim(): publish.litmus. hmm->lock orders the
+	 * slots that are not hashed: register_locked.litmus.
 	 */
 	smp_mb();
-	/* a loop costs 59 of the 478 instructions from a registration to its end */
+	/* A loop costs 59 of the 478 instructions from register to unregister. */
 #pragma GCC unroll 8
 	for (i = 0; i < HMM_MIRROR_HASHED; i++)
 		/* Pairs with smp_store_release() in slot_unpublish(): clean.litmus. */
@@ -30,15 +33,15 @@ static __always_inline bool slots_are_free(struct hmm_mirror_mm *hmm)
 static inline void slot_wake(struct hmm_mirror_slot *slot)
 {
 	/*
-	 * The caller holds the lock, under which waiters queue up (sleep_locked.litmus), or
-	 * has just freed a hashed slot, at which they look once more when they have queued
-	 * up (sleep.litmus).
+	 * Either the caller holds hmm->lock, under which waiters queue up
+	 * (sleep_locked.litmus), or it has just freed a hashed slot with xchg(), which
+	 * pairs with prepare_to_wait() in range_wait() (sleep.litmus).
 	 */
 	if (unlikely(waitqueue_active(&slot->waiters)))
 		wake_up_all(&slot->waiters);
 }
 
-/* Called by the owner of the key. */
+/* Publish bounds in @slot. The caller owns the slot. */
 static inline void slot_publish(struct hmm_mirror_slot *slot, unsigned long start,
 				unsigned long last)
 {
@@ -49,7 +52,8 @@ static inline void slot_publish(struct hmm_mirror_slot *slot, unsigned long star
 
 /*
  * Publish @update, which is not empty, in its hashed slot. Return false if the slot is in
- * use. What its owner before did to the slot is over (reuse.litmus).
+ * use. try_cmpxchg() pairs with xchg() in slot_unpublish(): the stores of the previous owner
+ * come before those of this one (reuse.litmus).
  */
 static __always_inline bool slot_claim(struct hmm_mirror_mm *hmm,
 				       const struct mmu_notifier_range *update)
@@ -61,21 +65,26 @@ static __always_inline bool slot_claim(struct hmm_mirror_mm *hmm,
 		return false;
 	slot_publish(slot, update->start, update->end - 1);
 	/*
-	 * Pairs with the one in slots_are_free(): a thread that registers a range either
-	 * is seen by this invalidation or sees the slot (publish.litmus).
+	 * Pairs with smp_mb() in slots_are_free(): either this invalidation sees the
+	 * range of a thread that registers one, or that thread sees the slot
+	 * (publish.litmus).
 	 */
 	smp_mb();
 	return true;
 }
 
-/* Free a hashed slot, which its owner does not use again, and wake the waiters. */
+/* Free a hashed slot and wake its waiters. The caller must not use the slot again. */
 static __always_inline void slot_unpublish(struct hmm_mirror_slot *slot)
 {
-	/* A thread that finds the slot free sees what the mm has changed: clean.litmus. */
+	/*
+	 * Pairs with smp_load_acquire() in slots_are_free() and slot_bounds(): a thread
+	 * that finds the slot free sees the changes of the page table (clean.litmus).
+	 */
 	smp_store_release(&slot->last, 0);
 	/*
-	 * Fully ordered: the next owner publishes after this one (reuse.litmus), and a
-	 * waiter that queues up sees a free slot or is seen here (sleep.litmus).
+	 * Fully ordered: the next owner publishes after the store above (reuse.litmus),
+	 * and either a waiter that queues up sees the slot free, or slot_wake() sees the
+	 * waiter (sleep.litmus).
 	 */
 	xchg(&slot->key, NULL);
 	slot_wake(slot);

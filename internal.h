@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * hmm_mirror: what the files of the core share. Not for drivers.
+ * hmm_mirror: declarations shared by the files of the core. Not for drivers.
  */
 #ifndef HMM_MIRROR_INTERNAL_H
 #define HMM_MIRROR_INTERNAL_H
@@ -17,10 +17,10 @@
 #include "hmm_mirror.h"
 
 /*
- * Slots of invalidations in flight. Each of the first ones serves the invalidations whose
- * key hashes to it, and is claimed without a lock. An invalidation that finds its slot in
- * use takes one of the others under the lock. Invalidations for which no slot is left share
- * the last one, which intersects everything.
+ * Slots of invalidations in flight. An invalidation claims the hashed slot to which its key
+ * hashes, without a lock. If that slot is in use, the invalidation takes one of the others,
+ * under hmm->lock. If none is free, the invalidation shares the last slot, which intersects
+ * every range.
  */
 #define HMM_MIRROR_SLOTS	48
 #define HMM_MIRROR_HASH_BITS	3
@@ -29,20 +29,20 @@
 
 struct hmm_mirror_slot {
 	/*
-	 * Names the invalidation: the mm passes the same pointer to start and to
-	 * end. Not to be followed.
+	 * Identifies the invalidation: the mm passes the same pointer to start and
+	 * end. Never dereferenced.
 	 */
 	const struct mmu_notifier_range *key;
 	unsigned long start;
 	unsigned long last;	/* 0: intersects nothing */
 	wait_queue_head_t waiters;
-	bool endless;		/* the mm will not call its end */
+	bool endless;		/* the mm will not call end */
 } __aligned(64);		/* no two invalidations share a cache line */
 
-/* What a step of the sequence adds to hmm_mirror_range.state. */
+/* Increment of the sequence in hmm_mirror_range.state. */
 #define HMM_MIRROR_SEQ_STEP	BIT(2)
 
-/* Sub-cells of a cell of the filter, and what a range adds to the count of the cell. */
+/* Sub-cells per filter cell, and the value of one range in the count of a cell. */
 #define HMM_MIRROR_CELL_PARTS	8
 
 /**
@@ -51,7 +51,7 @@ struct hmm_mirror_slot {
  * @room: capacity in ranges
  * @stale: number of ranges that have left a saturated cell, which still counts them
  * @cell: bits 7:3 count the ranges with an endpoint in this cell (31 = saturated); bits 2:0
- *	are the exclusive or of their sub-cell indexes, so that of a single range is known
+ *	XOR their sub-cell indexes, which gives the index if the cell counts a single range
  */
 struct hmm_mirror_filter {
 	u64 nr;
@@ -62,10 +62,10 @@ struct hmm_mirror_filter {
 
 /**
  * struct hmm_mirror_waiter - a thread that waits for a range
- * @list: on hmm->waiters
- * @range: the range; NULL once it was unregistered
+ * @list: entry in hmm->waiters
+ * @range: the range; NULL once the driver has unregistered it
  *
- * On the stack of the waiter.
+ * On the stack of the waiting thread.
  */
 struct hmm_mirror_waiter {
 	struct hlist_node list;
@@ -73,34 +73,34 @@ struct hmm_mirror_waiter {
 };
 
 /**
- * struct hmm_mirror_mm - what the core knows of one mm
- * @lock: protects all members down to @slot, and all of a registered range; a leaf
+ * struct hmm_mirror_mm - per-mm state of the core
+ * @lock: protects the members down to @slot, except hashed slots, and all of a registered
+ *	range; innermost
  * @users: number of references, see hmm_mm.c
  * @nr_ranges: number of ranges in @ranges
  * @dead: the mm has died
- * @seq: the last sequence that was given to a range
+ * @seq: the newest sequence of a range
  * @ranges: interval tree of all ranges of all mirrors
  * @waiters: threads that wait for a range
- * @used: bit i: slot[i], which is not a hashed one, is in flight
+ * @used: bit i: slot[i], which is not a hashed one, is in use
  * @shared: number of invalidations that share the last slot
  * @level_ranges: item i: number of ranges in chunks of 2^i bytes, minus 1
  * @grow: work item that replaces @filter
  * @endless: work item that ends invalidations whose end the mm does not call
- * @stats: for debugfs
- * @filter: read without the lock; a replaced filter outlives the SRCU section of the mmu
- *	notifiers
+ * @stats: counters for debugfs
+ * @filter: the filter; read without the lock, in the SRCU section of the mmu notifiers
  * @levels: bit i: ranges have chunks of 2^i bytes; read without the lock
  * @rebounds: number of times that a range has moved to other cells; read without the lock
  * @nr_always: number of mirrors without HMM_MIRROR_TRACKED_ONLY; read without the lock
- * @mirrors: RCU list; readers are inside that SRCU section
- * @slot: invalidations in flight
- * @start: subscription with start: publishes, runs the mirrors' callbacks, may fail
- * @end: subscription with end
- * @mm: the mm; mm_count is held until this structure is freed
- * @debug: list entry of hmm_debug.c, which has a lock for it
+ * @mirrors: RCU list of mirrors; readers are in the SRCU section of the mmu notifiers
+ * @slot: slots of invalidations in flight
+ * @start: subscription with start(), without end()
+ * @end: subscription with end() only
+ * @mm: the mm; this structure holds mm_count until it is freed
+ * @debug: entry in the list of hmm_debug.c, under the lock of that list
  */
 struct hmm_mirror_mm {
-	spinlock_t lock;	/* see above */
+	spinlock_t lock;	/* see the list of members above */
 	unsigned int users;
 	unsigned int nr_ranges;
 	bool dead;
@@ -133,12 +133,12 @@ struct hmm_mirror_mm {
 	struct list_head debug;
 };
 
-/* Made by hmm_mirror.c, for the work items of hmm_range.c and hmm_slot.c. */
+/* Allocated by hmm_mirror.c; runs the work items of hmm_range.c and hmm_slot.c. */
 extern struct workqueue_struct *hmm_mirror_wq;
 
 /*
- * Files from the bottom to the top. A file calls those above it in this header, and no
- * other ones.
+ * The files of the core, from the lowest layer to the highest. A file may call only the
+ * files that come before it in this header.
  */
 
 /* hmm_debug.c: debugfs */
@@ -155,7 +155,7 @@ static inline struct dentry *hmm_mirror_debug_init(void) { return NULL; }
 static inline void hmm_mirror_debug_exit(void) { }
 #endif
 
-/* hmm_filter.c: the filter; also hmm_filter.h */
+/* hmm_filter.c: the filter; see also hmm_filter.h */
 struct hmm_mirror_filter *hmm_mirror_filter_alloc(struct mm_struct *mm, unsigned int ranges);
 unsigned int hmm_mirror_filter_wants(const struct hmm_mirror_mm *hmm);
 void hmm_mirror_filter_fill(struct hmm_mirror_filter *filter, unsigned long start,
@@ -169,7 +169,7 @@ void hmm_mirror_filter_count(struct hmm_mirror_filter *filter, unsigned long lev
 void hmm_mirror_mm_put(struct hmm_mirror_mm *hmm);
 void hmm_mirror_mm_put_unlock(struct hmm_mirror_mm *hmm) __releases(&hmm->lock);
 
-/* hmm_slot.c: invalidations in flight, and their waiters; also hmm_slot.h */
+/* hmm_slot.c: invalidations in flight, and their waiters; see also hmm_slot.h */
 void hmm_mirror_slots_init(struct hmm_mirror_mm *hmm);
 struct hmm_mirror_slot *hmm_mirror_slot_take(struct hmm_mirror_mm *hmm,
 					     const struct mmu_notifier_range *update);
@@ -189,17 +189,17 @@ unsigned int hmm_mirror_slots_in_flight(const struct hmm_mirror_mm *hmm);
 static __always_inline struct hmm_mirror_slot *
 hmm_mirror_slot_hashed(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update)
 {
-	/* keys are pointers to stacks, which differ in the lower half */
+	/* Keys are pointers into kernel stacks, which differ in the lower 32 bits. */
 	return &hmm->slot[hash_32((unsigned long)update, HMM_MIRROR_HASH_BITS)];
 }
 
-/* hmm_tree.c: the interval tree of ranges; also hmm_tree.h */
+/* hmm_tree.c: the interval tree of ranges; see also hmm_tree.h */
 const struct hmm_mirror *hmm_mirror_tree_raise_below(struct rb_node *rb, unsigned long start,
 						     unsigned long end, unsigned long seq);
 unsigned long hmm_mirror_tree_count(struct hmm_mirror_mm *hmm, unsigned long start,
 				    unsigned long end);
 
-/* From here on, no fault that began under the old sequence commits. */
+/* Give @range a new sequence, dirty: a fault with the old sequence cannot commit any more. */
 static inline void hmm_mirror_range_raise(struct hmm_mirror_range *range, unsigned long seq)
 {
 	/* Pairs with READ_ONCE() in hmm_mirror_range_retry(): retry.litmus. */
@@ -217,8 +217,9 @@ void hmm_mirror_range_collide(struct hmm_mirror_range *range);
 struct hmm_mirror_mm *hmm_mirror_range_registered(const struct hmm_mirror_range *range);
 
 /*
- * Return the structure of a registered range, else NULL. The mirror may go meanwhile, but
- * not the structure, of which the mirror or the range holds a reference.
+ * Return the per-mm structure of @range, or NULL if @range is not registered. The driver may
+ * unregister the mirror meanwhile; the structure stays, because either the mirror or the
+ * orphan range holds a reference.
  */
 static __always_inline struct hmm_mirror_mm *
 hmm_mirror_range_mm(const struct hmm_mirror_range *range)
@@ -248,18 +249,19 @@ static inline bool hmm_mirror_fault_has_pages(const struct hmm_mirror_fault *fau
 	return fault->start < fault->end && PAGE_ALIGNED(fault->start | fault->end);
 }
 
-/* hmm_invalidate.c: start and end of invalidations: hmm_invalidate.h */
+/* hmm_invalidate.c: start and end of invalidations; see hmm_invalidate.h */
 
 /*
- * A lock that is held around the callbacks, and passed through by each function that waits
- * for callbacks or for invalidations. So lockdep sees a wait under a lock that a callback
- * takes, without the two having to meet. A callback may invalidate another mm, whose
- * callbacks then run under a lock of their own; what they nest again is not told apart.
+ * Lockdep map that is held while callbacks run. Each function that waits for callbacks or
+ * invalidations acquires and releases it. So lockdep reports a wait with a lock held that a
+ * callback takes, even if the two never run at the same time. If a callback invalidates
+ * another mm, the callbacks of that mm run under the nested map, as do those of all deeper
+ * levels.
  */
 #ifdef CONFIG_LOCKDEP
 extern struct lockdep_map hmm_mirror_invalidate_map, hmm_mirror_nested_map;
 
-/* Returns the map for hmm_mirror_callbacks_end(). */
+/* Return the map for hmm_mirror_callbacks_end(). */
 static inline struct lockdep_map *hmm_mirror_callbacks_begin(void)
 {
 	if (!lock_is_held(&hmm_mirror_invalidate_map)) {
@@ -281,7 +283,7 @@ static inline void hmm_mirror_callbacks_end(struct lockdep_map *map) { }
 
 static inline void hmm_mirror_might_wait(void)
 {
-	/* nothing else: a valid range is begun with a load */
+	/* Without this option might_sleep() could schedule; begin() shall be one load. */
 	if (IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP))
 		might_sleep();
 	lock_map_acquire(&hmm_mirror_invalidate_map);
