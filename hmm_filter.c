@@ -5,21 +5,20 @@
  * Owns hmm->filter, hmm->levels, hmm->level_ranges and hmm->rebounds, which change under
  * hmm->lock. filter_may_hit() reads all but level_ranges without the lock.
  *
- * Addresses are cut into chunks, and each range is counted in the cells to which the chunks
- * of its first and of its last address hash. A chunk is at least as large as the range, so
- * the range lies in no other chunk. If an invalidation lies in one chunk and the count of its
- * cell is 0, it hits no range with chunks of that size. It hits none either if the cell
- * counts a single range, and that range is in another sub-cell.
+ * For each range, the address space is divided into chunks that are at least as large as the
+ * range. So the range lies in at most two chunks, those of its first and last address, and the
+ * cells to which these hash count the range. If an invalidation lies in one chunk and its cell
+ * counts no range, the invalidation hits no range with chunks of that size. If the cell counts
+ * a single range, in another sub-cell, the invalidation does not hit that range either.
  *
- * Sizes of chunks ("levels") are powers of 4, so there are few of them. The largest are
- * halves of the address space: a range of any length has no address outside its first and
- * its last half.
+ * Chunk sizes ("levels") are powers of 4, so that there are few. The largest chunks are the
+ * halves of the address space, and no range lies in more than two of these.
  *
- * Invariant: while a range is in the tree, its level is in hmm->levels and its cells count
- * it. A registration writes the cells, issues a full barrier and looks for invalidations in
- * flight; an invalidation publishes itself, issues a full barrier and reads the cells. So at
- * least one of the two sees the other (publish.litmus; the ladder is in hmm_range.c). A range
- * that moves is in the new cells before it leaves the old ones:
+ * Invariant: while a range is in the tree, hmm->levels has its level and its cells count it.
+ * A registration writes the cells, issues a full barrier and reads the slots; an invalidation
+ * publishes itself in a slot, issues a full barrier and reads the cells. So at least one of
+ * the two sees the other (publish.litmus; the ladder is in hmm_range.c). If a range moves, its
+ * new cells count it before its old cells uncount it:
  *
  *	invalidation				resize, hmm->lock held
  *
@@ -30,7 +29,7 @@
  *	old cell: 0
  *	rebounds has changed: may hit
  *
- *	[the invalidation finds neither, and rebounds as it was: never (rebound.litmus)]
+ *	[both cells are 0 and rebounds has not changed: never (rebound.litmus)]
  */
 #include <linux/log2.h>
 #include <linux/memcontrol.h>
@@ -44,7 +43,10 @@
 #define FILTER_RANGES	64U
 #define FILTER_LOAD	4
 
-/* A saturated cell stays so until the filter is replaced. */
+/*
+ * Count (@delta = 1) or uncount (-1) a range of @chunk. A cell that has saturated keeps its
+ * count until the filter is replaced.
+ */
 static void cell_count(struct hmm_mirror_filter *filter, unsigned long chunk, int delta)
 {
 	u64 place = filter_place(filter, chunk);
@@ -57,7 +59,7 @@ static void cell_count(struct hmm_mirror_filter *filter, unsigned long chunk, in
 		filter->stale++;
 }
 
-/* Count or uncount a range of a level, in one cell or two. */
+/* Count (@delta = 1) or uncount (-1) a range of @level. */
 void hmm_mirror_filter_count(struct hmm_mirror_filter *filter, unsigned long level,
 			     unsigned long start, unsigned long last, int delta)
 {
@@ -66,13 +68,16 @@ void hmm_mirror_filter_count(struct hmm_mirror_filter *filter, unsigned long lev
 		cell_count(filter, last >> level, delta);
 }
 
-/* Return the number of ranges for which a new filter is due, or 0. With hmm->lock held. */
+/*
+ * Return the number of ranges that a new filter should have room for, or 0 if none is needed;
+ * with hmm->lock held.
+ */
 unsigned int hmm_mirror_filter_wants(const struct hmm_mirror_mm *hmm)
 {
 	return filter_is_full(hmm) ? hmm->nr_ranges + 1 : 0;
 }
 
-/* Count a range in a filter that invalidations do not read yet. */
+/* Count a range in @filter, which invalidations do not read yet. */
 void hmm_mirror_filter_fill(struct hmm_mirror_filter *filter, unsigned long start,
 			    unsigned long end)
 {
@@ -80,8 +85,8 @@ void hmm_mirror_filter_fill(struct hmm_mirror_filter *filter, unsigned long star
 }
 
 /*
- * Replace the filter by @filter, which counts the same ranges, with hmm->lock held. Return
- * the old one, which invalidations inside the SRCU section of the mmu notifiers still read.
+ * Replace the filter by @filter, which counts the same ranges; with hmm->lock held. Return
+ * the old filter, which invalidations may read in the SRCU section of the mmu notifiers.
  */
 struct hmm_mirror_filter *hmm_mirror_filter_replace(struct hmm_mirror_mm *hmm,
 						    struct hmm_mirror_filter *filter)
@@ -94,12 +99,12 @@ struct hmm_mirror_filter *hmm_mirror_filter_replace(struct hmm_mirror_mm *hmm,
 }
 
 /*
- * Allocate a filter for @ranges to 2 * @ranges ranges. The control group of the process
- * pays, also where a worker allocates.
+ * Allocate a filter for at least @ranges ranges. Charge the memory cgroup of @mm, even if a
+ * worker allocates.
  */
 struct hmm_mirror_filter *hmm_mirror_filter_alloc(struct mm_struct *mm, unsigned int ranges)
 {
-	/* a power of 2, with what is in front of the cells */
+	/* A power of 2, including the members before the cells. */
 	size_t size = roundup_pow_of_two((size_t)max(ranges, FILTER_RANGES) * FILTER_LOAD);
 	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(mm);
 	struct mem_cgroup *old = hmm_mirror_compat_set_active_memcg(memcg);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * hmm_mirror: the filter, as far as each invalidation or registration passes through it. See
- * hmm_filter.c for how it works.
+ * hmm_mirror: the filter: the paths that every invalidation or registration takes. See
+ * hmm_filter.c for the design.
  */
 #ifndef HMM_MIRROR_FILTER_H
 #define HMM_MIRROR_FILTER_H
@@ -13,7 +13,7 @@
 
 #include "internal.h"
 
-/* What one range adds to a cell, and the count of a saturated one. */
+/* The value of one range in the count of a cell, and the count of a saturated cell. */
 #define CELL_RANGE	HMM_MIRROR_CELL_PARTS
 #define CELL_MANY	(U8_MAX & -CELL_RANGE)
 
@@ -22,7 +22,7 @@ static __always_inline unsigned long filter_level(unsigned long start, unsigned 
 	return min(round_up(__fls(last - start) + 1, 2), 63UL);
 }
 
-/* The upper half is the index of the cell, the lower one the place inside it. */
+/* Return the index of a cell in the upper 32 bits, the position in the cell in the lower. */
 static __always_inline u64 filter_place(const struct hmm_mirror_filter *filter,
 					unsigned long chunk)
 {
@@ -39,7 +39,7 @@ static __always_inline u32 cell_part(u64 place)
 	return (u32)place >> (32 - ilog2(HMM_MIRROR_CELL_PARTS));
 }
 
-/* Does @cell count a single range, in another sub-cell than @place? */
+/* Return true if @cell counts a single range, in another sub-cell than that of @place. */
 static __always_inline bool cell_is_elsewhere(u32 cell, u64 place)
 {
 	cell ^= cell_part(place);
@@ -51,7 +51,7 @@ static inline bool filter_is_full(const struct hmm_mirror_mm *hmm)
 	return max(hmm->nr_ranges, hmm->filter->stale) >= hmm->filter->room;
 }
 
-/* Count a range, with hmm->lock held. Return true if the filter should be replaced. */
+/* Count a range; with hmm->lock held. Return true if the filter should be replaced. */
 static __always_inline bool filter_add(struct hmm_mirror_mm *hmm, unsigned long start,
 				       unsigned long end)
 {
@@ -60,7 +60,7 @@ static __always_inline bool filter_add(struct hmm_mirror_mm *hmm, unsigned long 
 	u8 *cell = filter_cell(hmm->filter, place);
 
 	/*
-	 * Pairs with READ_ONCE() in filter_may_hit(), as the cell does:
+	 * This store and those to the cells pair with READ_ONCE() in filter_may_hit():
 	 * publish.litmus.
 	 */
 	if (unlikely(!++hmm->level_ranges[level]))
@@ -73,7 +73,7 @@ static __always_inline bool filter_add(struct hmm_mirror_mm *hmm, unsigned long 
 	return filter_is_full(hmm);
 }
 
-/* Uncount a range, with hmm->lock held. */
+/* Uncount a range; with hmm->lock held. */
 static __always_inline void filter_remove(struct hmm_mirror_mm *hmm, unsigned long start,
 					  unsigned long end)
 {
@@ -89,21 +89,22 @@ static __always_inline void filter_remove(struct hmm_mirror_mm *hmm, unsigned lo
 }
 
 /*
- * A range is in other cells, and is about to leave its old ones. Tell invalidations that
- * have looked at the new cells too early, and look at the old ones too late.
+ * The new cells count a range that moves, and the old ones are about to uncount it. An
+ * invalidation that has read the new cells too early, and reads the old ones too late, sees
+ * hmm->rebounds change and takes the lock.
  */
 static inline void filter_moved(struct hmm_mirror_mm *hmm)
 {
-	/* Pairs with filter_may_hit(): rebound.litmus. */
+	/* Pairs with smp_load_acquire() in filter_may_hit(): rebound.litmus. */
 	smp_store_release(&hmm->rebounds, hmm->rebounds + 1);
-	/* Pairs with smp_rmb() there: rebound.litmus. */
+	/* Pairs with smp_rmb() in filter_may_hit(): rebound.litmus. */
 	smp_wmb();
 }
 
 /*
- * Return false if [@start, @last] hits no range. Called without the lock, after the full
- * barrier in slot_claim(): publish.litmus. An invalidation that lies in one chunk
- * lies in one chunk of each larger size.
+ * Return false if [@start, @last] hits no range. Called without hmm->lock, after the full
+ * barrier in slot_claim(): publish.litmus. If an invalidation lies in one chunk of the
+ * smallest level in use, it lies in one chunk of each larger level.
  */
 static __always_inline bool filter_may_hit(struct hmm_mirror_mm *hmm, unsigned long start,
 					   unsigned long last)
@@ -121,8 +122,9 @@ static __always_inline bool filter_may_hit(struct hmm_mirror_mm *hmm, unsigned l
 		return true;
 
 	/*
-	 * Pairs with smp_store_release() in hmm_mirror_filter_replace(): grown.litmus. It
-	 * may be the old filter: grow.litmus.
+	 * Pairs with smp_store_release() in hmm_mirror_filter_replace(): grown.litmus. If
+	 * this reads the old filter, a thread that registers a range in the new one sees
+	 * this invalidation in flight: grow.litmus.
 	 */
 	filter = READ_ONCE(hmm->filter);
 	while (true) {
@@ -138,8 +140,8 @@ static __always_inline bool filter_may_hit(struct hmm_mirror_mm *hmm, unsigned l
 	}
 
 	/*
-	 * A range may have been in a cell all the time, but not in the same one. Pairs
-	 * with smp_wmb() in filter_moved(): rebound.litmus.
+	 * If a range moves, each of its cells may have been read while the other one
+	 * counted the range. Pairs with smp_wmb() in filter_moved(): rebound.litmus.
 	 */
 	smp_rmb();
 	return READ_ONCE(hmm->rebounds) != rebounds;

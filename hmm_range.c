@@ -2,25 +2,25 @@
 /*
  * hmm_mirror: ranges and their sequences.
  *
- * Owns hmm->nr_ranges, hmm->seq, hmm->dead, and all of a registered range but its place in
- * the tree. All of it changes under hmm->lock. One word has all that is known of a range's
- * validity:
+ * Owns hmm->nr_ranges, hmm->seq, hmm->dead, and the members of a registered range, except
+ * those of the tree (hmm_tree.c). They change under hmm->lock. One word holds the validity of
+ * a range:
  *
  *	state = sequence | DIRTY
  *
- *  - The start of an invalidation publishes it in a slot, and then gives each range that it
- *    intersects a new sequence, dirty (hmm_invalidate.c).
- *  - The end frees the slot, and touches no range.
- *  - begin() of a clean range is one load. Of a dirty one: if no slot in flight intersects
- *    the range, begin() cleans it, and its sequence is good (hmm_wait.c).
- *  - A range is registered with a new sequence, dirty if a slot in flight intersects it.
- *  - retry() asks whether the word is another one than begin() returned.
+ *  - The start of an invalidation publishes the invalidation in a slot, then gives a new
+ *    sequence, dirty, to each range that intersects (hmm_invalidate.c).
+ *  - The end frees the slot and touches no range.
+ *  - If the range is clean, begin() is one load. If the range is dirty and no slot intersects
+ *    it, begin() cleans it and returns its sequence (hmm_wait.c).
+ *  - Registration gives the range a new sequence, dirty if a slot intersects the range.
+ *  - retry() compares the word with the one that begin() returned.
  *
- * Invariants: a sequence is given out once for each mm and never comes back, so a start and
- * an end between two looks cannot hide. The death of the mm, or of the mirror, makes a range
- * dirty for ever.
+ * Invariants: hmm->seq only grows, and a range never gets the same sequence twice, so retry()
+ * notices an invalidation even if that has ended. If the mm dies or the mirror is
+ * unregistered, the range becomes dirty for good.
  *
- * The race that all this is about, where either side may come first:
+ * The race between a fault and an invalidation. Either side may come first:
  *
  *	fault side				mm side
  *
@@ -39,28 +39,29 @@
  *
  *	[stale device PTEs after D: never]
  *
- * (A) is before (B) in one function.
- * If (C) comes before (B), the callback removes what was installed. If (B) comes
- * before (C), the driver's lock carries (A) over to (C), and the fault side sees
- * that the state has changed. It may also see that without (B), which is harmless.
+ * One thread does (A), then (B). If (C) comes before (B), the callback removes the device
+ * PTEs that the fault side has installed. If (B) comes before (C), the driver lock orders (A)
+ * before (C), so the fault side sees the new state. The fault side may see the new state even
+ * if (C) comes before (B); then it retries, which is harmless.
  *
  * See hmm_wait.c for a begin() that comes after (A).
  *
- * A start that hits nothing takes no lock. So, against a registration:
+ * A start that the filter rejects takes no lock. Its race with a registration:
  *
  *	fault side				mm side
  *
  *	register: lock				start:
- *	  filter: a range is there		  slot in flight
+ *	  filter: count the range		  slot in flight
  *	  full barrier				  full barrier
- *	  a slot in flight intersects?		  filter: is a range there?
+ *	  a slot intersects?			  filter: is a range counted?
  *	  no: state is clean			  yes: lock; state = seq', dirty
  *	  unlock
  *
- *	[neither sees the other: never]
+ *	[neither sees the other: never (publish.litmus)]
  *
- * Both may. Then the range is registered dirty, and gets one more sequence. The same holds
- * for a begin() that cleans a range, which is in the filter since it was registered.
+ * If each side sees the other, the range is registered dirty, and the start raises it once
+ * more. The same ladder covers a begin() that cleans a range: the filter has counted the
+ * range since its registration.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -78,14 +79,14 @@
 #define DIRTY		HMM_MIRROR_RANGE_DIRTY
 #define SEQ_STEP	HMM_MIRROR_SEQ_STEP
 
-/* The last page of the address space, of which the end would be 0. */
+/* The last page of the address space. The address after it would be 0. */
 #define LAST_PAGE	(ULONG_MAX & PAGE_MASK)
 
 /* ------------------------------------------------------------------------ filter */
 
 /*
- * Replace the filter by one that has room for all ranges. Until then a filter that is too
- * small, or stale, rejects fewer misses.
+ * Replace the filter by one with room for all ranges. Until then, a filter that is too small
+ * or stale rejects fewer misses.
  */
 static void filter_grow(struct work_struct *work)
 {
@@ -107,7 +108,7 @@ static void filter_grow(struct work_struct *work)
 		old = hmm_mirror_filter_replace(hmm, filter);
 		spin_unlock(&hmm->lock);
 
-		/* Invalidations that still read it are inside that SRCU section. */
+		/* Invalidations read the filter in this SRCU section. */
 		mmu_notifier_synchronize();
 		kvfree(old);
 	}
@@ -128,7 +129,7 @@ static void range_clean(struct hmm_mirror_range *range, unsigned long seq)
 	smp_store_release(&range->state, seq);
 }
 
-/* No slot intersects @range: clean it and return its sequence; with hmm->lock held. */
+/* Clean @range, which no slot intersects, and return its sequence; with hmm->lock held. */
 unsigned long hmm_mirror_range_clean(struct hmm_mirror_range *range)
 {
 	unsigned long seq = range->state & ~DIRTY;
@@ -137,7 +138,7 @@ unsigned long hmm_mirror_range_clean(struct hmm_mirror_range *range)
 	return seq;
 }
 
-/* Raise @range as if it had just been invalidated, for tests of drivers. */
+/* Inject a collision: raise @range as an invalidation would. */
 void hmm_mirror_range_collide(struct hmm_mirror_range *range)
 {
 	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
@@ -148,7 +149,7 @@ void hmm_mirror_range_collide(struct hmm_mirror_range *range)
 	spin_unlock(&hmm->lock);
 }
 
-/* The mm has died: no range is valid any more, and none will be. */
+/* Make all ranges invalid for good, because the mm is dying. */
 void hmm_mirror_ranges_die(struct hmm_mirror_mm *hmm)
 {
 	struct rb_node *rb;
@@ -176,9 +177,9 @@ static __always_inline void range_detach(struct hmm_mirror_mm *hmm,
 }
 
 /*
- * @mirror is unregistered, with hmm->lock held: its ranges become orphans, which hold a
- * reference each. Return true if readers may still hold @mirror, so that the caller must
- * wait for a grace period.
+ * Make the ranges of @mirror, which is being unregistered, orphans, each of which holds a
+ * reference; with hmm->lock held. Return true if readers may still hold @mirror, so that the
+ * caller must wait for a grace period.
  */
 bool hmm_mirror_ranges_orphan(struct hmm_mirror *mirror)
 {
@@ -204,7 +205,7 @@ bool hmm_mirror_ranges_orphan(struct hmm_mirror *mirror)
 	return true;
 }
 
-/* Does @update, which is not empty, intersect a range of @mirror? */
+/* Return true if @update, which is not empty, intersects a range of @mirror. */
 bool hmm_mirror_ranges_hit(const struct hmm_mirror *mirror,
 			   const struct mmu_notifier_range *update)
 {
@@ -220,7 +221,7 @@ bool hmm_mirror_ranges_hit(const struct hmm_mirror *mirror,
 
 /* -------------------------------------------------------------------- ranges */
 
-/* Return the structure of @range. If the driver uses an unregistered range, warn: NULL. */
+/* Return the per-mm structure of @range. If @range is not registered, warn and return NULL. */
 struct hmm_mirror_mm *hmm_mirror_range_registered(const struct hmm_mirror_range *range)
 {
 	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
@@ -239,7 +240,7 @@ static bool bounds_are_valid(unsigned long start, unsigned long end)
 static __always_inline void range_insert(struct hmm_mirror_mm *hmm,
 					 struct hmm_mirror_range *range)
 {
-	/* so that no page is behind it */
+	/* LAST_PAGE means the end of the address space. */
 	if (unlikely(range->end == LAST_PAGE))
 		range->end = ULONG_MAX;
 	hmm->seq += SEQ_STEP;
@@ -264,19 +265,18 @@ static __always_inline void range_attach(struct hmm_mirror_mm *hmm,
 }
 
 /**
- * hmm_mirror_range_register() - start to track an address range
- * @range: with start and end set
+ * hmm_mirror_range_register() - start tracking an address range
+ * @range: the range, with start and end set
  * @mirror: a registered mirror
  *
- * Never waits for the mm: a range that is registered while an invalidation of its
- * addresses is in flight is simply not valid before that one has ended.
- * Ranges may overlap, those of one mirror too.
+ * Does not wait for the mm: if an invalidation of the range is in flight, the range becomes
+ * valid when that has ended. Ranges may overlap, including ranges of the same mirror.
  *
- * Context: process context, not a callback; does not sleep. Spinlocks may be held, among
- * them the driver's, but none that an interrupt handler takes. The mmap lock may be held or
- * not. Not while the mirror is being unregistered.
- * Return: 0; -EINVAL if a pointer is missing, or if the bounds are not page aligned
- * or enclose nothing; -ESRCH if the mm is dead or the mirror not registered.
+ * Context: process context, but not a callback; does not sleep. The caller may hold the mmap
+ * lock, and spinlocks that no interrupt handler takes, such as the driver lock. The driver
+ * must not unregister the mirror during this call.
+ * Return: 0; -EINVAL if a pointer is NULL, or if the bounds are not page aligned or the range
+ * is empty; -ESRCH if the mm is dead or the mirror is not registered.
  */
 int hmm_mirror_range_register(struct hmm_mirror_range *range,
 			      struct hmm_mirror *mirror)
@@ -312,16 +312,16 @@ static noinline void waiters_forget(struct hmm_mirror_mm *hmm,
 }
 
 /**
- * hmm_mirror_range_unregister() - stop to track an address range
+ * hmm_mirror_range_unregister() - stop tracking an address range
  * @range: a registered range
  *
- * The driver has removed the device PTEs of the range, as far as no other range
- * covers them, and nobody uses the range any more.
+ * Before this call, the driver removes the device PTEs of the range, except those that
+ * another range covers, and stops all threads that use the range.
  *
- * Never waits for the mm. Before or after the death of the mm, and before, while or
- * after the mirror is unregistered.
+ * Does not wait for the mm. The mm may be alive or dead; the mirror may be registered, being
+ * unregistered, or unregistered.
  *
- * Context: as hmm_mirror_range_register(); also while the mirror is being unregistered.
+ * Context: as hmm_mirror_range_register(), but also during hmm_mirror_unregister().
  */
 void hmm_mirror_range_unregister(struct hmm_mirror_range *range)
 {
@@ -338,7 +338,7 @@ void hmm_mirror_range_unregister(struct hmm_mirror_range *range)
 	spin_lock(&hmm->lock);
 	if (unlikely(hmm->waiters.first))
 		waiters_forget(hmm, range);
-	/* a sequence that nobody has */
+	/* No thread has sequence 0, so retry() of any sequence is true. */
 	hmm_mirror_range_raise(range, 0);
 	if (likely(range->mirror)) {
 		range_detach(hmm, range, NULL);
@@ -351,8 +351,8 @@ void hmm_mirror_range_unregister(struct hmm_mirror_range *range)
 EXPORT_SYMBOL_GPL(hmm_mirror_range_unregister);
 
 /*
- * Change bounds. A fault that began with the old ones collides, and a waiter may be waiting
- * for the wrong invalidation.
+ * Change the bounds of @range. A fault that began with the old bounds collides. A waiter may
+ * be waiting for an invalidation that does not intersect the new bounds, so wake all waiters.
  */
 static void range_rebound(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *range,
 			  unsigned long start, unsigned long end)
@@ -363,7 +363,7 @@ static void range_rebound(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *ra
 	range->start = start;
 	range->end = end;
 	range_insert(hmm, range);
-	/* Addresses that stay inside are in the filter all the time. */
+	/* The new cells count @range already, so no address that stays inside is missed. */
 	filter_moved(hmm);
 	filter_remove(hmm, old_start, old_end);
 	hmm_mirror_slots_wake(hmm);
@@ -372,17 +372,17 @@ static void range_rebound(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *ra
 /**
  * hmm_mirror_range_resize() - change the bounds of a range
  * @range: a registered range
- * @start: first address
- * @end: first address behind, as in &struct hmm_mirror_range
+ * @start: new first address
+ * @end: new first address after the range, as in &struct hmm_mirror_range
  *
- * Addresses that stay inside are tracked all the time. The sequence moves: a fault that
- * is under way collides and is done again with the new bounds. The driver removes the
- * device PTEs that are not inside any more, and calls this, under one hold of the lock
- * under which it commits.
+ * Addresses that stay inside the range are tracked all the time. The range gets a new
+ * sequence: a fault in progress collides, and starts again with the new bounds. The driver
+ * removes the device PTEs outside of the new bounds and calls this under one hold of the
+ * driver lock.
  *
- * Context: as hmm_mirror_range_register(). No other thread changes the range.
- * Return: 0; -EINVAL if the bounds are not page aligned or enclose nothing; -ESRCH if
- * the mm is dead or the mirror unregistered. After an error nothing has changed.
+ * Context: as hmm_mirror_range_register(). No other thread changes the bounds of the range.
+ * Return: 0; -EINVAL if the bounds are not page aligned or the range would be empty; -ESRCH
+ * if the mm is dead or the mirror is unregistered. After an error the range is unchanged.
  */
 int hmm_mirror_range_resize(struct hmm_mirror_range *range, unsigned long start,
 			    unsigned long end)
@@ -408,19 +408,19 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_resize);
 ALLOW_ERROR_INJECTION(hmm_mirror_range_resize, ERRNO);
 
 /**
- * hmm_mirror_range_split() - cut a range in two
- * @range: a registered range; keeps what is below @at
- * @at: where, page aligned
- * @tail: not registered; gets what is above
+ * hmm_mirror_range_split() - split a range in two
+ * @range: a registered range; keeps the addresses below @at
+ * @at: first address of @tail, page aligned
+ * @tail: a range that is not registered; gets the addresses from @at on
  *
- * For a partial unmap, for example. Every address is tracked all the time, and both
- * sequences are new. Device PTEs can stay.
+ * A driver may need this for a partial unmap, for example. Each address is tracked all the
+ * time. Both ranges get new sequences. The driver may keep the device PTEs.
  *
- * Context: as hmm_mirror_range_register(). No other thread changes the range.
- * Return: 0; -EINVAL if @at is not page aligned or not strictly inside, if it is
- * ULONG_MAX & PAGE_MASK, which as the end of @range would mean to the end of the address
- * space, or if @tail is missing or @range itself; -ESRCH if the mm is dead or the mirror
- * unregistered. After an error nothing has changed.
+ * Context: as hmm_mirror_range_register(). No other thread changes the bounds of the range.
+ * Return: 0; -EINVAL if @at is not page aligned or not strictly inside @range, if @at is
+ * ULONG_MAX & PAGE_MASK (as the end of @range that would mean the end of the address space),
+ * or if @tail is NULL or @range itself; -ESRCH if the mm is dead or the mirror is
+ * unregistered. After an error both ranges are unchanged.
  */
 int hmm_mirror_range_split(struct hmm_mirror_range *range, unsigned long at,
 			   struct hmm_mirror_range *tail)
@@ -451,10 +451,10 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_split);
 ALLOW_ERROR_INJECTION(hmm_mirror_range_split, ERRNO);
 
 /**
- * hmm_mirror_range_first() - the first range of a mirror that intersects
+ * hmm_mirror_range_first() - find the first range of a mirror that intersects
  * @mirror: the mirror
  * @start: first address
- * @end: first address behind
+ * @end: first address after the interval
  *
  * Context: see hmm_mirror_for_each_range().
  * Return: the range, or NULL.
@@ -475,10 +475,10 @@ struct hmm_mirror_range *hmm_mirror_range_first(struct hmm_mirror *mirror,
 EXPORT_SYMBOL_GPL(hmm_mirror_range_first);
 
 /**
- * hmm_mirror_range_next() - the range behind one, of the same mirror
+ * hmm_mirror_range_next() - find the next range of the same mirror that intersects
  * @range: from hmm_mirror_range_first() or hmm_mirror_range_next()
  * @start: first address
- * @end: first address behind
+ * @end: first address after the interval
  *
  * Context: see hmm_mirror_for_each_range().
  * Return: the range, or NULL.
@@ -491,7 +491,7 @@ struct hmm_mirror_range *hmm_mirror_range_next(struct hmm_mirror_range *range,
 	const struct hmm_mirror *mirror;
 
 	spin_lock(&hmm->lock);
-	/* NULL: the mirror was unregistered meanwhile, and the range is in no tree */
+	/* If this is NULL, the mirror has been unregistered, and the range is in no tree. */
 	mirror = range->mirror;
 	if (mirror && start < end)
 		range = tree_own(tree_next(range, start, end), mirror, start, end);
@@ -503,21 +503,21 @@ struct hmm_mirror_range *hmm_mirror_range_next(struct hmm_mirror_range *range,
 EXPORT_SYMBOL_GPL(hmm_mirror_range_next);
 
 /**
- * hmm_mirror_range_lookup() - the range of a mirror at an address
+ * hmm_mirror_range_lookup() - find the range of a mirror at an address
  * @mirror: the mirror
  * @addr: any address
- * @get: takes a reference to the driver's structure around a range, such as
- *	kref_get_unless_zero(), and returns whether it got one; or NULL
+ * @get: takes a reference on the driver's structure that embeds the range, with
+ *	kref_get_unless_zero() for example, and returns true on success; or NULL
  *
- * A range has no references of its own. @get runs where the range cannot be
- * unregistered, so a driver whose last reference unregisters and then frees needs no
- * lock of its own around this. Without @get the caller holds the lock under which it
- * unregisters ranges.
+ * The core does not count references to ranges. While @get runs, the range cannot be
+ * unregistered. So if the driver unregisters a range and frees it when its last reference is
+ * dropped, the caller needs no lock. If @get is NULL, the caller holds the lock under which
+ * the driver unregisters ranges.
  *
- * Context: process context or a callback, does not sleep. Spinlocks may be held, but none
- * that an interrupt handler takes. @get runs under a spinlock and must not call hmm_mirror.
- * Return: a range that contains @addr; NULL if there is none, or if @get said no. If
- * ranges overlap, it is the first that has a reference to give.
+ * Context: process context or a callback, does not sleep. The caller may hold spinlocks that
+ * no interrupt handler takes. @get runs under a spinlock and must not call hmm_mirror.
+ * Return: the first range, in ascending order of start, that contains @addr and for which
+ * @get, if any, returned true; else NULL.
  */
 struct hmm_mirror_range *
 hmm_mirror_range_lookup(struct hmm_mirror *mirror, unsigned long addr,
@@ -526,7 +526,7 @@ hmm_mirror_range_lookup(struct hmm_mirror *mirror, unsigned long addr,
 	struct hmm_mirror_mm *hmm = mirror->hmm;
 	struct hmm_mirror_range *range;
 
-	/* Ranges consist of pages; the address behind the last one does not exist. */
+	/* Ranges consist of pages, so any address of the page will do; addr + 1 can wrap. */
 	addr &= PAGE_MASK;
 	spin_lock(&hmm->lock);
 	for (range = tree_first(hmm, addr, addr + 1); range;

@@ -2,12 +2,15 @@
 /*
  * hmm_mirror: the interval tree of all ranges of an mm.
  *
- * Owns hmm->ranges, and of each range in it rb and subtree_last; both change under
- * hmm->lock.
+ * Owns hmm->ranges, and the members rb and subtree_last of each range in the tree. They
+ * change under hmm->lock.
  */
 #include "hmm_tree.h"
 
-/* Raise all ranges that intersect, the first of which is below @rb. */
+/*
+ * Raise all ranges that intersect [start, end). The first of them is in the subtree of @rb.
+ * Return the mirror of that one.
+ */
 const struct hmm_mirror *
 hmm_mirror_tree_raise_below(struct rb_node *rb, unsigned long start, unsigned long end,
 			    unsigned long seq)
@@ -22,7 +25,7 @@ hmm_mirror_tree_raise_below(struct rb_node *rb, unsigned long start, unsigned lo
 	return hit;
 }
 
-/* Return the number of ranges that intersect [start, end), for a tracepoint. */
+/* Count the ranges that intersect [start, end), for a tracepoint. */
 unsigned long hmm_mirror_tree_count(struct hmm_mirror_mm *hmm, unsigned long start,
 				    unsigned long end)
 {

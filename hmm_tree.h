@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * hmm_mirror: the interval tree of all ranges of an mm, as far as each invalidation that
- * hits, or each registration, passes through it. Its owner is hmm_tree.c.
+ * hmm_mirror: the interval tree of all ranges of an mm: the paths of each registration, and of
+ * each invalidation that hits. See hmm_tree.c for the owner of the tree.
  */
 #ifndef HMM_MIRROR_TREE_H
 #define HMM_MIRROR_TREE_H
@@ -18,8 +18,8 @@ static inline struct hmm_mirror_range *range_of(struct rb_node *rb)
 }
 
 /*
- * The kernel's interval tree has closed intervals. A range is in it with the first address
- * behind the range, and a search begins at the second address.
+ * The kernel's interval tree has closed intervals. A range is inserted as [start, end], one
+ * byte too long, so a search for [start, end) uses [start + 1, end - 1].
  */
 #define RANGE_START(range)	((range)->start)
 #define RANGE_END(range)	((range)->end)
@@ -28,8 +28,8 @@ INTERVAL_TREE_DEFINE(struct hmm_mirror_range, rb, unsigned long, subtree_last,
 		     RANGE_START, RANGE_END, static __always_inline, tree)
 
 /*
- * Return the first range, of any mirror, that intersects [start, end), which is not empty, in
- * ascending order of start.
+ * Return the first range, in ascending order of start and of any mirror, that intersects
+ * [start, end), which is not empty.
  */
 static inline struct hmm_mirror_range *tree_first(struct hmm_mirror_mm *hmm,
 						  unsigned long start, unsigned long end)
@@ -37,14 +37,14 @@ static inline struct hmm_mirror_range *tree_first(struct hmm_mirror_mm *hmm,
 	return tree_iter_first(&hmm->ranges, start + 1, end - 1);
 }
 
-/* Return the one after @range. */
+/* Return the next range after @range that intersects. */
 static inline struct hmm_mirror_range *tree_next(struct hmm_mirror_range *range,
 						 unsigned long start, unsigned long end)
 {
 	return tree_iter_next(range, start + 1, end - 1);
 }
 
-/* Return the first range of @mirror from @range on. */
+/* Return the first range of @mirror that intersects, from @range on. */
 static inline struct hmm_mirror_range *tree_own(struct hmm_mirror_range *range,
 						const struct hmm_mirror *mirror,
 						unsigned long start, unsigned long end)
@@ -55,11 +55,12 @@ static inline struct hmm_mirror_range *tree_own(struct hmm_mirror_range *range,
 }
 
 /*
- * Give all ranges that intersect [start, end), which is not empty, a new sequence, with
- * hmm->lock held. Return a mirror that has one of them, or NULL.
+ * Raise all ranges that intersect [start, end), which is not empty; with hmm->lock held.
+ * Return a mirror of one of them, or NULL.
  *
- * If one range intersects, or none, a single descent does it: a range that begins before the
- * end is on the way down or in a left subtree, whose root knows how far the subtree reaches.
+ * If at most one range intersects, one descent finds it. A range that starts before @end is
+ * on the path, or in a left subtree beside it. The root of that subtree knows the highest end
+ * of its ranges.
  */
 static __always_inline const struct hmm_mirror *
 tree_raise(struct hmm_mirror_mm *hmm, unsigned long start, unsigned long end)
