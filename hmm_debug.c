@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror: what is going on, in debugfs.
+ * hmm_mirror: state and counters in debugfs.
  *
- *	hmm_mirror/mms		a line for each mm, with its mirrors below
+ *	hmm_mirror/mms		one line per mm, followed by one line for each of its mirrors
  *	hmm_mirror/inject/	see hmm_inject.c
  *
- * In mms are pairs of a name and a value. What has the name of an event counts since the first
- * mirror of that mm was registered.
+ * A line of mms consists of pairs of a name and a value. hits, collisions and waits count
+ * events since the first mirror of the mm was registered.
  */
 #include <linux/debugfs.h>
 #include <linux/list.h>
@@ -17,7 +17,7 @@
 
 #include "internal.h"
 
-static DEFINE_SPINLOCK(mms_lock);	/* outside of hmm->lock */
+static DEFINE_SPINLOCK(mms_lock);	/* protects mms; hmm->lock nests inside */
 static LIST_HEAD(mms);
 static struct dentry *dir;
 
@@ -35,7 +35,7 @@ void hmm_mirror_debug_del(struct hmm_mirror_mm *hmm)
 	spin_unlock(&mms_lock);
 }
 
-/* Of a process that has the mm; 0 if there is none, or the kernel does not know. */
+/* Return the PID of the owner of @mm; 0 if there is none, or without CONFIG_MEMCG. */
 static pid_t pid_of(const struct mm_struct *mm)
 {
 	pid_t pid = 0;

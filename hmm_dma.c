@@ -2,19 +2,18 @@
 /*
  * hmm_mirror: DMA addresses of pages.
  *
- * Pages that follow one another in memory and allow the same access form a run, and a
- * run is mapped at once: a huge page costs one mapping, not 512. An IOMMU under which
- * the kernel lets us choose places (dma_iova_*) gets all runs of a call into one region:
- * for the device they follow one another then, and its TLB is synced once.
+ * A run is a number of pages that are physically contiguous and allow the same access. Each
+ * run is mapped at once, so a huge page costs one mapping instead of 512. If the DMA API lets
+ * the core allocate IOVAs (dma_iova_*), all runs of a call are linked into one IOVA region at
+ * the offsets of their pages, and the IOTLB is synced once.
  *
- * Nothing is stored but the addresses. Where the runs are follows from the pfns, and
- * where the region is from any address in it.
+ * Only the addresses are stored. The runs can be computed from the pfns, and the region from
+ * any address in it.
  *
- * The pages are never the device's own: the process uses them at the same time. So a
- * device that needs a bounce buffer, or syncing of caches, cannot be served. What stands
- * in a bounce buffer must not even be written back when that is noticed too late, since
- * the process has written to its page meanwhile: DMA_ATTR_SKIP_CPU_SYNC. That is also
- * why a page can be mapped several times.
+ * The process uses the pages at the same time as the device. So a device that needs bounce
+ * buffers or cache syncs is refused. A bounce buffer may be detected only after mapping. Its
+ * content must not be written back then, because the process may have written to the page:
+ * DMA_ATTR_SKIP_CPU_SYNC. Without syncs, a page can also be mapped several times.
  */
 #include <linux/device.h>
 #include <linux/dma-map-ops.h>
@@ -34,7 +33,7 @@ static unsigned long nr_pages(const struct hmm_mirror_fault *fault)
 	return (fault->end - fault->start) >> PAGE_SHIFT;
 }
 
-/* Can a device reach all pages, and see what the CPU writes? */
+/* Return true if @dev can address all pages, and DMA is coherent with CPU caches. */
 static bool shares_memory(struct device *dev)
 {
 	return dev_is_dma_coherent(dev) &&
@@ -51,7 +50,7 @@ static bool is_mappable(unsigned long pfn)
 	       !is_pci_p2pdma_page(page);
 }
 
-/* The pages of the run that begins with page @i, which is mappable. */
+/* Return the number of pages of the run that begins with page @i, which is mappable. */
 static unsigned long run_length(const struct hmm_mirror_fault *fault, unsigned long i,
 				struct device *dev)
 {
@@ -85,10 +84,10 @@ static int map_run(const struct hmm_mirror_fault *fault, unsigned long i, size_t
 {
 	*addr = dma_map_phys(dev, phys_of(fault->pfns[i]), size,
 			     direction(fault->pfns[i]), ATTRS);
-	/* Without an IOMMU nothing can fail but that the page itself is out of reach. */
+	/* Without an IOMMU, mapping fails only if @dev cannot address the page. */
 	if (dma_mapping_error(dev, *addr))
 		return use_dma_iommu(dev) ? -ENOMEM : -EOPNOTSUPP;
-	/* The kernel says so for each IOMMU, though not whole pages are synced. */
+	/* With an IOMMU, dma_need_sync() can be true although whole pages need no sync. */
 	if (!use_dma_iommu(dev) && hmm_mirror_compat_need_sync(dev, *addr)) {
 		dma_unmap_phys(dev, *addr, size, direction(fault->pfns[i]), ATTRS);
 		return -EOPNOTSUPP;
@@ -120,7 +119,7 @@ static void unmap_region(const struct hmm_mirror_fault *fault, struct device *de
 	unsigned long i, n;
 
 	region = hmm_mirror_compat_iova_state(start, fault->end - fault->start);
-	/* What lies between two holes at once, whatever runs it is made of. */
+	/* Unlink all pages between two holes at once, even if they are several runs. */
 	for (i = 0; i < nr_pages(fault); i += n) {
 		n = 0;
 		while (i + n < nr_pages(fault) && dma_addrs[i + n] != DMA_MAPPING_ERROR)
@@ -176,7 +175,7 @@ static long map(const struct hmm_mirror_fault *fault, struct device *dev,
 			ret = dma_iova_link(dev, &region, phys_of(fault->pfns[i]),
 					    i << PAGE_SHIFT, n << PAGE_SHIFT,
 					    direction(fault->pfns[i]), ATTRS);
-			/* No address tells unmap() of a region without a page. */
+			/* unmap() finds a region by an address in it, and there is none. */
 			if (ret && !runs)
 				dma_iova_free(dev, &region);
 		}
@@ -202,34 +201,33 @@ static void forget(const struct hmm_mirror_fault *fault, dma_addr_t *dma_addrs)
 }
 
 /**
- * hmm_mirror_range_dma_map() - addresses by which a device finds pages
+ * hmm_mirror_range_dma_map() - map pages for DMA
  * @range: a registered range
  * @seq: from hmm_mirror_range_begin()
  * @fault: pages, as hmm_mirror_range_fault() or hmm_mirror_range_snapshot() has
- *	returned them with @seq; a part of @range, or all of it
+ *	returned them with @seq; all of @range or a part
  * @dev: the device
- * @dma_addrs: one entry a page, set to its address; to DMA_MAPPING_ERROR where there is
- *	no page that could have one: no page at all, or one in device memory (device
+ * @dma_addrs: one entry per page, set to the DMA address of the page; set to
+ *	DMA_MAPPING_ERROR if there is no page, or if the page is in device memory (device
  *	private, PCI peer to peer)
  *
- * The direction is DMA_BIDIRECTIONAL for pages that may be written, else DMA_TO_DEVICE.
+ * The direction is DMA_BIDIRECTIONAL for writable pages, else DMA_TO_DEVICE.
  *
- * Mappings hold no reference to pages: they are a kind of device PTEs. Call this before
- * the driver's lock is taken. Then, under the lock, hmm_mirror_range_retry() decides: if
- * true, unmap and start again; else keep @fault, its pfns and @dma_addrs together with
- * the device PTEs. What was mapped at once is unmapped at once: an invalidation that
- * hits any page of it takes the device PTEs of all of it, and then all mappings. A driver
- * that wants to lose less maps smaller parts.
+ * A mapping holds no reference to its page: treat mappings like device PTEs. Call this
+ * before taking the driver lock. Then take the lock and call hmm_mirror_range_retry(). If
+ * that returns true, unmap the pages and start again; else keep @fault, its pfns and
+ * @dma_addrs together with the device PTEs. All pages of a call are unmapped together: if
+ * an invalidation hits any of them, the driver removes the device PTEs of all of them, and
+ * then unmaps all of them. A driver that wants to lose fewer pages maps smaller parts.
  *
  * Context: process context, may sleep.
- * Return: the number of runs, of pages that follow one another in physical memory and
- * allow the same access, each of which has cost one mapping; 0 if there was nothing to
- * map. Or -EBUSY if the range was invalidated since @seq; -EOPNOTSUPP if @dev would not
- * see the pages but copies (without an IOMMU a DMA mask that is too small, or bounce
- * buffers; caches that are not coherent), and again if it is tried again; -ENOMEM if the
- * IOMMU has no room; -ESRCH and -EINVAL as of hmm_mirror_range_snapshot(), -EINVAL also
- * if @dev or @dma_addrs is missing, or @dev has no DMA mask. After an error nothing is
- * mapped.
+ * Return: the number of runs (pages that are physically contiguous and allow the same
+ * access), each of which cost one mapping; 0 if no page could be mapped; -EBUSY if the
+ * range was invalidated since @seq; -EOPNOTSUPP, on each further attempt too, if @dev would
+ * access copies of the pages (without an IOMMU a DMA mask that is too small, or bounce
+ * buffers; caches that are not coherent); -ENOMEM if the IOMMU has no room; -ESRCH and
+ * -EINVAL as of hmm_mirror_range_snapshot(); -EINVAL also if @dev or @dma_addrs is NULL, or
+ * if @dev has no DMA mask. After an error no page is mapped.
  */
 long hmm_mirror_range_dma_map(struct hmm_mirror_range *range, unsigned long seq,
 			      const struct hmm_mirror_fault *fault,
@@ -258,16 +256,16 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_dma_map);
 ALLOW_ERROR_INJECTION(hmm_mirror_range_dma_map, ERRNO);
 
 /**
- * hmm_mirror_range_dma_unmap() - take a device the addresses of pages
- * @fault: as it was given to hmm_mirror_range_dma_map(), with the same pfns
+ * hmm_mirror_range_dma_unmap() - unmap pages from a device
+ * @fault: as passed to hmm_mirror_range_dma_map(), with the same pfns
  * @dev: the device, which does not use the addresses any more
- * @dma_addrs: as hmm_mirror_range_dma_map() has set them; all are DMA_MAPPING_ERROR
- *	after this, and to unmap them again does nothing
- * @dirty: the device may have written: mark the writable pages dirty. Only while the
- *	pages are certain to be the process's: in a callback, or with the driver's lock
- *	held and hmm_mirror_range_retry() false.
+ * @dma_addrs: as set by hmm_mirror_range_dma_map(); this sets all entries to
+ *	DMA_MAPPING_ERROR, after which another call does nothing
+ * @dirty: mark the writable pages dirty, because the device may have written to them. Only
+ *	while the process is certain to own the pages: in a callback, or under the driver
+ *	lock after hmm_mirror_range_retry() returned false.
  *
- * Always for all pages of @fault. The range is not needed and can be gone.
+ * Unmaps all pages of @fault. The range may have been unregistered.
  *
  * Context: any; does not sleep.
  */
@@ -277,7 +275,7 @@ void hmm_mirror_range_dma_unmap(const struct hmm_mirror_fault *fault,
 	unsigned long i;
 
 	if (!fault || !hmm_mirror_fault_has_pages(fault) || !dev || !dma_addrs) {
-		WARN_ONCE(1, "hmm_mirror: %s() of what hmm_mirror_range_dma_map() has refused: call it only after that succeeded\n",
+		WARN_ONCE(1, "hmm_mirror: %s() of pages that hmm_mirror_range_dma_map() has refused: call it only after that succeeded\n",
 			  __func__);
 		return;
 	}

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror: fault injection, for those who want to torture their driver.
+ * hmm_mirror: fault injection, for tests of drivers.
  *
- * What happens to a driver once a year can happen all the time. In debugfs, directory
- * hmm_mirror/inject, each 0 at first:
+ * Makes rare events frequent. Files in debugfs, in the directory hmm_mirror/inject, all 0 by
+ * default:
  *
- *	eagain		percent of callbacks in non-blockable invalidations that are not
- *			made: the mm gets -EAGAIN, and gives up
- *	delay_us	microseconds that an invalidation loses before each callback, a
- *			random number of up to so many
- *	overflow	percent of invalidations for which there is no slot, so that all
- *			ranges of the mm are invalid meanwhile
- *	collision	percent of successful hmm_mirror_range_fault() whose sequence is
- *			stale: hmm_mirror_range_retry() will be true
+ *	eagain		percentage of callbacks in non-blockable invalidations that the core
+ *			skips: it returns -EAGAIN to the mm, which gives up
+ *	delay_us	maximum delay before each callback, in microseconds; the delay is
+ *			random
+ *	overflow	percentage of invalidations that get the shared slot: until they end,
+ *			no dirty range of the mm becomes clean
+ *	collision	percentage of successful calls of hmm_mirror_range_fault() after which
+ *			the sequence is stale: hmm_mirror_range_retry() returns true
  *
- * All of it can happen without this, too. NAME_injected tells how often it did by this.
+ * All of these events happen without injection, too. NAME_injected counts the injected ones.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -45,9 +45,9 @@ static struct knob knobs[] = {
 	[HMM_MIRROR_INJECT_COLLISION] = { "collision", "collision_injected", 100 },
 };
 
-/* As many times on as knobs are not 0. */
+/* Incremented once for each knob that is not 0. */
 DEFINE_STATIC_KEY_FALSE(hmm_mirror_inject_key);
-static DEFINE_MUTEX(knobs_lock);	/* of changes of the key and the values */
+static DEFINE_MUTEX(knobs_lock);	/* serializes changes of the key and the values */
 
 bool __hmm_mirror_inject(enum hmm_mirror_inject what)
 {
@@ -69,7 +69,7 @@ int __hmm_mirror_inject_start(const struct mmu_notifier_range *update)
 		atomic_inc(&knob->injected);
 		if (mmu_notifier_range_blockable(update))
 			usleep_range(us, us + us / 8);
-		else	/* never longer than a tick or so */
+		else	/* this is a busy wait: 1 ms at most */
 			udelay(min(us, 1000U));
 	}
 	if (mmu_notifier_range_blockable(update))
@@ -105,8 +105,8 @@ static int knob_set(void *data, u64 value)
 DEFINE_DEBUGFS_ATTRIBUTE(knob_fops, knob_get, knob_set, "%llu\n");
 
 /*
- * What debugfs cannot make is not there; nobody else depends on it. It goes with the
- * parent.
+ * If debugfs cannot create a file, the file is missing; nothing else depends on it. The files
+ * are removed with @parent.
  */
 void hmm_mirror_inject_init(struct dentry *parent)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * hmm_mirror: faults that are injected, for tests of drivers. A nop where nobody wants
- * them. Not for drivers.
+ * hmm_mirror: fault injection, for tests of drivers. A nop without CONFIG_HMM_MIRROR_INJECT.
+ * Internal to the core.
  */
 #ifndef HMM_MIRROR_INJECT_H
 #define HMM_MIRROR_INJECT_H
@@ -40,13 +40,16 @@ static inline void hmm_mirror_inject_init(struct dentry *parent) {}
 #define hmm_mirror_injects()	false
 #endif
 
-/* Shall it happen now? */
+/* Return true if the caller must inject @what now. */
 static inline bool hmm_mirror_inject(enum hmm_mirror_inject what)
 {
 	return hmm_mirror_injects() && __hmm_mirror_inject(what);
 }
 
-/* Before a callback. What it returns, if not 0, is what the callback would return. */
+/*
+ * Inject a delay or an error before a callback. If the result is not 0, the caller skips the
+ * callback and uses the result instead.
+ */
 static inline int hmm_mirror_inject_start(const struct mmu_notifier_range *update)
 {
 	return hmm_mirror_injects() ? __hmm_mirror_inject_start(update) : 0;

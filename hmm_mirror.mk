@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# For the Kbuild of a driver that uses hmm_mirror, the topmost one if it has several:
+# Include this in the Kbuild of a driver that uses hmm_mirror, the topmost one if there are
+# several:
 #
 #	obj-m := my_driver.o
 #	include /usr/include/hmm_mirror/hmm_mirror.mk
 #
-# It can be included from where it is installed, from a staged installation (below
-# DESTDIR), or from a tree in which hmm_mirror was built. For the driver's directory and
-# those below, it finds hmm_mirror.h, which is beside this file, and Module.symvers, the
-# list of what hmm_mirror exports:
+# The file may be in an installation, in a staged installation (below DESTDIR), or in a tree
+# in which hmm_mirror was built. It adds the directory of hmm_mirror.h, which is beside this
+# file, to the include path of the driver's directory and its subdirectories. It also finds
+# Module.symvers, the list of the symbols that hmm_mirror exports:
 #
-#   - DKMS keeps it, for as long as the module is installed;
-#   - "make install" puts it into the modules directory; if that was below INSTALL_MOD_PATH,
+#   - DKMS keeps one while the module is installed;
+#   - "make install" puts one into the modules directory; if that was below INSTALL_MOD_PATH,
 #     the build of the driver needs INSTALL_MOD_PATH, too;
-#   - a build of hmm_mirror leaves it beside this file.
+#   - a build of hmm_mirror leaves one beside this file.
 #
-# HMM_MIRROR_SYMVERS=file names another.
+# HMM_MIRROR_SYMVERS=file overrides the search.
 
 hmm_mirror_dir := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 hmm_mirror_root := $(patsubst %/usr/include/hmm_mirror,%,$(filter %/usr/include/hmm_mirror,$(hmm_mirror_dir)))

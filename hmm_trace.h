@@ -2,9 +2,9 @@
 /*
  * hmm_mirror: tracepoints. Each is a nop until it is enabled.
  *
- * The mm side is invalidate_start to invalidate_end, in one thread. The fault side is
- * wait_begin to wait_end and fault_begin to fault_end; a collision stands where it was
- * noticed. tools/hmm_mirror_trace makes a picture of them.
+ * On the mm side, one thread traces invalidate_start and invalidate_end. On the fault side,
+ * one thread traces wait_begin and wait_end, fault_begin and fault_end, and collision when it
+ * detects one. tools/hmm_mirror_trace draws a trace.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM hmm_mirror
@@ -17,7 +17,7 @@
 #include "hmm_mirror.h"
 #include "compat/compat.h"
 
-/* Why the mm invalidates; names for programs that read a trace. */
+/* The events of mmu notifiers, with names for programs that decode a trace. */
 #define HMM_MIRROR_EVENTS					\
 	EM(MMU_NOTIFY_UNMAP,		"unmap")		\
 	EM(MMU_NOTIFY_CLEAR,		"clear")		\
@@ -40,7 +40,7 @@ HMM_MIRROR_EVENTS
 #define EM(event, name)		{ event, name },
 #define EM_LAST(event, name)	{ event, name }
 
-/* @slot: where it is tracked; the last one is shared. @hits: ranges that it intersects. */
+/* @slot: slot of @update; the last one is shared. @hits: ranges that @update intersects. */
 TRACE_EVENT(hmm_mirror_invalidate_start,
 	TP_PROTO(const struct mm_struct *mm, const struct mmu_notifier_range *update,
 		 unsigned int slot, unsigned long hits),
@@ -89,7 +89,7 @@ TRACE_EVENT(hmm_mirror_invalidate_end,
 		  __entry->mm, __entry->start, __entry->end, __entry->slot)
 );
 
-/* A callback said -EAGAIN: the invalidation does not take place. */
+/* A callback returned -EAGAIN, so the mm does not change the page table. */
 TRACE_EVENT(hmm_mirror_nonblock_failure,
 	TP_PROTO(const struct hmm_mirror *mirror,
 		 const struct mmu_notifier_range *update),
@@ -140,19 +140,19 @@ DEFINE_EVENT(hmm_mirror_range, hmm_mirror_range_unregister,
 		 unsigned long start, unsigned long end),
 	TP_ARGS(mm, range, start, end));
 
-/* start, end: of the invalidation that is waited for; 0, 0 if it may be anywhere. */
+/* @start, @end: of the invalidation that the thread waits for; 0, 0 for the shared slot. */
 DEFINE_EVENT(hmm_mirror_range, hmm_mirror_wait_begin,
 	TP_PROTO(const struct mm_struct *mm, const struct hmm_mirror_range *range,
 		 unsigned long start, unsigned long end),
 	TP_ARGS(mm, range, start, end));
 
-/* start, end: of what is read. */
+/* @start, @end: of the pages that the thread reads. */
 DEFINE_EVENT(hmm_mirror_range, hmm_mirror_fault_begin,
 	TP_PROTO(const struct mm_struct *mm, const struct hmm_mirror_range *range,
 		 unsigned long start, unsigned long end),
 	TP_ARGS(mm, range, start, end));
 
-/* What was read, or committed, is worth nothing. */
+/* The thread must discard the pages of [@start, @end) that it has read. */
 DEFINE_EVENT(hmm_mirror_range, hmm_mirror_collision,
 	TP_PROTO(const struct mm_struct *mm, const struct hmm_mirror_range *range,
 		 unsigned long start, unsigned long end),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What differs between the kernels that hmm_mirror builds against. The probes are
- * in Kbuild.include; each entry says until when it is needed.
+ * Differences between the kernels that hmm_mirror builds against. Kbuild.include has the
+ * probes. Each entry tells which kernels need it.
  */
 #ifndef HMM_MIRROR_COMPAT_H
 #define HMM_MIRROR_COMPAT_H
@@ -9,8 +9,8 @@
 #include <linux/mmu_notifier.h>
 
 /*
- * The owner of an update. Until 5.13 the field had another name; events of
- * exclusive access came with 5.14.
+ * Return the owner of an update. Before 5.14 the field had another name, and there were no
+ * events of exclusive access.
  */
 static inline const void *
 hmm_mirror_compat_owner(const struct mmu_notifier_range *update)
@@ -32,7 +32,7 @@ hmm_mirror_compat_has_owner(const struct mmu_notifier_range *update)
 	return update->event == MMU_NOTIFY_MIGRATE;
 }
 
-/* For hmm_trace.h: events that came later. */
+/* For hmm_trace.h: events that old kernels do not have. */
 #ifdef HMM_MIRROR_COMPAT_EXCLUSIVE
 #define HMM_MIRROR_COMPAT_EVENTS	EM(MMU_NOTIFY_EXCLUSIVE, "exclusive")
 #else

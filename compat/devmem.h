@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What differs in device private memory between the kernels that hmm_mirror builds
- * against. For the sample alone: hmm_mirror itself does not care.
+ * Differences in device private memory between the kernels that hmm_mirror builds against.
+ * Only the sample needs this, not the core.
  *
- * Before 6.1 a driver counted the references of such a page in another way, and the
- * CPU's page fault held none: there Kbuild.include leaves HMM_MIRROR_COMPAT_DEVMEM
- * undefined, as it does without CONFIG_DEVICE_PRIVATE, and the sample has no such memory.
+ * Before 6.1 drivers counted the references of a device page in another way, and the CPU
+ * page fault held no reference. On these kernels, and without CONFIG_DEVICE_PRIVATE,
+ * Kbuild.include leaves HMM_MIRROR_COMPAT_DEVMEM undefined, and the sample has no such memory.
  */
 #ifndef HMM_MIRROR_COMPAT_DEVMEM_H
 #define HMM_MIRROR_COMPAT_DEVMEM_H
@@ -15,7 +15,7 @@
 
 #ifdef HMM_MIRROR_COMPAT_DEVMEM
 
-/* Until 6.13. */
+/* Before 6.15. */
 #ifndef HMM_MIRROR_COMPAT_PAGE_PGMAP
 static inline struct dev_pagemap *page_pgmap(const struct page *page)
 {
@@ -24,8 +24,8 @@ static inline struct dev_pagemap *page_pgmap(const struct page *page)
 #endif
 
 /*
- * Until 6.18 a device page was never part of a larger one, and the callback that says that
- * it is free was given the page.
+ * Before 6.19 a device page was never part of a larger folio, and the callback that frees it
+ * took a page instead of a folio.
  */
 #ifdef HMM_MIRROR_COMPAT_FOLIO_FREE
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What differs in the DMA API between the kernels that hmm_mirror builds against. The
- * probes are in Kbuild.include; each entry says until when it is needed.
+ * Differences in the DMA API between the kernels that hmm_mirror builds against.
+ * Kbuild.include has the probes. Each entry tells which kernels need it.
  */
 #ifndef HMM_MIRROR_COMPAT_DMA_H
 #define HMM_MIRROR_COMPAT_DMA_H
@@ -14,7 +14,7 @@
 #else
 #include <linux/iommu.h>
 
-/* Until 6.12. */
+/* Before 6.12. */
 static inline bool use_dma_iommu(struct device *dev)
 {
 	const struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
@@ -23,14 +23,15 @@ static inline bool use_dma_iommu(struct device *dev)
 }
 #endif
 
-/* 7.2 has it, 6.12 has not: there bounce buffers are found out afterwards. */
+/* 7.2 has this, 6.12 does not: without it, bounce buffers are detected after mapping. */
 #ifndef DMA_ATTR_REQUIRE_COHERENT
 #define DMA_ATTR_REQUIRE_COHERENT	0
 #endif
 
 /*
- * From 6.10 on dma_need_sync() is always true under DMA_API_DEBUG where a device has
- * dma_map_ops. The flag which it looks at otherwise can be asked in 7.2, not in 6.12.
+ * Since 6.10, if DMA_API_DEBUG is set and the device has dma_map_ops, dma_need_sync() is
+ * always true. Otherwise it tests a flag, for which 7.2 has dev_dma_skip_sync(), and 6.12
+ * has no function.
  */
 static inline bool hmm_mirror_compat_need_sync(struct device *dev, dma_addr_t addr)
 {
@@ -43,7 +44,7 @@ static inline bool hmm_mirror_compat_need_sync(struct device *dev, dma_addr_t ad
 
 #ifndef HMM_MIRROR_COMPAT_DMA_MAP_PHYS
 
-/* Until 6.18. */
+/* Before 6.18. */
 static inline dma_addr_t dma_map_phys(struct device *dev, phys_addr_t phys, size_t size,
 				      enum dma_data_direction dir, unsigned long attrs)
 {
@@ -61,7 +62,7 @@ static inline void dma_unmap_phys(struct device *dev, dma_addr_t addr, size_t si
 
 #ifdef HMM_MIRROR_COMPAT_DMA_IOVA
 
-/* As dma_iova_try_alloc() has left it. The size has no other name. */
+/* Return the state as dma_iova_try_alloc() left it. There is no accessor for __size. */
 static inline struct dma_iova_state
 hmm_mirror_compat_iova_state(dma_addr_t addr, size_t size)
 {
@@ -75,7 +76,7 @@ static inline bool hmm_mirror_compat_has_iova(struct device *dev)
 
 #else
 
-/* Until 6.16. */
+/* Before 6.16. */
 struct dma_iova_state {
 	dma_addr_t addr;
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What differs in memory control groups between the kernels that hmm_mirror builds against.
+ * Differences in memory cgroups between the kernels that hmm_mirror builds against.
  */
 #ifndef HMM_MIRROR_COMPAT_MEMCG_H
 #define HMM_MIRROR_COMPAT_MEMCG_H
@@ -9,8 +9,8 @@
 #include <linux/sched.h>
 
 /*
- * set_active_memcg() in process context. Until 5.14 the kernel's own function, which is
- * inline, refers to a variable that modules do not get.
+ * set_active_memcg() in process context. Before 5.14 that inline function of the kernel uses
+ * a variable that is not exported to modules.
  */
 static inline struct mem_cgroup *
 hmm_mirror_compat_set_active_memcg(struct mem_cgroup *memcg)

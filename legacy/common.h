@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * hmm_mirror: what the legacy headers hmm_5_2.h, hmm_5_3.h and hmm_5_4.h share. Not to
- * be included by drivers.
+ * hmm_mirror: common part of the legacy headers hmm_5_2.h, hmm_5_3.h and hmm_5_4.h. Drivers
+ * must not include this directly.
  *
- * The caller of 2019 holds the mmap lock for reading around hmm_range_fault(), and has
- * looked up memory areas under it; the native functions take it themselves. So that no
- * lock is dropped behind the caller's back, pages are read here by the kernel's own
- * hmm_range_fault(). Only the validity of the range is hmm_mirror's.
+ * A driver of 2019 holds the mmap lock for reading around hmm_range_fault(), and has looked
+ * up VMAs under it. The native functions of hmm_mirror would take, and drop, that lock
+ * themselves. So this file reads pages with the kernel's hmm_range_fault(), and uses
+ * hmm_mirror only for the validity of ranges.
  *
- * That validity is a sequence, taken when the pages are read. hmm_range_valid() asks
- * whether it still is the current one, and so sees an invalidation that came and went.
+ * The validity is a sequence, taken when the pages are read. hmm_range_valid() compares it
+ * with the current one, and so detects an invalidation even if that has ended.
  *
- * "Until 5.4" and the like below: mm/hmm.c and include/linux/hmm.h of that release.
+ * Below, "5.2", "5.3" and "5.4" mean mm/hmm.c and include/linux/hmm.h of that release, and
+ * "2019" means all three.
  */
 #ifndef HMM_MIRROR_LEGACY_COMMON_H
 #define HMM_MIRROR_LEGACY_COMMON_H
@@ -30,10 +31,10 @@
 #include <linux/sched/mm.h>
 
 /*
- * The structures of 2019 have their own names, so that a header of the driver can mention
- * them before this. For that the kernel's and hmm_mirror's get other names in this file. If
- * <linux/hmm.h> or hmm_mirror.h came before, the names of 2019 are macros instead, and every
- * header that mentions them has to come behind this one.
+ * The structures of 2019 keep their names, so that a driver's header can mention them before
+ * it includes this file. To allow that, this file renames the structures of the kernel and of
+ * hmm_mirror. If <linux/hmm.h> or hmm_mirror.h was included before, the names of 2019 are
+ * macros instead, and each header that mentions them must come after this file.
  */
 #if !defined(LINUX_HMM_H) && !defined(HMM_MIRROR_H)
 #define hmm_range		hmm_native_range
@@ -54,12 +55,12 @@
 #define HMM_LEGACY_MACROS
 #endif
 
-/* Pages that are read at once; their entries are on the stack. */
+/* Number of pages that are read at once. Their entries are on the stack. */
 #define HMM_LEGACY_CHUNK	64
 
 /*
- * What drivers looked up in it: the mm. It was at ->mm until 5.3, and then at
- * ->mmu_notifier.mm.
+ * Drivers used struct hmm only to get the mm: from ->mm in 5.2 and 5.3, from
+ * ->mmu_notifier.mm in 5.4.
  */
 struct hmm {
 	struct mm_struct *mm;
@@ -94,13 +95,13 @@ struct hmm_update {
 struct hmm_legacy_mirror;
 
 struct hmm_legacy_mirror_ops {
-	void (*release)(struct hmm_legacy_mirror *mirror);	/* may be missing */
+	void (*release)(struct hmm_legacy_mirror *mirror);	/* optional */
 	int (*sync_cpu_device_pagetables)(struct hmm_legacy_mirror *mirror,
 					  const HMM_LEGACY_UPDATE *update);
 };
 
 struct hmm_legacy_mirror {
-	struct hmm *hmm;	/* NULL: not registered */
+	struct hmm *hmm;	/* NULL if not registered */
 	const struct hmm_legacy_mirror_ops *ops;
 	struct list_head list;
 	/* private: */
@@ -136,7 +137,7 @@ static inline void hmm_legacy_release(struct hmm_native_mirror *native)
 		mirror->ops->release(mirror);
 }
 
-/* With the mmap lock held for writing. */
+/* Register @mirror. The caller holds the mmap lock for writing. */
 static inline int hmm_legacy_attach(struct hmm_legacy_mirror *mirror,
 				    struct mm_struct *mm)
 {
@@ -159,7 +160,7 @@ static inline int hmm_legacy_attach(struct hmm_legacy_mirror *mirror,
 	return ret;
 }
 
-/* In 5.2 a second time did nothing. */
+/* Unregister @mirror. As in 5.2, a second call does nothing. */
 static inline void hmm_legacy_detach(struct hmm_legacy_mirror *mirror)
 {
 	if (!mirror->hmm)
@@ -170,7 +171,7 @@ static inline void hmm_legacy_detach(struct hmm_legacy_mirror *mirror)
 
 /* -------------------------------------------------------------------- ranges */
 
-/* Indices of flags[]; they are not the flags of today, which have the same names. */
+/* Indices of flags[]. Today's flags of the same names are different. */
 enum hmm_pfn_flag_e {
 	HMM_LEGACY_PFN_VALID,
 	HMM_LEGACY_PFN_WRITE,
@@ -190,24 +191,24 @@ enum hmm_pfn_value_e {
 
 /**
  * struct hmm_legacy_range - struct hmm_range of 2019
- * @hmm: NULL if it is not registered
- * @vma: of the page that was read last; gone in 5.4
+ * @hmm: NULL if the range is not registered
+ * @vma: the VMA of the page that was read last; not in 5.4
  * @start: first address
- * @end: first address behind
- * @pfns: one entry a page, (pfn << @pfn_shift) | flags, or one of @values. In: what is
- *	asked for, as flags.
- * @flags: bits of the device for enum hmm_pfn_flag_e
- * @values: entries of the device for enum hmm_pfn_value_e
- * @default_flags: asked for every page
- * @pfn_flags_mask: which bits of @pfns count as input
- * @page_shift: of the pages that @pfns are of; gone in 5.4
- * @pfn_shift: where in an entry the pfn begins
- * @dev_private_owner: pages of this owner in device memory are left there. New, as
- *	kernels now want to know. Cleared by registration, to be set after it.
- * @list: not used; drivers initialise it
+ * @end: first address after the range
+ * @pfns: one entry per page: (pfn << @pfn_shift) | flags, or one of @values. Input: the
+ *	requests, as flags.
+ * @flags: the driver's bits for enum hmm_pfn_flag_e
+ * @values: the driver's entries for enum hmm_pfn_value_e
+ * @default_flags: requests for every page
+ * @pfn_flags_mask: bits of @pfns that are requests
+ * @page_shift: log2 of the size of the pages in @pfns; not in 5.4
+ * @pfn_shift: position of the pfn in an entry
+ * @dev_private_owner: device private pages of this owner stay in device memory. New, because
+ *	today's kernels need the owner. Registration clears this; set it afterwards.
+ * @list: unused, but initialized by drivers
  *
- * What 2019 had more of was private. A driver that looks at ->valid has to call
- * hmm_range_valid(), which all three releases have.
+ * The other members of 2019 were private. A driver that reads ->valid must call
+ * hmm_range_valid() instead, which all three releases have.
  */
 struct hmm_legacy_range {
 	struct hmm *hmm;
@@ -226,11 +227,11 @@ struct hmm_legacy_range {
 	/* private: */
 	struct hmm space;
 	struct hmm_mirror_range native;
-	unsigned long seq;	/* of the pages, once there are some */
-	bool read;		/* there are */
+	unsigned long seq;	/* of @pfns, if @read */
+	bool read;		/* pages have been read into @pfns */
 };
 
-/* Whatever the state of the mmap lock, like all of 2019 that registers ranges. */
+/* Register @range. As in 2019, the caller may hold the mmap lock or not. */
 static inline int hmm_legacy_track(struct hmm_legacy_range *range,
 				   struct hmm_legacy_mirror *mirror)
 {
@@ -241,7 +242,7 @@ static inline int hmm_legacy_track(struct hmm_legacy_range *range,
 	if ((range->start & mask) || (range->end & mask) || range->start >= range->end)
 		return -EINVAL;
 
-	/* From 5.3 on a range kept the process from exiting. */
+	/* Since 5.3 a registered range holds mm_users. */
 	if (HMM_LEGACY_RELEASE >= 503 && !mmget_not_zero(mirror->space.mm))
 		return -EFAULT;
 	range->native.start = range->start;
@@ -257,18 +258,18 @@ static inline int hmm_legacy_track(struct hmm_legacy_range *range,
 	range->hmm = &range->space;
 	range->dev_private_owner = NULL;
 	range->read = false;
-	/* Valid at once if nothing is in flight: some drivers did not wait. */
+	/* Some drivers did not wait, so the range is valid if no invalidation is in flight. */
 	if (hmm_mirror_range_begin(&range->native, &range->seq, 0))
-		range->seq = 0;	/* of nobody */
+		range->seq = 0;	/* never current */
 	return 0;
 }
 
 /**
- * hmm_range_unregister() - the range is not used any more
- * @range: a registered range; in 5.2 a second time did nothing
+ * hmm_range_unregister() - stop tracking a range
+ * @range: a registered range; as in 5.2, a second call does nothing
  *
- * Not mmput() as in 2019: drivers call this with the lock held that their ->release
- * takes, which the last mmput() runs.
+ * Does not call mmput(), unlike 2019: drivers call this under a lock that their ->release
+ * takes, and the last mmput() runs ->release.
  *
  * Context: any; does not sleep.
  */
@@ -285,14 +286,13 @@ static inline void hmm_range_unregister(struct hmm_legacy_range *range)
 /**
  * hmm_range_wait_until_valid() - wait until no invalidation of the range is in flight
  * @range: a registered range
- * @timeout: milliseconds
+ * @timeout: in milliseconds
  *
- * What has been read before stays stale if it was: it must be read again. In 2019 it
- * became "valid" again. And now it waits for invalidations of this range only, and a
- * fatal signal ends it.
+ * Unlike 2019, this does not make stale pages valid again: the driver must read them again.
+ * It waits only for invalidations that intersect the range, and a fatal signal ends the wait.
  *
- * Context: process context, may sleep; without a lock that the callback takes. The mmap
- * lock may be held for reading, as nouveau did.
+ * Context: process context, may sleep. The caller holds no lock that the callback takes; it
+ * may hold the mmap lock for reading, as nouveau did.
  * Return: true if the range is valid.
  */
 static inline bool hmm_range_wait_until_valid(struct hmm_legacy_range *range,
@@ -309,10 +309,10 @@ static inline bool hmm_range_wait_until_valid(struct hmm_legacy_range *range,
 }
 
 /**
- * hmm_range_valid() - are the pages of the range still those that were read?
+ * hmm_range_valid() - check whether the pages that were read are still valid
  * @range: a registered range
  *
- * Context: any; under the lock that the callback takes.
+ * Context: any; the caller holds the lock that the callback takes.
  * Return: false if an invalidation of the range began since hmm_range_fault() or
  * hmm_range_snapshot() was called; before the first of these, since the last wait.
  */
@@ -321,7 +321,7 @@ static inline bool hmm_range_valid(struct hmm_legacy_range *range)
 	return range->hmm && !hmm_mirror_range_retry(&range->native, range->seq);
 }
 
-/* What is read from here on is as of a new sequence; -EBUSY: it is being changed. */
+/* Take a sequence for the pages that the caller is about to read, or return -EBUSY. */
 static inline int hmm_legacy_begin(struct hmm_legacy_range *range)
 {
 	int ret;
@@ -370,7 +370,7 @@ static inline u64 hmm_device_entry_from_page(const struct hmm_legacy_range *rang
 	return hmm_device_entry_from_pfn(range, page_to_pfn(page));
 }
 
-/* From what the kernel's hmm_range_fault() says. */
+/* Convert a result of the kernel's hmm_range_fault(). */
 static inline u64 hmm_legacy_entry(const struct hmm_legacy_range *range,
 				   unsigned long hmm_pfn)
 {
@@ -395,11 +395,11 @@ static inline u64 hmm_legacy_entry(const struct hmm_legacy_range *range,
 
 struct hmm_legacy_read {
 	struct hmm_legacy_range *range;
-	bool fault;		/* fault in what the range asks for */
-	bool may_unlock;	/* a fault may drop the mmap lock: then -EAGAIN */
+	bool fault;		/* fault in requested pages */
+	bool may_unlock;	/* a fault may drop the mmap lock; then return -EAGAIN */
 };
 
-/* From what the range asks for, as flags of the device. */
+/* Convert the requests for a page from the driver's flags. */
 static inline unsigned long hmm_legacy_request(const struct hmm_legacy_read *read,
 					       u64 entry, bool *migrate)
 {
@@ -415,8 +415,8 @@ static inline unsigned long hmm_legacy_request(const struct hmm_legacy_read *rea
 }
 
 /*
- * The kernel's hmm_range_fault(), of up to HMM_LEGACY_CHUNK pages. It reads nothing of
- * the notifier but the mm, and a sequence that stands still in ours.
+ * Call the kernel's hmm_range_fault() for up to HMM_LEGACY_CHUNK pages. That reads only the mm
+ * and the sequence of the notifier, so pass a stub whose sequence never changes.
  */
 static inline int hmm_legacy_read_pfns(const struct hmm_legacy_read *read,
 				       unsigned long addr, const u64 *entries,
@@ -442,8 +442,9 @@ static inline int hmm_legacy_read_pfns(const struct hmm_legacy_read *read,
 }
 
 /*
- * The kernel's hmm_range_fault() never drops the mmap lock, which is all that some
- * faults want: userfaultfd, for one. Does them in the way that may.
+ * The kernel's hmm_range_fault() never drops the mmap lock, so it fails if a fault handler
+ * needs that, as userfaultfd does. Do these faults with fixup_user_fault(), which may drop the
+ * lock.
  */
 static inline int hmm_legacy_unlock(const struct hmm_legacy_read *read,
 				    unsigned long addr, const u64 *entries,
@@ -463,12 +464,12 @@ static inline int hmm_legacy_unlock(const struct hmm_legacy_read *read,
 	}
 	if (!unlocked)
 		return ret;
-	/* it has taken the lock again */
+	/* fixup_user_fault() has taken the lock again. */
 	mmap_read_unlock(mm);
 	return -EAGAIN;
 }
 
-/* Returns how many entries were read; the one behind them is an error, if less than nr. */
+/* Return the number of entries read. If that is less than @nr, the next one is an error. */
 static inline long hmm_legacy_read_chunk(const struct hmm_legacy_read *read,
 					 unsigned long addr, u64 *entries,
 					 unsigned long nr)
@@ -493,7 +494,7 @@ static inline long hmm_legacy_read_chunk(const struct hmm_legacy_read *read,
 	return i;
 }
 
-/* What 2019 said of memory areas before it looked at their pages. */
+/* Check a VMA before its pages are read, with the errors of 2019. */
 static inline int hmm_legacy_check_vma(const struct hmm_legacy_range *range,
 				       struct vm_area_struct *vma)
 {
@@ -516,27 +517,27 @@ static inline void hmm_legacy_fill_none(struct hmm_legacy_range *range,
 }
 
 /*
- * Reads the range once, with the mmap lock held. After -EAGAIN it is not held any more.
- * Returns how many entries were read: less than there are if one is an error.
+ * Read the range once, with the mmap lock held. If this returns -EAGAIN, the lock was dropped.
+ * Return the number of entries read, which is less than that of the range if one is an error.
  *
- * After -EAGAIN and -EBUSY what was asked for in pfns is still there, as far as it was
- * not read. In 2019 it was gone, and the driver's next try asked for nothing.
+ * After -EAGAIN and -EBUSY, entries that were not read still hold the requests. In 2019 they
+ * did not, and the driver's next attempt requested no pages.
  */
 static inline long hmm_legacy_read_once(const struct hmm_legacy_read *read)
 {
 	struct hmm_legacy_range *range = read->range;
 	unsigned long nr = (range->end - range->start) >> range->page_shift;
 	unsigned long size = 1UL << range->page_shift, addr, i = 0, n;
-	/* a huge page is read by its first */
+	/* For a huge page, only its first page is read. */
 	unsigned long chunk = size == PAGE_SIZE ? HMM_LEGACY_CHUNK : 1;
 	struct mm_struct *mm = range->space.mm;
 	struct vm_area_struct *vma;
 	long ret = 0;
 
-	/* In 5.2 a range did not keep the process from exiting. */
+	/* In 5.2 a range does not hold mm_users. */
 	if (!mmget_not_zero(mm))
 		return -EFAULT;
-	/* The OOM reaper has been there: what comes now is not what was there. */
+	/* If the OOM reaper has unmapped pages, faults would find zeroes. */
 	if (check_stable_address_space(mm))
 		ret = -EFAULT;
 
@@ -545,7 +546,7 @@ static inline long hmm_legacy_read_once(const struct hmm_legacy_read *read)
 		vma = find_vma(mm, addr);
 		ret = hmm_legacy_check_vma(range, vma);
 		if (!ret && addr < vma->vm_start && read->fault)
-			ret = -EFAULT;	/* 2019 went on with no vma at all */
+			ret = -EFAULT;	/* 2019 continued without a VMA */
 		if (ret)
 			break;
 
@@ -566,11 +567,11 @@ static inline long hmm_legacy_read_once(const struct hmm_legacy_read *read)
 		}
 		if (!ret)
 			i += n;
-		/* An error that was found while pages changed is no more true than they. */
+		/* If the range was invalidated, the error may be as stale as a page. */
 		else if (ret != -EAGAIN && !hmm_range_valid(range))
 			ret = -EBUSY;
 	}
-	/* not mmput(): the last one would run exit and ->release right here */
+	/* The last mmput() would run exit_mmap() and ->release in this thread. */
 	mmput_async(mm);
 
 	if (ret < 0 && ret != -EAGAIN && ret != -EBUSY)
@@ -579,9 +580,9 @@ static inline long hmm_legacy_read_once(const struct hmm_legacy_read *read)
 }
 
 /*
- * After hmm_legacy_begin(). A fault that breaks COW invalidates the range itself, which
- * drivers of 2019 hardly noticed, and some do not try again. There is nothing to break
- * when it is read once more.
+ * Read the range after hmm_legacy_begin(). A fault that breaks COW invalidates the range. In
+ * 2019 drivers rarely noticed, and some do not retry. So read the range again here: then there
+ * is no COW to break.
  */
 static inline long hmm_legacy_read_range(const struct hmm_legacy_read *read)
 {
@@ -596,8 +597,8 @@ static inline long hmm_legacy_read_range(const struct hmm_legacy_read *read)
 }
 
 /*
- * As drivers see it: the number of pages of PAGE_SIZE, or an error. 5.2 and 5.3 gave no
- * error for a snapshot of a page that cannot be had, but the number of those before it.
+ * Return the result for drivers: the number of pages of PAGE_SIZE, or an error. A snapshot in
+ * 5.2 and 5.3 (@partial) returns the number of pages before the first that is an error.
  */
 static inline long hmm_legacy_pages(struct hmm_legacy_range *range, long read,
 				    bool partial)
@@ -618,7 +619,7 @@ hmm_legacy_dma_direction(const struct hmm_legacy_range *range, u64 entry)
 							     DMA_TO_DEVICE;
 }
 
-/* Unmaps the first @nr entries, as far as they are mapped. Returns how many were. */
+/* Unmap those of the first @nr entries that are mapped. Return their number. */
 static inline long hmm_legacy_dma_unmap(struct hmm_legacy_range *range,
 					struct device *device, dma_addr_t *daddrs,
 					unsigned long nr, bool dirty, bool clear)
@@ -644,7 +645,7 @@ static inline long hmm_legacy_dma_unmap(struct hmm_legacy_range *range,
 	return count;
 }
 
-/* What follows hmm_range_fault() in hmm_range_dma_map(). */
+/* Map the pages that hmm_range_fault() has read, for hmm_range_dma_map(). */
 static inline long hmm_legacy_dma_map(struct hmm_legacy_range *range,
 				      struct device *device, dma_addr_t *daddrs)
 {
@@ -690,7 +691,7 @@ static inline long hmm_legacy_dma_unmap_range(struct hmm_legacy_range *range,
 
 /* --------------------------------------------------------------------- names */
 
-/* From here on these are the names of 2019, not those of the kernel and hmm_mirror. */
+/* From here on, these names mean those of 2019, not those of the kernel and hmm_mirror. */
 #ifdef HMM_LEGACY_MACROS
 #define hmm_mirror		hmm_legacy_mirror
 #define hmm_mirror_ops		hmm_legacy_mirror_ops
@@ -703,14 +704,14 @@ static inline long hmm_legacy_dma_unmap_range(struct hmm_legacy_range *range,
 #define HMM_PFN_WRITE		HMM_LEGACY_PFN_WRITE
 #define HMM_PFN_ERROR		HMM_LEGACY_PFN_ERROR
 
-/* Its name until 5.7. */
+/* Its name before 5.8. */
 #define mmap_sem		mmap_lock
 
 /* ---------------------------------------------------------- until 5.3: no flags */
 
 #if HMM_LEGACY_RELEASE < 504
 
-/* Names that were on their way out. */
+/* Deprecated names. */
 #define hmm_pfn_to_page		hmm_device_entry_to_page
 #define hmm_pfn_to_pfn		hmm_device_entry_to_pfn
 #define hmm_pfn_from_page	hmm_device_entry_from_page
@@ -727,13 +728,13 @@ static inline unsigned long hmm_range_page_size(const struct hmm_range *range)
 }
 
 /**
- * hmm_range_snapshot() - read the pages of a range as they are
+ * hmm_range_snapshot() - read the pages of a range without faulting
  * @range: a registered range
  *
- * Context: process context, sleeps. The mmap lock is held for reading.
- * Return: the number of pages before the first that cannot be had at all; while the
- * range is being invalidated -EAGAIN in 5.2 (the mmap lock still is held), -EBUSY from
- * 5.3 on; -EFAULT, -EPERM.
+ * Context: process context, sleeps. The caller holds the mmap lock for reading.
+ * Return: the number of pages before the first that is an error; if an invalidation of the
+ * range is in flight, -EAGAIN in 5.2 (with the mmap lock still held) and -EBUSY since 5.3;
+ * -EFAULT, -EPERM.
  */
 static inline long hmm_range_snapshot(struct hmm_range *range)
 {
@@ -746,16 +747,16 @@ static inline long hmm_range_snapshot(struct hmm_range *range)
 }
 
 /**
- * hmm_range_fault() - read the pages of a range, and fault them in
+ * hmm_range_fault() - read the pages of a range and fault them in
  * @range: a registered range
  * @block: do not drop the mmap lock
  *
- * Context: process context, sleeps. The mmap lock is held for reading.
- * Return: the number of pages, which is all of them. -EAGAIN: the mmap lock was dropped,
- * try again; if @block only in 5.2, where the range was being invalidated. -EBUSY: it is
- * being invalidated, and the lock still is held. -EFAULT if there is no memory, or none
- * that a device can use; -EPERM if it is not to be read or written; others as of
- * handle_mm_fault().
+ * Context: process context, sleeps. The caller holds the mmap lock for reading.
+ * Return: the number of pages, which is that of the range; -EAGAIN if the mmap lock was
+ * dropped: try again (with @block only in 5.2, if an invalidation of the range is in flight);
+ * -EBUSY, with the lock still held, if an invalidation of the range is in flight; -EFAULT if
+ * there is no memory, or none that a device can use; -EPERM if the access is not allowed;
+ * others as of handle_mm_fault().
  */
 static inline long hmm_range_fault(struct hmm_range *range, bool block)
 {
@@ -773,7 +774,7 @@ static inline long hmm_range_fault(struct hmm_range *range, bool block)
 	return ret ?: hmm_legacy_pages(range, hmm_legacy_read_range(&read), false);
 }
 
-/* hmm_range_fault(), and map what it found. Returns how many pages were mapped. */
+/* Call hmm_range_fault() and map the pages. Return the number of pages mapped. */
 static inline long hmm_range_dma_map(struct hmm_range *range, struct device *device,
 				     dma_addr_t *daddrs, bool block)
 {
@@ -782,7 +783,7 @@ static inline long hmm_range_dma_map(struct hmm_range *range, struct device *dev
 	return ret < 0 ? ret : hmm_legacy_dma_map(range, device, daddrs);
 }
 
-/* Under the lock that the callback takes. Returns how many pages were unmapped. */
+/* The caller holds the lock that the callback takes. Return the number of pages unmapped. */
 static inline long hmm_range_dma_unmap(struct hmm_range *range, struct vm_area_struct *vma,
 				       struct device *device, dma_addr_t *daddrs,
 				       bool dirty)

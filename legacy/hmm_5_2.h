@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * <linux/hmm.h> of Linux 5.2, on hmm_mirror: a driver that was written against it builds
- * on today's kernels if it includes this instead.
+ * <linux/hmm.h> of Linux 5.2, on top of hmm_mirror. A driver for 5.2 builds on today's
+ * kernels if it includes this file instead.
  *
- * What it gains by moving to the native API (hmm_mirror.h; legacy/to_native.cocci does
- * most of it): several threads can fault on one range, as sequence and pages are the
- * caller's; ranges can stay registered, and be resized and split; the mmap lock is not
- * its concern any more, and is not held for as long as a large range takes; begin, fault
- * and commit with one deadline in one call; TLB flushes of several devices overlap.
+ * A driver gains more from the native API (hmm_mirror.h), to which legacy/to_native.cocci
+ * converts most of its code: several threads can fault on one range, because each has its own
+ * sequence and pages; ranges can stay registered, and be resized and split; the driver need
+ * not take the mmap lock, and a fault of a large range does not hold it all the time; one call
+ * does begin, fault and commit with one deadline; TLB flushes of several devices overlap.
  *
- * What is different from 2019 for the better is listed in docs/legacy.md.
+ * docs/legacy.md lists the differences from 2019.
  */
 #ifndef HMM_MIRROR_LEGACY_HMM_5_2_H
 #define HMM_MIRROR_LEGACY_HMM_5_2_H
@@ -19,8 +19,8 @@
 #include "common.h"
 
 /*
- * Ranges were registered with an mm, not with a mirror. So here is what mirrors the
- * driver has: one list, however many of its files include this.
+ * In 5.2 drivers register ranges with an mm, not with a mirror. So keep a list of the driver's
+ * mirrors. There is one list, even if several files of the driver include this one.
  */
 struct hmm_legacy_mirrors {
 	spinlock_t lock;	/* protects list */
@@ -33,7 +33,7 @@ struct hmm_legacy_mirrors __weak hmm_legacy_mirrors = {
 	.list = LIST_HEAD_INIT(hmm_legacy_mirrors.list),
 };
 
-/* The mmap lock is held for writing. */
+/* The caller holds the mmap lock for writing. */
 static inline int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm)
 {
 	int ret = hmm_legacy_attach(mirror, mm);
@@ -46,7 +46,7 @@ static inline int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struc
 	return 0;
 }
 
-/* Not from ->release. Ranges of this mm become invalid, and wait for nothing. */
+/* Not from ->release. Ranges of @mirror become invalid, and waits for them end at once. */
 static inline void hmm_mirror_unregister(struct hmm_mirror *mirror)
 {
 	if (!mirror->hmm)
@@ -84,7 +84,7 @@ static inline int hmm_range_register(struct hmm_range *range, struct mm_struct *
 	return ret;
 }
 
-/* The two halves of a fault, as they were before 5.1. */
+/* The two halves of a fault, as before 5.1. */
 static inline bool hmm_vma_range_done(struct hmm_range *range)
 {
 	bool valid = hmm_range_valid(range);
@@ -94,8 +94,8 @@ static inline bool hmm_vma_range_done(struct hmm_range *range)
 }
 
 /*
- * With start, end and vma set. After -EAGAIN and -EBUSY the mmap lock was dropped; and
- * the range is not registered any more, of which 5.2 was not always sure.
+ * The caller has set start, end and vma. After -EAGAIN and -EBUSY the mmap lock is dropped.
+ * After an error the range is not registered; in 5.2 it sometimes was.
  */
 static inline int hmm_vma_fault(struct hmm_range *range, bool block)
 {

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * <linux/hmm.h> of Linux 5.3, on hmm_mirror: a driver that was written against it builds
- * on today's kernels if it includes this instead.
+ * <linux/hmm.h> of Linux 5.3, on top of hmm_mirror. A driver for 5.3 builds on today's
+ * kernels if it includes this file instead.
  *
- * What it gains by moving to the native API (hmm_mirror.h; legacy/to_native.cocci does
- * most of it): several threads can fault on one range, as sequence and pages are the
- * caller's; ranges can stay registered, and be resized and split; the mmap lock is not
- * its concern any more, and is not held for as long as a large range takes; begin, fault
- * and commit with one deadline in one call; TLB flushes of several devices overlap.
+ * A driver gains more from the native API (hmm_mirror.h), to which legacy/to_native.cocci
+ * converts most of its code: several threads can fault on one range, because each has its own
+ * sequence and pages; ranges can stay registered, and be resized and split; the driver need
+ * not take the mmap lock, and a fault of a large range does not hold it all the time; one call
+ * does begin, fault and commit with one deadline; TLB flushes of several devices overlap.
  *
- * What is different from 2019 for the better is listed in docs/legacy.md.
+ * docs/legacy.md lists the differences from 2019.
  */
 #ifndef HMM_MIRROR_LEGACY_HMM_5_3_H
 #define HMM_MIRROR_LEGACY_HMM_5_3_H
@@ -18,7 +18,7 @@
 
 #include "common.h"
 
-/* The mmap lock is held for writing. */
+/* The caller holds the mmap lock for writing. */
 static inline int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm)
 {
 	return hmm_legacy_attach(mirror, mm);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * <linux/hmm.h> of Linux 5.4, on hmm_mirror: a driver that was written against it builds
- * on today's kernels if it includes this instead.
+ * <linux/hmm.h> of Linux 5.4, on top of hmm_mirror. A driver for 5.4 builds on today's
+ * kernels if it includes this file instead.
  *
- * What it gains by moving to the native API (hmm_mirror.h; legacy/to_native.cocci does
- * most of it): several threads can fault on one range, as sequence and pages are the
- * caller's; ranges can stay registered, and be resized and split; the mmap lock is not
- * its concern any more, and is not held for as long as a large range takes; begin, fault
- * and commit with one deadline in one call; TLB flushes of several devices overlap.
+ * A driver gains more from the native API (hmm_mirror.h), to which legacy/to_native.cocci
+ * converts most of its code: several threads can fault on one range, because each has its own
+ * sequence and pages; ranges can stay registered, and be resized and split; the driver need
+ * not take the mmap lock, and a fault of a large range does not hold it all the time; one call
+ * does begin, fault and commit with one deadline; TLB flushes of several devices overlap.
  *
- * What is different from 2019 for the better is listed in docs/legacy.md.
+ * docs/legacy.md lists the differences from 2019.
  */
 #ifndef HMM_MIRROR_LEGACY_HMM_5_4_H
 #define HMM_MIRROR_LEGACY_HMM_5_4_H
@@ -18,11 +18,11 @@
 
 #include "common.h"
 
-/* hmm_range_fault(): */
-#define HMM_FAULT_ALLOW_RETRY	BIT(0)	/* may drop the mmap lock; -EAGAIN if it did */
-#define HMM_FAULT_SNAPSHOT	BIT(1)	/* fault nothing in */
+/* Flags of hmm_range_fault() */
+#define HMM_FAULT_ALLOW_RETRY	BIT(0)	/* may drop the mmap lock and return -EAGAIN */
+#define HMM_FAULT_SNAPSHOT	BIT(1)	/* do not fault pages in */
 
-/* The mmap lock is held for writing. */
+/* The caller holds the mmap lock for writing. */
 static inline int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm)
 {
 	return hmm_legacy_attach(mirror, mm);
@@ -33,7 +33,7 @@ static inline void hmm_mirror_unregister(struct hmm_mirror *mirror)
 	hmm_legacy_detach(mirror);
 }
 
-/* With start and end set. */
+/* The caller has set start and end. */
 static inline int hmm_range_register(struct hmm_range *range, struct hmm_mirror *mirror)
 {
 	range->page_shift = PAGE_SHIFT;
@@ -41,15 +41,15 @@ static inline int hmm_range_register(struct hmm_range *range, struct hmm_mirror 
 }
 
 /**
- * hmm_range_fault() - read the pages of a range, and fault them in
+ * hmm_range_fault() - read the pages of a range and fault them in
  * @range: a registered range
  * @flags: HMM_FAULT_ALLOW_RETRY, HMM_FAULT_SNAPSHOT
  *
- * Context: process context, sleeps. The mmap lock is held for reading.
- * Return: the number of pages, which is all of them; -EBUSY while the range is being
- * invalidated: wait and try again; -EAGAIN, with the mmap lock dropped: try again, only
- * with HMM_FAULT_ALLOW_RETRY; -EFAULT if there is no memory, or none that a device can
- * use; -EPERM if it is not to be read or written; -ENOMEM and others as of handle_mm_fault().
+ * Context: process context, sleeps. The caller holds the mmap lock for reading.
+ * Return: the number of pages, which is that of the range; -EBUSY if an invalidation of the
+ * range is in flight: wait and try again; -EAGAIN, only with HMM_FAULT_ALLOW_RETRY, if the
+ * mmap lock was dropped: try again; -EFAULT if there is no memory, or none that a device can
+ * use; -EPERM if the access is not allowed; -ENOMEM and others as of handle_mm_fault().
  */
 static inline long hmm_range_fault(struct hmm_range *range, unsigned int flags)
 {
@@ -63,7 +63,7 @@ static inline long hmm_range_fault(struct hmm_range *range, unsigned int flags)
 	return ret ?: hmm_legacy_pages(range, hmm_legacy_read_range(&read), false);
 }
 
-/* hmm_range_fault(), and map what it found. Returns how many pages were mapped. */
+/* Call hmm_range_fault() and map the pages. Return the number of pages mapped. */
 static inline long hmm_range_dma_map(struct hmm_range *range, struct device *device,
 				     dma_addr_t *daddrs, unsigned int flags)
 {
@@ -72,7 +72,7 @@ static inline long hmm_range_dma_map(struct hmm_range *range, struct device *dev
 	return ret < 0 ? ret : hmm_legacy_dma_map(range, device, daddrs);
 }
 
-/* Under the lock that the callback takes. Returns how many pages were unmapped. */
+/* The caller holds the lock that the callback takes. Return the number of pages unmapped. */
 static inline long hmm_range_dma_unmap(struct hmm_range *range, struct device *device,
 				       dma_addr_t *daddrs, bool dirty)
 {

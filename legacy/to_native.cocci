@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// Moves a driver from legacy/hmm_5_4.h to the native API of hmm_mirror.h, or most of it:
+// Convert most of a driver from legacy/hmm_5_4.h to the native API of hmm_mirror.h:
 //
 //	spatch --sp-file legacy/to_native.cocci --in-place driver.c
 //
-// What it does: struct hmm_range, wherever it is, becomes a struct mirrored_range of the
-// driver, which has a range, what is asked for, and a sequence. Each hmm_range_fault()
-// begins, takes the sequence, and returns 0 and not a number of pages. The mmap lock goes
-// from the functions that fault and from their callers, as the native functions take it.
-// Entries are those of the kernel, without an encoding of the device.
+// Each struct hmm_range becomes a struct mirrored_range of the driver, which consists of a
+// range, a request and a sequence. Each hmm_range_fault() becomes begin and fault, which return
+// 0 instead of a number of pages. The mmap lock is removed from functions that fault and from
+// their callers, because the native functions take it. Entries become those of the kernel,
+// without an encoding by the driver.
 //
-// What it leaves, and the compiler finds: hmm_range_dma_map(), hmm_vma_fault(), entries of
+// Not converted, but found by the compiler: hmm_range_dma_map(), hmm_vma_fault(), entries of
 // 64 bits that other files declare, the encoding of device PTEs, and find_vma() where the mmap
-// lock has gone. A driver of several files has struct mirrored_range in one header.
+// lock was removed. If the driver has several files, move struct mirrored_range to a header.
 
 @@
 @@
 - #include "legacy/hmm_5_4.h"
 + #include "hmm_mirror.h"
 +
-+ /* A range, what is asked for, and the sequence with which it was read. */
++ /* A range, the pages to read, and the sequence with which they were read. */
 + struct mirrored_range {
 + 	struct hmm_mirror_range tracked;
 + 	struct hmm_mirror_fault ask;
@@ -60,7 +60,7 @@ identifier values;
 @@
 - static const u64 values[HMM_PFN_VALUE_MAX] = { ... };
 
-// What is asked for.
+// Requests
 @@
 struct hmm_range range;
 expression e;
@@ -106,7 +106,7 @@ expression pfns, i, e;
 + HMM_PFN_REQ_WRITE
 )
 
-// What was read.
+// Results
 @@
 expression e, entry;
 @@
@@ -275,7 +275,7 @@ expression e;
 +	.ask.pfn_flags_mask = e,
 	... };
 
-// ------------------------------------------------------------------ what is done
+// ------------------------------------------------------------------ functions
 
 @@
 struct hmm_range range;
@@ -331,7 +331,7 @@ expression timeout;
 @@
 - hmm_range_wait_until_valid(range, timeout);
 
-// The mmap lock goes from functions that fault, and from those that call them.
+// Remove the mmap lock from functions that fault and from their callers.
 @ fault @
 identifier fn;
 expression range, ret, flags;
@@ -572,7 +572,7 @@ identifier range;
 - HMM_RANGE_DEFAULT_TIMEOUT
 + HMM_MIRROR_DEFAULT_TIMEOUT
 
-// What still is there has a new name.
+// Rename the remaining uses of mmap_sem.
 @@
 expression mm;
 @@
