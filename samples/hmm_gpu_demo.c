@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Shares memory with the GPU of hmm_gpu.c, takes that memory away, changes and forks it
- * meanwhile, and checks everything that the GPU says and does.
+ * Share memory with the GPU of hmm_gpu.c, unmap, change and fork that memory meanwhile, and
+ * check all results of the GPU.
  *
  *	make samples/hmm_gpu_demo, or cc -O2 -pthread
  *
  * Prints a line for each part, then the counters of the driver, then PASS or FAIL.
- * Exit code 0 only if all held.
+ * Exit code 0 only if all checks passed.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -55,7 +55,7 @@
 #endif
 
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
-#define RANGE_SIZE	(2UL << 20)	/* what the driver tracks as a whole */
+#define RANGE_SIZE	(2UL << 20)	/* size of the ranges that the driver tracks */
 #define ANON		(MAP_PRIVATE | MAP_ANONYMOUS)
 #define RW		(PROT_READ | PROT_WRITE)
 
@@ -68,7 +68,7 @@ static unsigned long failures;
 
 /* -------------------------------------------------------------------- helpers */
 
-/* Something that must not happen, has. */
+/* Report a failure. */
 static void __printf(1, 2) bad(const char *fmt, ...)
 {
 	unsigned long n = __atomic_add_fetch(&failures, 1, __ATOMIC_RELAXED);
@@ -95,7 +95,7 @@ static void __noreturn __printf(1, 2) die(const char *fmt, ...)
 	exit(1);
 }
 
-/* A line of what is shown: "ok" if nothing has failed since. */
+/* Print a line of a part: "ok" if there were no more than @before failures. */
 static void __printf(2, 3) part_info(unsigned long before, const char *fmt, ...)
 {
 	va_list ap;
@@ -137,13 +137,13 @@ static void *map(size_t len)
 	return p;
 }
 
-/* Memory that shares no tracked range with anything else. */
+/* Map memory that shares no tracked range with other memory. */
 static char *map_ranges(unsigned int n)
 {
 	uintptr_t p = (uintptr_t)map((n + 1) * RANGE_SIZE);
 
 	p = (p + RANGE_SIZE - 1) & ~(RANGE_SIZE - 1);
-	/* nobody else may change it: khugepaged invalidates, too */
+	/* No other thread may change this memory, and khugepaged would invalidate it. */
 	madvise((void *)p, n * RANGE_SIZE, MADV_NOHUGEPAGE);
 	return (char *)p;
 }
@@ -167,7 +167,7 @@ static int gpu_open(const char *name)
 	return fd;
 }
 
-/* A command, as it is. Returns 0 or the errno. */
+/* Run a command. Return 0 or the errno. */
 static int gpu_cmd(int fd, struct hmm_gpu_cmd *cmd)
 {
 	return ioctl(fd, HMM_GPU_RUN, cmd) ? errno : 0;
@@ -216,7 +216,7 @@ static void gpu_close(int fd)
 	close(fd);
 }
 
-/* Parameters of the driver. Only root may; all works without, but less collides. */
+/* Set a parameter of the driver. Only root can; without, there are fewer collisions. */
 static bool set_param(const char *name, const char *value)
 {
 	char path[128];
@@ -232,7 +232,7 @@ static bool set_param(const char *name, const char *value)
 	return n > 0;
 }
 
-/* Reading and writing memory that may vanish: no signal, but a short count. */
+/* Pipes read and write memory that may be unmapped, without a signal, with a short count. */
 static void make_pipe(int fd[2])
 {
 	if (pipe2(fd, O_NONBLOCK | O_CLOEXEC))
@@ -346,21 +346,20 @@ static void part_sharing(void)
 /* ------------------------------------------------------------------ 2: storm */
 
 /*
- * The memory is cut into slots. Two threads change slots (munmap, mmap, mprotect,
- * MADV_DONTNEED, mremap, a CPU write); one thread forks; a thread for each of two
- * device files has the GPU read and write them.
+ * The memory is divided into slots. Two threads change slots (munmap, mmap, mprotect,
+ * MADV_DONTNEED, mremap, a CPU write). One thread forks. One thread for each of two device
+ * files runs GPU commands that read and write slots.
  *
- * Each slot has a generation, which counts its states: even while a state lasts, odd
- * while it changes to the next one, which has been announced before. Who compares the
- * generation before and after a GPU command knows which states there were meanwhile,
- * and so exactly which results and which values are right. In a state that lasted there
- * is but one result. Each write, of CPU or GPU, has a value of its own, so an old value,
- * that is a page that should be gone, is noticed.
+ * The generation of a slot counts its states: it is even while a state lasts, and odd while
+ * the slot changes to the next state, which is stored first. A thread that compares the
+ * generation before and after a GPU command knows the states during the command, and so
+ * which results and values are right. If the state did not change, only one result is right.
+ * Each write, by CPU or GPU, has a unique value, so a stale page shows as an old value.
  */
 #define SLOTS		16
 #define SLOT_PAGES	4
 #define SLOT_WORDS_MAX	(SLOT_PAGES * 65536 / 8)
-#define STATES		1024	/* are remembered */
+#define STATES		1024	/* length of the history of a slot */
 
 #define GPU_TAG(slot, seq)	(0x6b00000000000000ULL | (__u64)(slot) << 48 | (seq))
 #define CPU_TAG(slot, n)	(0xc000000000000000ULL | (__u64)(slot) << 48 | (n))
@@ -369,26 +368,26 @@ static void part_sharing(void)
 
 struct state {
 	bool mapped;
-	bool hole;		/* there was no mapping on the way to this state */
+	bool hole;		/* unmapped for a moment during the change to this state */
 	int prot;
-	__u64 base;		/* each word, unless the GPU has written it since */
-	unsigned long base_n;	/* the state that began with that */
-	__u64 floor;		/* GPU writes up to this one are gone since */
+	__u64 base;		/* value of each word that the GPU has not written since */
+	unsigned long base_n;	/* the state that began with @base */
+	__u64 floor;		/* GPU writes up to this one have been overwritten */
 };
 
 static struct slot {
 	char *addr;
-	unsigned long gen;	/* 2 * number of the state, + 1: on the way to the next */
+	unsigned long gen;	/* 2 * number of the state, + 1 during a change */
 	struct state state[STATES];
-	pthread_mutex_t change;	/* of who changes the state */
-	pthread_mutex_t job;	/* of who uses the GPU; protects the following */
+	pthread_mutex_t change;	/* held while the state changes */
+	pthread_mutex_t job;	/* held by a GPU command; protects the following */
 	__u64 issued, done;	/* GPU writes */
-	__u64 exact;		/* all words are of this GPU write, */
-	unsigned long exact_n;	/* which happened in this state; 0: not known */
+	__u64 exact;		/* the GPU write that wrote all words, */
+	unsigned long exact_n;	/* in this state; 0 if not known */
 } slots[SLOTS];
 
 static size_t slot_len;
-static unsigned int hot;	/* the slot that was last begun to be changed */
+static unsigned int hot;	/* the slot whose change began last */
 static unsigned long nr_stable, nr_moving, nr_unclear, nr_ok, nr_efault, nr_eperm;
 static unsigned long nr_changes, nr_forks;
 static unsigned int pause_us;
@@ -408,7 +407,7 @@ static struct state *slot_state(struct slot *s, unsigned long n)
 	return &s->state[n % STATES];
 }
 
-/* Is a word right, if the slot was in states n1 to n2 when it was read? */
+/* Return true if @word is right for a slot that was read in the states @n1 to @n2. */
 static bool word_is_right(struct slot *s, __u64 word, unsigned long n1, unsigned long n2)
 {
 	unsigned long n;
@@ -422,7 +421,7 @@ static bool word_is_right(struct slot *s, __u64 word, unsigned long n1, unsigned
 	       (word & SEQ_MASK) <= __atomic_load_n(&s->issued, __ATOMIC_SEQ_CST);
 }
 
-/* The slot goes to a new state. The caller holds s->change. */
+/* Change the slot to a new state. The caller holds s->change. */
 static void change_slot(struct slot *s, unsigned int *seed, char *scratch)
 {
 	enum { REMAP, REMAP_AT_ONCE, UNMAP, PROTECT, WRITE, MOVE, DONTNEED } op;
@@ -433,7 +432,7 @@ static void change_slot(struct slot *s, unsigned int *seed, char *scratch)
 	bool failed = false;
 	size_t i;
 
-	/* The CPU's view first. */
+	/* First check the values that the CPU reads. */
 	for (i = 0; (old->prot & PROT_READ) && i < slot_len / 8; i += 64) {
 		__u64 w = __atomic_load_n(&word[i], __ATOMIC_RELAXED);
 
@@ -447,7 +446,7 @@ static void change_slot(struct slot *s, unsigned int *seed, char *scratch)
 
 	do {
 		op = old->mapped ? rnd(seed) % 10 : REMAP;
-		if (op > DONTNEED)	/* more often: faults and it do not exclude one another */
+		if (op > DONTNEED)	/* more often, because it can run during a fault */
 			op = DONTNEED;
 	} while (op == WRITE && !(old->prot & PROT_WRITE));
 
@@ -492,7 +491,7 @@ static void change_slot(struct slot *s, unsigned int *seed, char *scratch)
 		for (i = 0; i < slot_len / 8; i++)
 			__atomic_store_n((__u64 *)s->addr + i, new->base, __ATOMIC_RELAXED);
 		break;
-	case MOVE:	/* away, and back */
+	case MOVE:	/* there and back */
 		failed = mremap(s->addr, slot_len, slot_len, MREMAP_MAYMOVE | MREMAP_FIXED,
 				scratch) != scratch ||
 			 mremap(scratch, slot_len, slot_len, MREMAP_MAYMOVE | MREMAP_FIXED,
@@ -524,7 +523,7 @@ static void *changer(void *arg)
 	return NULL;
 }
 
-/* The child's memory is its own: nobody changes it, and what it writes nobody sees. */
+/* Parent and GPU neither change the memory of a child, nor see its writes. */
 static int child(void)
 {
 	static __u64 then[SLOTS][SLOT_WORDS_MAX], now[SLOT_WORDS_MAX];
@@ -574,13 +573,13 @@ struct job_thread {
 	int fd;
 	unsigned int seed;
 	int pipe[2];
-	__u64 *buf;		/* the slot as the GPU sees it */
-	__u64 *peeked;	/* the slot as the CPU sees it */
+	__u64 *buf;		/* the slot as read by the GPU */
+	__u64 *peeked;	/* the slot as read by the CPU */
 };
 
 /*
- * Was the result of a command right, given the states n1 to n2? If they are the same,
- * there was only one.
+ * Check the result of a command that ran in the states @n1 to @n2. If they are the same, the
+ * slot did not change.
  */
 static void check_error(struct slot *s, const struct hmm_gpu_cmd *cmd, int err, bool writes,
 			unsigned long n1, unsigned long n2)
@@ -626,10 +625,10 @@ static void check_words(struct slot *s, const __u64 *buf, const char *whose,
 	}
 }
 
-#define COPY_OUT	HMM_GPU_NR_OPS	/* COPY is into the slot */
+#define COPY_OUT	HMM_GPU_NR_OPS	/* COPY copies into the slot */
 
 /*
- * A command on one slot, and all checks. The caller holds s->job. Returns true if the slot
+ * Run a command on one slot, and all checks. The caller holds s->job. Return true if the slot
  * did not change meanwhile.
  */
 static bool job(struct job_thread *t, struct slot *s, unsigned int op)
@@ -695,7 +694,7 @@ static bool job(struct job_thread *t, struct slot *s, unsigned int op)
 	    cmd.result != slot_len / 8 * GPU_TAG(s - slots, s->exact))
 		bad("slot %td: wrong sum", s - slots);
 
-	/* What the GPU wrote the CPU reads. What the GPU read is still there. */
+	/* Data that the GPU wrote reaches the CPU. Data that the GPU read is unchanged. */
 	if (!err && stable && writes && peek(t->pipe, s->addr, t->peeked, slot_len) &&
 	    slot_gen(s) == gen)
 		check_words(s, t->peeked, "CPU", n1, n1);
@@ -726,7 +725,7 @@ static void *jobber(void *arg)
 		if (pthread_mutex_trylock(&s->job))
 			continue;
 		if (!job(t, s, mix[rnd(&t->seed) % sizeof(mix)])) {
-			/* What has the device mapped meanwhile? */
+			/* Check the pages that the device has mapped meanwhile. */
 			for (tries = 0; (slot_gen(s) & 1) && tries < 100; tries++)
 				usleep(50);
 			job(t, s, COPY_OUT);
@@ -738,8 +737,9 @@ static void *jobber(void *arg)
 }
 
 /*
- * 0: as fast as it can. 1: TLB flushes take their time, so that faults wait for them. 2:
- * faults take their time, so that changes fall into them; and pause, so that some do not.
+ * Phase 0: as fast as possible. 1: slow TLB flushes, so that faults wait for them. 2: slow
+ * faults, so that changes occur during faults; and pauses between changes, so that some faults
+ * are not disturbed.
  */
 static bool storm_phase(int phase)
 {
@@ -748,7 +748,7 @@ static bool storm_phase(int phase)
 	       set_param("dma_map_us", phase == 2 ? "300" : "0");
 }
 
-/* Has not shown yet what it is to show? Slow machines take longer. */
+/* Return true if the storm has not met all events yet. Slow machines take longer. */
 static bool storm_is_calm(const struct job_thread *jobs, bool slow)
 {
 	struct hmm_gpu_stats a = gpu_stats(jobs[0].fd), b = gpu_stats(jobs[1].fd);
@@ -760,7 +760,7 @@ static bool storm_is_calm(const struct job_thread *jobs, bool slow)
 			 !(x[HMM_GPU_COLLISIONS] + y[HMM_GPU_COLLISIONS])));
 }
 
-/* seconds < 0: for ever */
+/* If @seconds is negative, run until killed. */
 static void part_storm(int seconds)
 {
 	unsigned long before = failures, retries = total[HMM_GPU_RETRIES];
@@ -786,7 +786,7 @@ static void part_storm(int seconds)
 		slots[i].state[1] = (struct state){ .mapped = true, .prot = RW, .base_n = 1 };
 	}
 
-	/* One device in one pass, the other in two: both see every change. */
+	/* One device uses one pass, the other two. Both get all invalidations. */
 	for (i = 0; i < ARRAY_SIZE(jobs); i++) {
 		set_param("two_pass", i ? "N" : "Y");
 		jobs[i].fd = gpu_open(i ? device2 : device);
@@ -823,7 +823,7 @@ static void part_storm(int seconds)
 		pthread_join(changers[i], NULL);
 	pthread_join(fork_thread, NULL);
 
-	/* Unmapped memory has no device PTE. */
+	/* Unmapped memory must have no device PTE. */
 	munmap(mem, len);
 	for (i = 0; i < ARRAY_SIZE(jobs); i++) {
 		__u64 n;
@@ -887,7 +887,7 @@ static void *gpu_adder(void *arg)
 	return NULL;
 }
 
-/* Each fork has CPU and GPUs break COW on every page. */
+/* After each fork, CPU and GPUs must break COW on every page. */
 static void *small_forker(void *arg)
 {
 	unsigned long *n = arg;
@@ -959,7 +959,7 @@ static char *noise_mem;
 static unsigned long nr_noises;
 static long in_flight, gaps;
 
-/* Other addresses, which the device tracks as well: invalidates them without a pause. */
+/* Invalidate other addresses, which the device tracks too, without a pause. */
 static void *noise(void *arg)
 {
 	char *mem = noise_mem + (uintptr_t)arg * RANGE_SIZE;
@@ -978,7 +978,7 @@ static void *noise(void *arg)
 static __u64 change_us;
 static unsigned long nr_own_changes;
 
-/* The addresses of the GPU commands, and how long that takes. */
+/* Invalidate the addresses of the GPU commands, and measure the time. */
 static void *changing(void *arg)
 {
 	while (running()) {
@@ -1016,19 +1016,19 @@ static void part_starvation(int seconds)
 	int err;
 
 	noise_mem = mem + RANGE_SIZE;
-	for (i = 0; i < NOISES; i++)	/* let the device track it */
+	for (i = 0; i < NOISES; i++)	/* make the device track this memory */
 		gpu_run(noise_fd, HMM_GPU_CHECKSUM, noise_mem + i * RANGE_SIZE, 8, NULL, 0, NULL);
 	flush = set_param("tlb_flush_us", NOISE_FLUSH_US);
 	stop = false;
 	for (i = 0; i < NOISES; i++)
 		start(&threads[i], noise, (void *)(uintptr_t)i);
 
-	/* First: a change is over when the system call returns. No fault needs to wait. */
+	/* First: a change has ended when the system call returns, so no fault must wait. */
 	end = now_us() + seconds * 500000ULL;
 	for (; (now_us() < end || n < 10) && n < MAX_ROUNDS; n++) {
 		__u64 tag = GPU_TAG(0, n + 1);
 
-		/* munmap() and mmap() have to wait for the others, DONTNEED has not */
+		/* munmap() and mmap() wait for the other threads, DONTNEED does not. */
 		if (n % 2 ? madvise(mem, len, MADV_DONTNEED) :
 			    munmap(mem, len) ||
 			    mmap(mem, len, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0) != mem)
@@ -1048,7 +1048,7 @@ static void part_starvation(int seconds)
 	}
 	first = gpu_stats(fd);
 
-	/* Then: changes of the same memory are in flight, for which faults have to wait. */
+	/* Then: changes of the same memory are in flight, so faults must wait for them. */
 	start(&threads[NOISES], changing, mem);
 	second = first;
 	end = now_us() + seconds * 500000ULL;
@@ -1067,7 +1067,7 @@ static void part_starvation(int seconds)
 		pthread_join(threads[i], NULL);
 	set_param("tlb_flush_us", "0");
 
-	/* A few may be the kernel's, which is free to move pages about. */
+	/* A few waits may be for the kernel, which can migrate pages at any time. */
 	if (first.counter[HMM_GPU_WAITS] > 2 + n / 20)
 		bad("%llu of %lu faults waited for changes of other addresses",
 		    first.counter[HMM_GPU_WAITS], n);
@@ -1083,7 +1083,7 @@ static void part_starvation(int seconds)
 	change_ms = change_us / 1000.0 / nr_own_changes;
 	if (flush && !waits)
 		bad("too calm: no fault waited");
-	/* It is the change of the same memory that ends a wait, not that of all others. */
+	/* A wait must end with the change of the same memory, not of all others. */
 	if (wait_ms > 3 * change_ms + 20)
 		bad("faults waited for %.1f ms, for changes of %.1f ms", wait_ms, change_ms);
 
@@ -1125,7 +1125,7 @@ static void *dontneed(void *arg)
 	return NULL;
 }
 
-/* A process with GPU commands in flight, to be killed. */
+/* Run GPU commands until killed. */
 static void __noreturn victim(int out, char *mem)
 {
 	int fd = gpu_open(device);
@@ -1168,7 +1168,7 @@ static void part_processes(int kills)
 	gpu_close(fd);
 	munmap(mem, 2 * page_size);
 
-	/* kill -9 in the middle; then its file is all that is left */
+	/* kill -9 while commands are in flight; then only the file is left. */
 	before = failures;
 	for (i = 0; i < kills; i++) {
 		struct hmm_gpu_stats stats;
@@ -1192,8 +1192,8 @@ static void part_processes(int kills)
 		usleep(5000 + 17000 * (i % 4));
 		kill(pid, SIGKILL);
 		/*
-		 * Takes its memory away as the OOM killer does, in which the driver may
-		 * not sleep. With a slow TLB flush it has to refuse.
+		 * Reap its memory as the OOM killer does. The driver must not sleep then, so
+		 * with a slow TLB flush it must refuse.
 		 */
 		if (pidfd >= 0 && !syscall(SYS_process_mrelease, pidfd, 0))
 			mrelease = true;
@@ -1203,7 +1203,7 @@ static void part_processes(int kills)
 		if (pidfd < 0)
 			continue;
 
-		/* what the GPU had last mapped */
+		/* Access the memory that the GPU mapped last. */
 		for (j = 0; j < VICTIM_LEN; j += 16 * page_size) {
 			err = gpu_run(fd, HMM_GPU_CHECKSUM, victims + j, 8, NULL, 0, NULL);
 			if (err != ESRCH) {
@@ -1297,13 +1297,13 @@ static void test_bad_commands(int fd, __u64 *mem)
 		test(err == tests[i].err && same, "%s: %s", tests[i].what, strerror(err));
 	}
 	after = gpu_stats(fd);
-	/* address 0 is in the address space, so that one went to the engine */
+	/* Address 0 is in the address space, so only that command reached the engine. */
 	test(after.counter[HMM_GPU_COMMANDS] == before.counter[HMM_GPU_COMMANDS] + 1 &&
 	     after.counter[HMM_GPU_PTES_INSTALLED] == before.counter[HMM_GPU_PTES_INSTALLED],
 	     "the engine has not seen them");
 }
 
-/* Result, progress and address of a command that meets memory of some kind. */
+/* Check result, progress and fault address of a command on some kind of memory. */
 static void test_access(int fd, const char *what, unsigned int op, const void *addr, size_t len,
 			const void *src, int want, size_t want_done, const void *want_addr)
 {
@@ -1356,7 +1356,7 @@ static void test_memory(int fd)
 		test(!gpu_run(fd, HMM_GPU_FILL, priv, p, NULL, -1, NULL) && priv[0] == -1 &&
 		     pread(memfd, word, 8, 0) == 8 && !word[0],
 		     "private mapping of a file: written, and the file is not");
-		/* truncation takes the pages away */
+		/* Truncation removes the pages. */
 		test(!ftruncate(memfd, 0) &&
 		     gpu_run(fd, HMM_GPU_CHECKSUM, ro, p, NULL, 0, NULL) == EFAULT,
 		     "truncated file: gone for the GPU as well");
@@ -1366,7 +1366,7 @@ static void test_memory(int fd)
 	close(ro_fd);
 	close(memfd);
 
-	/* has no mapping in the kernel, which a GPU made of software would need */
+	/* This has no mapping in the kernel, which a software GPU would need. */
 	secret = syscall(SYS_memfd_secret, O_CLOEXEC);
 	if (secret >= 0 && !ftruncate(secret, p)) {
 		char *s = mmap(NULL, p, RW, MAP_SHARED, secret, 0);
@@ -1424,7 +1424,7 @@ static void test_ioctls(int fd)
 	}
 }
 
-/* More address space than the device has page tables for. */
+/* Use more address space than the device has page tables for. */
 static void test_many_ranges(int fd)
 {
 	enum { N = 1100 };
@@ -1450,7 +1450,7 @@ static void test_many_ranges(int fd)
 	     "no device PTE after munmap");
 }
 
-/* The file lives on, the memory does not: exec or exit of who opened it. */
+/* The file outlives the mm: the process that opened it calls exec or exits. */
 static void test_dead_mm(void)
 {
 	__u64 got = 0;
@@ -1499,7 +1499,7 @@ static int abuse(void)
 
 /* ----------------------------------------------------------------------- dma */
 
-/* Bytes of huge pages in the mapping that begins at an address. */
+/* Return the size of huge pages in the mapping that begins at @addr. */
 static size_t huge_bytes(const void *addr)
 {
 	FILE *smaps = fopen("/proc/self/smaps", "re");
@@ -1519,7 +1519,7 @@ static size_t huge_bytes(const void *addr)
 	return kib << 10;
 }
 
-/* One device page fault each. */
+/* Check how many DMA mappings one device page fault needs. */
 static void test_mappings(int fd)
 {
 	struct hmm_gpu_stats before, after;
@@ -1560,7 +1560,7 @@ static void test_mappings(int fd)
 	munmap(mem, RANGE_SIZE);
 }
 
-/* What the CPU wrote last is what the GPU reads, and the other way round. */
+/* The GPU must read the data that the CPU wrote last, and vice versa. */
 static void test_changes(int fd)
 {
 	static const char *const names[] = {
@@ -1615,14 +1615,14 @@ static void *neighbour_changes(void *arg)
 	while (running()) {
 		madvise(page, page_size, MADV_DONTNEED);
 		page[0]++;
-		/* sleep is not that exact */
+		/* Busy-wait, because a sleep is not exact enough. */
 		for (t = now_us(); now_us() - t < neighbour_us;)
 			;
 	}
 	return NULL;
 }
 
-/* More often than all pages beside it can be mapped. */
+/* Invalidate a page faster than the device can map all pages of its range. */
 static void test_busy_neighbour(int fd)
 {
 	__u64 *mem = (__u64 *)map_ranges(1), n = 0, t, map_us = ~0ULL;
@@ -1650,7 +1650,7 @@ static void test_busy_neighbour(int fd)
 	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
 	stats = gpu_stats(fd);
-	/* it would take hundreds, or never end, if it insisted on all pages */
+	/* A driver that always maps all pages would retry hundreds of times, or forever. */
 	test(!err && stats.counter[HMM_GPU_INVALIDATIONS] && stats.counter[HMM_GPU_RETRIES] < 250,
 	     "the GPU writes while a page beside it comes and goes each %llu us (%llu invalidations, %llu retries)",
 	     neighbour_us, stats.counter[HMM_GPU_INVALIDATIONS],
@@ -1661,7 +1661,7 @@ static void test_busy_neighbour(int fd)
 	     "no device PTE after munmap");
 }
 
-/* Hardware may take its time: a few words for each command. */
+/* Hardware may be slow, so each command has a few words only. */
 static int dma(void)
 {
 	int fd = gpu_open(device), fd2 = gpu_open(device);

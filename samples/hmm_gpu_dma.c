@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_gpu: what is mapped for DMA.
+ * hmm_gpu: pages that are mapped for DMA.
  *
- * What the GPU wants is faulted in; then all pages of the range are mapped that the
- * process has at that time. So a huge page costs one mapping. After some collisions it is only
- * what the GPU wants. All of it goes with the first page that goes, and the next device page
- * fault maps what is left: that is simple, and what is unmapped is what was mapped, as
- * hmm_mirror_range_dma_unmap() wants it.
+ * The driver faults in the pages that the GPU wants, then maps all pages of the range that
+ * are present, so a huge page costs one mapping. After some collisions it maps only the pages
+ * that the GPU wants. If any page is invalidated, the driver unmaps all of them, and the next
+ * device page fault maps the rest again. That is simple, and hmm_mirror_range_dma_unmap() can
+ * unmap only all pages of a call of hmm_mirror_range_dma_map().
  */
 #include <linux/dma-mapping.h>
 #include <linux/err.h>
@@ -16,7 +16,7 @@
 
 #include "hmm_gpu_dma.h"
 
-/* Nothing is mapped yet. */
+/* Allocate a block for all pages of @range; none is mapped yet. */
 struct gpu_block *gpu_block_alloc(const struct hmm_mirror_range *range, struct device *dev)
 {
 	unsigned long i, nr = (range->end - range->start) >> PAGE_SHIFT;
@@ -39,7 +39,7 @@ struct gpu_block *gpu_block_alloc(const struct hmm_mirror_range *range, struct d
 	return block;
 }
 
-/* Nothing is mapped; from now on only these pages will be. */
+/* Limit @block, in which no page is mapped yet, to the pages of @wanted. */
 void gpu_block_narrow(struct gpu_block *block, const struct hmm_mirror_fault *wanted)
 {
 	block->fault.pfns += (wanted->start - block->fault.start) >> PAGE_SHIFT;
@@ -47,16 +47,16 @@ void gpu_block_narrow(struct gpu_block *block, const struct hmm_mirror_fault *wa
 	block->fault.end = wanted->end;
 }
 
-/* Of the first page that is mapped. */
+/* Return the DMA addresses, from the first page that is mapped on. */
 dma_addr_t *gpu_block_addrs(const struct gpu_block *block)
 {
 	return block->addrs + (block->fault.pfns - block->pfns);
 }
 
 /*
- * The device does not use it any more. It does not sleep: callbacks do this. A driver
- * that does not know which pages its device has written says that they are dirty;
- * gpu_translate() has already marked them.
+ * Unmap and free @block, which the device does not use any more. Callbacks call this, so it
+ * must not sleep. A driver that does not know which pages its device has written marks them
+ * dirty here; gpu_translate() has already done that.
  */
 void gpu_block_free(struct gpu_block *block)
 {
@@ -65,7 +65,7 @@ void gpu_block_free(struct gpu_block *block)
 	kfree(block);
 }
 
-/* A device of which no bus knows, and which reaches all memory. */
+/* Add a device without hardware, which can address all memory. */
 struct device *gpu_dma_device_add(unsigned int i)
 {
 	struct platform_device *pdev;

@@ -15,11 +15,11 @@ struct gpu;
 struct gpu_edu;
 
 /**
- * struct gpu_block - pages that are mapped for DMA at once, and unmapped at once
- * @fault: the pages, all of a range or some
- * @dev: for which they are mapped
+ * struct gpu_block - pages that are mapped for DMA together, and unmapped together
+ * @fault: the pages; all of a range or some
+ * @dev: the device for which they are mapped
  * @addrs: DMA addresses of all pages of the range
- * @pfns: the same
+ * @pfns: pfns of all pages of the range
  */
 struct gpu_block {
 	struct hmm_mirror_fault fault;

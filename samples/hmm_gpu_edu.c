@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_gpu: a GPU whose engine is the edu device of QEMU, which moves data by DMA. Behind
- * an IOMMU a page that should be mapped and is not, or is not any more, is a fault of the
- * IOMMU: start QEMU with
+ * hmm_gpu: a GPU whose engine is the edu device of QEMU, which moves data by DMA. Behind an
+ * IOMMU, access to a page that is not mapped is an IOMMU fault. For that, start QEMU with
  *
  *	-machine q35 -device intel-iommu -device edu
  *
- * and Linux with intel_iommu=on. Without an IOMMU the device reaches 256 MiB only, and
+ * and Linux with intel_iommu=on. Without an IOMMU the device can address only 256 MiB, and
  * commands fail with EOPNOTSUPP.
  *
- * It can fill and copy. A transfer between memory and the buffer of the device takes it
- * 100 ms, and goes through a buffer of one page; the end of that some versions of QEMU
- * take to be outside.
+ * The device can fill and copy. A transfer between memory and its buffer takes 100 ms. The
+ * buffer has one page; some versions of QEMU refuse transfers up to its end.
  */
 #include <linux/dma-mapping.h>
 #include <linux/err.h>
@@ -23,8 +21,8 @@
 
 #include "hmm_gpu_dma.h"
 
-#define EDU_BUFFER	0x40000		/* as the device sees it */
-#define EDU_CHUNK	2048U		/* at most, in one transfer */
+#define EDU_BUFFER	0x40000		/* address of the buffer in the device */
+#define EDU_CHUNK	2048U		/* maximum size of a transfer */
 
 #define EDU_DMA_FROM	0x80
 #define EDU_DMA_TO	0x88
@@ -35,14 +33,14 @@
 #define EDU_DMA_WRITE	BIT_ULL(1)	/* buffer to memory */
 
 /**
- * struct gpu_edu - a device
- * @gpu: what it appears as
- * @id: number of that
+ * struct gpu_edu - an edu device
+ * @gpu: the GPU that uses the device as its engine
+ * @id: number of the GPU
  * @regs: registers
- * @pattern: what memory is filled with; EDU_CHUNK bytes
- * @pattern_addr: where the device finds that
+ * @pattern: EDU_CHUNK bytes with which memory is filled
+ * @pattern_addr: DMA address of @pattern
  *
- * Used by the one engine of the GPU, so it needs no lock.
+ * Only the one engine of the GPU uses this, so no lock is needed.
  */
 struct gpu_edu {
 	struct gpu *gpu;

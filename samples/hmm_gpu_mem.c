@@ -1,38 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_gpu: memory of the device, where pages of a process can live that the CPU cannot
- * reach ("device private"). A command moves them there; the CPU's page fault, or that of
- * another GPU, fetches them back.
+ * hmm_gpu: memory of the device, for pages of processes. The CPU cannot access these pages
+ * ("device private"). A command moves pages there. A page fault of the CPU or of another GPU
+ * moves them back.
  *
- * Who moves pages to the device is told about it like anybody else: migrate_vma_setup()
- * invalidates. That callback need not do anything, since the same thread removes the device
- * PTEs a moment later, before it copies:
+ * migrate_vma_setup() invalidates, so the thread that moves pages to the device runs the
+ * driver's callback, too. The callback may return at once, because the same thread removes
+ * the device PTEs later, before it copies:
  *
- *	fault, engine			who moves pages
+ *	fault, engine			thread that moves pages
  *
  *					migrate_vma_setup(): start
- *					  all sequences move			(A)
- *					  our callback returns at once
+ *					  raise sequences of all ranges hit	(A)
+ *					  the callback returns at once
  *					  CPU PTEs become migration entries
  *					end					(B)
  *	the engine uses the old pages
  *					lock; remove device PTEs; unlock	(C)
- *					copies
+ *					copy
  *					migrate_vma_pages()
  *					migrate_vma_finalize():
- *					  CPU PTEs again			(D)
+ *					  restore CPU PTEs			(D)
  *
  *	[the device writes to an old page after it was copied: never]
  *
- * A fault that began before (A) collides, as always. One that begins after (A) waits for
- * (B), and then, reading a migration entry, for (D). So none installs an old page after (C).
- * Until (C) the device has an old page alone, for which there is no CPU PTE; only VERIFY
- * would be surprised, and therefore takes gpu_space.moving.
+ * A fault that began before (A) collides. A fault that begins after (A) waits for (B), then
+ * reads a migration entry and waits for (D). So no fault installs an old page after (C). Until
+ * (C) the device may have a PTE for an old page that no CPU PTE maps. VERIFY would report
+ * that as stale, so it takes gpu_space.moving.
  *
- * Not every update with our owner can be skipped: other files of the same device have page
- * tables of their own; migrate_vma_pages() invalidates for zero pages, which the device may
- * have mapped since (C); and a thread that fetches a page back does not know who has mapped
- * it. Hence gpu_space.mover.
+ * The callback must not skip all updates with the GPU as their owner. Other files of the same
+ * device have their own page tables. migrate_vma_pages() invalidates for zero pages, which the
+ * device may have mapped since (C). And a thread that moves a page back to RAM does not know
+ * which files have mapped it. So the callback skips only updates by gpu_space.mover.
  */
 #include <linux/bitmap.h>
 #include <linux/highmem.h>
@@ -51,16 +51,16 @@
 #include "compat/devmem.h"
 #include "hmm_gpu_priv.h"
 
-/* Pages that are moved at once. */
+/* Maximum number of pages per migrate_vma_setup(). */
 #define MOVE_PAGES	32
 
 /**
  * struct gpu_mem - memory of a device
- * @pgmap: gives it struct pages, at addresses where there is nothing
- * @words: what it is made of
- * @nr_pages: how much that is
+ * @pgmap: struct pages, at physical addresses without memory
+ * @words: the memory
+ * @nr_pages: size of @words
  * @lock: protects @used
- * @used: pages that are some process's
+ * @used: bitmap of pages in use
  */
 struct gpu_mem {
 	struct dev_pagemap pgmap;
@@ -80,7 +80,7 @@ static unsigned long gpu_mem_index(const struct gpu_mem *mem, const struct page 
 	return page_to_pfn(page) - PHYS_PFN(mem->pgmap.range.start);
 }
 
-/* Where the engine finds what is in a device private page of its own. */
+/* Return the address of the data of a device private page, for the engine. */
 void *gpu_mem_address(const struct page *page)
 {
 	struct gpu_mem *mem = gpu_mem_of(page);
@@ -88,7 +88,7 @@ void *gpu_mem_address(const struct page *page)
 	return mem->words + (gpu_mem_index(mem, page) << PAGE_SHIFT);
 }
 
-/* A page, locked and with one reference; NULL: the memory is full. */
+/* Allocate a page, locked and with one reference; NULL if the memory is full. */
 static struct page *gpu_mem_alloc(struct gpu_mem *mem)
 {
 	unsigned long i;
@@ -103,8 +103,8 @@ static struct page *gpu_mem_alloc(struct gpu_mem *mem)
 		return NULL;
 
 	/*
-	 * The process needs our callbacks for as long as it has the page, and so does its
-	 * child that has never seen a file of ours.
+	 * The page needs gpu_mem_ops while a process has it, even if that is a child without
+	 * an open file of the GPU.
 	 */
 	__module_get(THIS_MODULE);
 	page = pfn_to_page(PHYS_PFN(mem->pgmap.range.start) + i);
@@ -112,7 +112,7 @@ static struct page *gpu_mem_alloc(struct gpu_mem *mem)
 	return page;
 }
 
-/* Nobody has the page any more. memunmap_pages() waits until this has returned. */
+/* The last reference to the page is gone. memunmap_pages() waits until this has returned. */
 static void gpu_mem_free(struct hmm_mirror_compat_freed *freed)
 {
 	struct page *page = hmm_mirror_compat_freed_page(freed);
@@ -125,8 +125,8 @@ static void gpu_mem_free(struct hmm_mirror_compat_freed *freed)
 }
 
 /*
- * The CPU has no use for the page where it is. The mm removes the PTEs of whoever maps it,
- * that of the device by our ordinary callback, so that here it is but a copy.
+ * The CPU has faulted on the page: move it to RAM. migrate_vma_setup() removes all PTEs of the
+ * page, those of devices by the usual callbacks, so only the copy is left to do here.
  */
 static vm_fault_t gpu_mem_to_ram(struct vm_fault *vmf)
 {
@@ -143,7 +143,7 @@ static vm_fault_t gpu_mem_to_ram(struct vm_fault *vmf)
 	};
 	struct page *page, *from;
 
-	/* first, as nothing should wait for memory with the process's page in its hands */
+	/* Allocate first, because this can take long, and no page is isolated yet. */
 	page = alloc_page_vma(GFP_HIGHUSER_MOVABLE, vmf->vma, vmf->address);
 	if (!page)
 		return VM_FAULT_OOM;
@@ -152,7 +152,7 @@ static vm_fault_t gpu_mem_to_ram(struct vm_fault *vmf)
 		put_page(page);
 		return VM_FAULT_SIGBUS;
 	}
-	/* NULL also where MIGRATE_PFN_MIGRATE is set, for an address without a page. */
+	/* This can be NULL although MIGRATE_PFN_MIGRATE is set: an address without a page. */
 	from = migrate_pfn_to_page(src);
 	if (from && (src & MIGRATE_PFN_MIGRATE)) {
 		lock_page(page);
@@ -172,13 +172,14 @@ static const struct dev_pagemap_ops gpu_mem_ops = {
 	.migrate_to_ram		= gpu_mem_to_ram,
 };
 
-/* Moves what can be moved of [start, end), inside of @vma. Returns 0 or an error. */
+/* Move all pages of [start, end) that can be moved; inside of @vma. Return 0 or an error. */
 static int gpu_mem_move_pages(struct gpu_space *space, struct vm_area_struct *vma,
 			      unsigned long start, unsigned long end, u64 *moved)
 {
 	/*
-	 * If a page table goes away while the mm splits a large folio that it maps, kernels
-	 * that know such folios in device memory collect the pages before it once more.
+	 * Twice as long as needed. If a page table is freed while the mm splits a large folio
+	 * that it maps, kernels with large folios in device memory collect the pages before
+	 * that folio again.
 	 */
 	unsigned long src[2 * MOVE_PAGES], dst[2 * MOVE_PAGES];
 	unsigned long nr = (end - start) >> PAGE_SHIFT, i;
@@ -201,10 +202,10 @@ static int gpu_mem_move_pages(struct gpu_space *space, struct vm_area_struct *vm
 	if (ret)
 		return ret;
 
-	/* What the callback has left to us. Hardware: before this nothing may be copied. */
+	/* The callback has left this to the caller; hardware must not copy before. */
 	gpu_unmap(space, start, end);
 
-	/* Nothing moves in that case: the entries are not those of the addresses. */
+	/* If pages were collected twice, move none: entries do not match addresses. */
 	for (i = 0; args.npages <= nr && i < args.npages; i++) {
 		if (!(src[i] & MIGRATE_PFN_MIGRATE))
 			continue;
@@ -216,7 +217,7 @@ static int gpu_mem_move_pages(struct gpu_space *space, struct vm_area_struct *vm
 		if (from)
 			memcpy_from_page(words, from, 0, PAGE_SIZE);
 		else
-			memset(words, 0, PAGE_SIZE);	/* nobody has written to it yet */
+			memset(words, 0, PAGE_SIZE);	/* not written yet */
 		dst[i] = migrate_pfn(page_to_pfn(to));
 	}
 	migrate_vma_pages(&args);
@@ -228,7 +229,7 @@ static int gpu_mem_move_pages(struct gpu_space *space, struct vm_area_struct *vm
 	return 0;
 }
 
-/* Returns how far it came, or an error. */
+/* Return the number of bytes handled, moved or not, or an error. */
 static long gpu_mem_move_some(struct gpu_space *space, unsigned long start,
 			      unsigned long end, u64 *moved)
 {
@@ -245,7 +246,7 @@ static long gpu_mem_move_some(struct gpu_space *space, unsigned long start,
 		goto out;
 
 	end = min(end, vma->vm_end);
-	/* The mm moves no other memory to a device. */
+	/* migrate_vma_setup() moves only anonymous memory to a device. */
 	if (vma_is_anonymous(vma)) {
 		end = min(end, start + MOVE_PAGES * PAGE_SIZE);
 		ret = gpu_mem_move_pages(space, vma, start, end, moved);
@@ -259,8 +260,8 @@ out:
 }
 
 /*
- * HMM_GPU_MIGRATE_TO_VRAM, in the thread that asks for it: devices have engines of their own
- * for copies, so it is beside the commands, and collides with them.
+ * Execute HMM_GPU_MIGRATE_TO_VRAM, in the calling thread. Real devices have separate copy
+ * engines, so this runs concurrently with other commands, and their faults collide with it.
  */
 int gpu_mem_move(struct gpu_space *space, struct hmm_gpu_cmd *cmd)
 {
@@ -288,7 +289,7 @@ int gpu_mem_move(struct gpu_space *space, struct hmm_gpu_cmd *cmd)
 		cond_resched();
 	}
 
-	/* not mmput(): exit and ->release would run right here */
+	/* The last mmput() would run exit_mmap() and ->release in this thread. */
 	mmput_async(mm);
 	return ret < 0 ? ret : 0;
 }
@@ -317,7 +318,7 @@ int gpu_mem_add(struct gpu *gpu, unsigned int mb)
 	if (!mem->used)
 		goto err_words;
 
-	/* It can be more than was asked for, which then is not used. */
+	/* The region can be larger than requested. The rest is not used. */
 	res = request_free_mem_region(&iomem_resource, size, gpu->name);
 	if (IS_ERR(res)) {
 		err = PTR_ERR(res);
@@ -349,7 +350,7 @@ err_mem:
 	return err;
 }
 
-/* No page is in use: each keeps the module here. */
+/* No page is in use, because each one in use pins the module. */
 void gpu_mem_remove(struct gpu *gpu)
 {
 	struct gpu_mem *mem = gpu->mem;

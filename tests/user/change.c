@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Cases of hmm_gpu_suite: whatever changes a mapping, or moves its pages. */
+/* Cases of hmm_gpu_suite: changes of mappings, and migration of their pages. */
 #include "suite.h"
 
 #include <linux/userfaultfd.h>
@@ -30,7 +30,7 @@ CASE(errors, "no memory and no permission: an error of the command, no signal")
 	both_check(p, page_size, tag);
 	both_check(p + 2 * page_size, page_size, tag_at(tag, 2 * page_size));
 
-	/* a command ends at the first such page, and what is before it is done */
+	/* A command stops at the first such page, and has done the words before. */
 	err = gpu_run(gpu, HMM_GPU_FILL, p, 4 * page_size, NULL, 7, &cmd);
 	check(err == EFAULT && cmd.done == page_size &&
 	      cmd.fault_addr == (uintptr_t)p + page_size, "FILL: %s, %llu done", strerror(err),
@@ -50,7 +50,7 @@ static u64 commands(void)
 	return stats.counter[HMM_GPU_COMMANDS];
 }
 
-/* What an operation says where there is no memory. */
+/* Return true if @err is right for a command on addresses without memory. */
 static bool expected(const struct hmm_gpu_cmd *cmd, int err)
 {
 	bool two = cmd->op == HMM_GPU_COPY || cmd->op == HMM_GPU_COMPARE;
@@ -64,7 +64,7 @@ static bool expected(const struct hmm_gpu_cmd *cmd, int err)
 		return err == EOPNOTSUPP;
 	if (cmd->op != HMM_GPU_VERIFY)
 		return err == EFAULT;
-	/* in between it depends on the processor how much address space there is */
+	/* Above, the result depends on the size of the processor's address space. */
 	if (end <= (1UL << 47) - 4096)
 		return !err;
 	return err == EFAULT || (!err && end <= 1UL << 56);
@@ -97,7 +97,7 @@ CASE(edges, "addresses and lengths at the edges of everything: an error, and not
 			.result = 5, .done = 6, .fault_addr = 7,
 		}, was = cmd;
 
-		/* nor at the second operand, where a command could begin */
+		/* A command could begin at either operand, so skip those with memory. */
 		if (has_memory(cmd.addr) || has_memory(cmd.src))
 			continue;
 		err = ioctl(gpu, HMM_GPU_RUN, &cmd) ? errno : 0;
@@ -133,7 +133,7 @@ CASE(no_result, "no room for the result: an error, and nothing happens")
 	check(ioctl(gpu, HMM_GPU_RUN, cmd) && errno == EFAULT, "RUN, read-only memory");
 	must(!mprotect(cmd, page_size, RW));
 
-	/* but for its last word it can be written */
+	/* Only the last word is not writable. */
 	end = (char *)cmd + page_size + 8;
 	memmove(end - sizeof(*cmd), cmd, sizeof(*cmd));
 	cmd = (void *)(end - sizeof(*cmd));
@@ -170,7 +170,7 @@ CASE(mprotect, "mprotect() to none, to reading, and back")
 	both_check(p, LEN, tag);
 	tag = both_ways(p, LEN);
 
-	/* straight from writing to reading: also of a part */
+	/* From writable to read-only directly, and only a part */
 	unmaps_from_gpu(p + HALF, HALF, true, must(!mprotect(p + HALF, HALF, PROT_READ)));
 	gpu_cannot_write(p + HALF, EPERM);
 	both_check(p, LEN, tag);
@@ -205,7 +205,7 @@ CASE(mremap, "mremap() moves, grows and shrinks")
 	char *p = map(LEN), *q = map(2 * LEN), *old;
 	u64 tag = both_ways(p, LEN);
 
-	/* moved */
+	/* Move. */
 	old = p;
 	unmaps_from_gpu(p, LEN, true,
 			must(mremap(p, LEN, LEN, MREMAP_MAYMOVE | MREMAP_FIXED, q) == q));
@@ -213,10 +213,10 @@ CASE(mremap, "mremap() moves, grows and shrinks")
 	gpu_cannot_read(old, EFAULT);
 	gpu_cannot_write(old, EFAULT);
 	both_check(q, LEN, tag);
-	/* the rest of what was there */
+	/* The rest of the mapping at q stays. */
 	both_check(q + LEN, LEN, 0);
 
-	/* grown, with no room to do it in place */
+	/* Grow, without room to do that in place. */
 	must(mmap(q + LEN, page_size, PROT_NONE, ANON | MAP_FIXED, -1, 0) == q + LEN);
 	gpu_map(q, LEN, true);
 	p = mremap(q, LEN, 4 * LEN, MREMAP_MAYMOVE);
@@ -227,12 +227,12 @@ CASE(mremap, "mremap() moves, grows and shrinks")
 	both_check(p + LEN, 3 * LEN, 0);
 	tag = both_ways(p, 4 * LEN);
 
-	/* shrunk in place */
+	/* Shrink in place. */
 	unmaps_from_gpu(p + LEN, 3 * LEN, true, must(mremap(p, 4 * LEN, LEN, 0) == p));
 	gpu_cannot_read(p + LEN, EFAULT);
 	both_check(p, LEN, tag);
 
-	/* there and back */
+	/* Move there and back. */
 	old = map(LEN);
 	must(mremap(p, LEN, LEN, MREMAP_MAYMOVE | MREMAP_FIXED, old) == old);
 	gpu_map(old, LEN, true);
@@ -284,7 +284,7 @@ CASE(dontneed, "MADV_DONTNEED: zeros, and no page of before")
 		check(!pages_with(p, LEN, PM_PRESENT), "the pages are still there");
 		both_check(p, LEN, 0);
 	}
-	/* a part */
+	/* Only a part */
 	tag = both_ways(p, LEN);
 	unmaps_from_gpu(p, HALF, true, must(!madvise(p, HALF, MADV_DONTNEED)));
 	both_check(p, HALF, 0);
@@ -297,7 +297,7 @@ CASE(lazyfree, "MADV_FREE: what the GPU writes after it stays")
 	u64 tag = both_ways(p, LEN), other = new_tag();
 
 	unmaps_from_gpu(p, LEN, true, must(!madvise(p, LEN, MADV_FREE)));
-	/* again, so that the first time is no longer in a batch */
+	/* Repeat this until no CPU has the pages in a batch. */
 	check(eventually((must(!madvise(p, LEN, MADV_FREE)),
 			  smaps_kb(p, LEN, "LazyFree") * 1024 == LEN)), "they are not lazily free");
 	gpu_check(p, LEN, tag);
@@ -338,7 +338,7 @@ CASE(cold, "MADV_COLD: colder pages, the same data")
 	check(smaps_kb(p, LEN, "Referenced") * 1024 == LEN, "not referenced before");
 	if (madvise(p, LEN, MADV_COLD))
 		skip("MADV_COLD: %s", strerror(errno));
-	/* advice, which is not taken for a page that somebody else holds at the moment */
+	/* The kernel ignores the advice for a page to which it holds another reference. */
 	check(eventually((must(!madvise(p, LEN, MADV_COLD)),
 			  smaps_kb(p, LEN, "Referenced") == 0)), "still referenced");
 	both_check(p, LEN, tag);
@@ -380,7 +380,7 @@ CASE(swap, "anonymous memory is swapped out and back, by the GPU and by the CPU"
 		check(!pages_with(p, len, PM_SWAPPED), "the GPU did not bring it back");
 		cpu_check(p, len, tag);
 
-		/* a write brings it back, too; then the CPU */
+		/* Page in by a GPU write, then by the CPU. */
 		page_out(p, len);
 		other = new_tag();
 		gpu_write(p + LEN, page_size, other);
@@ -464,7 +464,7 @@ CASE(soft_dirty, "soft-dirty: cleared, and set by a write of the GPU")
 
 /* ------------------------------------------------------------------- migration */
 
-/* Node of each page, or -1 if they differ. */
+/* Return the node of the pages, or -1 if they are on several. */
 static int node_of(void *p, size_t len)
 {
 	int status[512], node = -1;
@@ -546,7 +546,7 @@ CASE(mbind, "mbind() moves pages to a node")
 			      "mbind: %s", strerror(errno)));
 	check(node_of(p, LEN) == node, "not moved");
 	both_check(p, LEN, tag);
-	/* what the GPU allocates obeys it as well */
+	/* Pages that a GPU fault allocates obey the policy, too. */
 	must(!madvise(p, LEN, MADV_DONTNEED));
 	both_ways(p, LEN);
 	check(node_of(p, LEN) == node, "allocated elsewhere");
@@ -606,8 +606,8 @@ CASE(compaction, "compaction moves pages")
 	char *p;
 
 	/*
-	 * Where the pages are is not ours to say, so other memory is tried if there is
-	 * nothing to gain: a few pages stay, so that there is room to move them to.
+	 * The kernel chooses the physical pages, so try other memory if compaction moves none.
+	 * Keep only a few pages, so that there is room to which they can move.
 	 */
 	for (try = 0; !moved && try < TRIES; try++) {
 		p = map(ALL * page_size);
@@ -655,7 +655,7 @@ CASE(soft_offline, "MADV_SOFT_OFFLINE moves the data to another page")
 	both_ways(p, LEN);
 }
 
-/* The kernel says it at once to who has the page mapped. */
+/* The kernel sends SIGBUS at once to a process that has the page mapped. */
 static void bus_error(int sig)
 {
 	(void)sig;
@@ -683,7 +683,7 @@ CASE(hwpoison, "MADV_HWPOISON: an error where the page was")
 	gpu_cannot_write(p + HALF, EFAULT);
 	both_check(p, HALF, tag);
 	both_check(p + HALF + page_size, HALF - page_size, tag_at(tag, HALF + page_size));
-	/* new memory at the same address is good */
+	/* New memory at the same address can be used. */
 	must(mmap(p + HALF, page_size, RW, ANON | MAP_FIXED, -1, 0) == p + HALF);
 	both_ways(p, LEN);
 }
@@ -709,8 +709,8 @@ struct monitor {
 	int fd;
 	pthread_t thread;
 	char *start;
-	u64 before, after;	/* tags: what is written over, what is provided */
-	u64 missing, writes;	/* faults */
+	u64 before, after;	/* tags of data before a write, and of provided pages */
+	u64 missing, writes;	/* numbers of faults */
 	bool stop;
 };
 
@@ -763,7 +763,7 @@ static void provide(struct monitor *m, char *page)
 	free(data);
 }
 
-/* What a snapshot of memory is made with: the old data, before it is written. */
+/* Provide missing pages, and check the old data before a write, as a snapshot would. */
 static void *monitor_thread(void *arg)
 {
 	struct monitor *m = arg;
@@ -806,7 +806,7 @@ CASE(uffd_missing, "userfaultfd provides the pages that the GPU faults on")
 	check(m.missing >= LEN / page_size, "%llu faults", (unsigned long long)m.missing);
 	cpu_check(p, LEN, m.after);
 
-	/* gone, and provided anew, for a write */
+	/* Zap the pages. The monitor provides them again for a write. */
 	unmaps_from_gpu(p, LEN, true, must(!madvise(p, LEN, MADV_DONTNEED)));
 	set(&m.missing, 0);
 	gpu_add(gpu, p, LEN, 0);

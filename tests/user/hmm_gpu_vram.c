@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory of a process in the memory of the GPU of samples/hmm_gpu.c: moved there, used there
- * by the GPU, fetched back by the CPU, and taken away in every way that the mm knows.
+ * Move memory of a process to the memory of the GPU of samples/hmm_gpu.c, use it there, let
+ * the CPU move it back, and remove it in all ways that the mm offers.
  *
  *	insmod hmm-gpu.ko gpus=2 vram_mb=16; hmm_gpu_vram [NUMBER-OF-A-TEST...]
  *
- * TAP on standard output; the exit code is 0, 1 if something failed, or 4 if the GPU has no
- * memory. No other program should use the GPU meanwhile.
+ * Prints TAP. Exit code 0, 1 if a test failed, or 4 if the GPU has no memory. No other program
+ * should use the GPU meanwhile.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -39,7 +39,7 @@
 #define PARAMETERS	"/sys/module/hmm_gpu/parameters/"
 #define EXIT_ALL_SKIPPED	4
 
-/* Newer than some C library. */
+/* Not defined by old C libraries. */
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT		21
 #endif
@@ -51,11 +51,11 @@
 #endif
 
 static const char gpu0[] = "/dev/hmm_gpu", gpu1[] = "/dev/hmm_gpu1";
-static size_t page;		/* bytes */
-static size_t vram;		/* bytes that a GPU has */
+static size_t page;		/* size of a page, in bytes */
+static size_t vram;		/* memory of a GPU, in bytes */
 static bool stop;		/* ends the threads of a test */
-static unsigned int failures;	/* of the test that runs */
-static const char *skipped;	/* why it cannot */
+static unsigned int failures;	/* of the running test */
+static const char *skipped;	/* reason if the test was skipped */
 
 /* -------------------------------------------------------------------- helpers */
 
@@ -73,7 +73,7 @@ static void __printf(1, 2) bad(const char *fmt, ...)
 	va_end(ap);
 }
 
-/* Something that is not the GPU's does not work. */
+/* Report a failure that is not due to the GPU, and exit. */
 static void die(const char *what)
 {
 	printf("Bail out! %s: %s\n", what, strerror(errno));
@@ -116,7 +116,7 @@ static bool set_param(const char *path, const char *value)
 	return done;
 }
 
-/* Aligned to what THP and the driver take as a whole, so that tests share nothing. */
+/* Align to huge pages and to ranges of the driver, so that tests do not share any. */
 static uint64_t *map(size_t len)
 {
 	size_t all = ((len + HUGE - 1) & ~(HUGE - 1)) + HUGE;
@@ -150,7 +150,7 @@ static uint64_t sum(size_t len, uint64_t seed)
 	return s;
 }
 
-/* By the CPU, so that the pages come back. */
+/* Check the data by reads of the CPU, which move the pages back to RAM. */
 static void check_cpu(const char *when, const uint64_t *mem, size_t len, uint64_t seed)
 {
 	size_t i;
@@ -165,7 +165,7 @@ static void check_cpu(const char *when, const uint64_t *mem, size_t len, uint64_
 	}
 }
 
-/* How many pages are not where the CPU could use them: there is no swap space here. */
+/* Return the number of pages in device memory, if there is no swap space. */
 static size_t pages_away(const uint64_t *mem, size_t len)
 {
 	static int fd = -1;
@@ -196,7 +196,7 @@ static int gpu_open(const char *name)
 	return fd;
 }
 
-/* Returns 0 or the errno. */
+/* Run a command. Return 0 or the errno. */
 static int gpu(int fd, unsigned int op, const void *mem, size_t len, const void *src,
 	       uint64_t value, uint64_t *result)
 {
@@ -239,7 +239,7 @@ static void verify(const char *when, int fd, const uint64_t *mem, size_t len)
 		bad("%s: device PTEs: %s", when, strerror(err));
 }
 
-/* A page can be busy for a moment. Returns bytes that moved. */
+/* Retry, because a page can be busy for a moment. Return the number of bytes moved. */
 static uint64_t try_to_vram(int fd, const uint64_t *mem, size_t len)
 {
 	size_t room = len < vram ? len : vram;
@@ -288,7 +288,7 @@ static void start(pthread_t *thread, void *(*fn)(void *), void *arg)
 		die("pthread_create");
 }
 
-/* A child that fails says so by its status: what it prints itself counts for nobody. */
+/* A child reports failures by its exit status; nothing evaluates its output. */
 static void join_child(const char *when, pid_t pid)
 {
 	int status;
@@ -334,7 +334,7 @@ static void wait_pipe(int fd[2])
 
 /* ---------------------------------------------------------------------- tests */
 
-/* kB of a line of smaps, of the mapping that begins at an address. */
+/* Return a field of smaps, in kB, for the mapping that begins at @mem. */
 static long smaps_kb(const void *mem, const char *field)
 {
 	FILE *file = fopen("/proc/self/smaps", "r");
@@ -356,7 +356,7 @@ static long smaps_kb(const void *mem, const char *field)
 	return kb;
 }
 
-/* MADV_FREE takes effect for pages that no CPU has in a batch; a page that moves empties those. */
+/* MADV_FREE ignores pages in a batch of a CPU. Moving a page drains the batches. */
 static void free_lazily(const char *when, uint64_t *mem, size_t len)
 {
 	static char any[65536] __attribute__((aligned(65536)));
@@ -374,8 +374,9 @@ static void free_lazily(const char *when, uint64_t *mem, size_t len)
 }
 
 /*
- * What the GPU wrote there stays, after MADV_FREE and with the CPU but reading it. First of
- * the tests: the kernel lets no page go in this way that once was an ordinary one there.
+ * After MADV_FREE, data that the GPU writes in device memory must stay, even if the CPU only
+ * reads it. This test is the first, because the kernel does not free pages lazily if they were
+ * normal pages in device memory before.
  */
 static void test_lazy(void)
 {
@@ -420,7 +421,7 @@ static void test_there_and_back(void)
 	check_away("used by the GPU", mem, len, true);
 	verify("used by the GPU", fd, mem, len);
 
-	/* from there to RAM */
+	/* Copy from device memory to RAM. */
 	expect_err("copy", gpu(fd, HMM_GPU_COPY, mem + len / 8, len, mem, 0, NULL), 0);
 	check_away("copied", mem, len, true);
 	check_cpu("copy", mem + len / 8, len, 5);
@@ -445,7 +446,7 @@ static void test_there_and_back(void)
 	munmap(mem, 2 * len);
 }
 
-/* Whoever was there before, nothing of it is to be seen. */
+/* Device memory must not show data of its previous user. */
 static void test_untouched(void)
 {
 	size_t len = vram < 4 * HUGE ? vram : 4 * HUGE;
@@ -488,7 +489,7 @@ static void test_huge_page(void)
 	munmap(mem, HUGE);
 }
 
-/* One's own invalidation is skipped, but only by the one whose it is. */
+/* The callback skips an invalidation only for the file that caused it. */
 static void test_own(void)
 {
 	size_t len = 32 * page;
@@ -528,7 +529,7 @@ struct work {
 	size_t len;
 	uint64_t n;	/* out: rounds, or bytes moved */
 	uint64_t sum;	/* out: of the first words of all pages, or bytes moved */
-	uint64_t *beat;	/* the rounds of the one who shall not be kept from working */
+	uint64_t *beat;	/* rounds of another thread, which must make progress */
 };
 
 static uint64_t look(uint64_t *n)
@@ -536,7 +537,7 @@ static uint64_t look(uint64_t *n)
 	return __atomic_load_n(n, __ATOMIC_RELAXED);
 }
 
-/* The GPU has mapped the page that all untouched memory shares. */
+/* Move memory for which the GPU has mapped the shared zero page. */
 static void zero_page_mapped(void)
 {
 	size_t len = 16 * page;
@@ -570,7 +571,7 @@ static void *gpu_reads(void *arg)
 	return NULL;
 }
 
-/* And maps it again while it is being replaced, for which the mm invalidates once more. */
+/* The GPU maps the zero page again during the move, so the mm invalidates once more. */
 static void zero_page_wanted(void)
 {
 	struct work w = { .fd = gpu_open(gpu0), .len = 16 * page };
@@ -598,7 +599,7 @@ static void zero_page_wanted(void)
 static void test_zero_page(void)
 {
 	zero_page_mapped();
-	/* time for the GPU between the two */
+	/* A slow flush gives the GPU time between the two invalidations. */
 	if (set_param(PARAMETERS "tlb_flush_us", "2000")) {
 		zero_page_wanted();
 		set_param(PARAMETERS "tlb_flush_us", "0");
@@ -630,7 +631,7 @@ static void *cpu_adds(void *arg)
 	return NULL;
 }
 
-/* Once in each round of another one, at any point of it. */
+/* Move pages once per round of another thread, at a random time. */
 static void *gpu_moves(void *arg)
 {
 	struct work *w = arg;
@@ -649,8 +650,8 @@ static void *gpu_moves(void *arg)
 }
 
 /*
- * A fault of the GPU that is on its way while pages move is worth nothing, though the
- * invalidation is the driver's own and its callback does nothing.
+ * If pages move during a GPU fault, the fault must collide, although the driver itself causes
+ * the invalidation and its callback returns at once.
  */
 static void test_collides(void)
 {
@@ -689,7 +690,7 @@ out:
 	munmap(w.mem, len);
 }
 
-/* Atomic additions of GPUs and CPU on words that move to and fro meanwhile. */
+/* GPUs and CPU add atomically to words that move back and forth. */
 static void ping_pong_pages(const char *second, size_t pages)
 {
 	size_t len = pages * page, i;
@@ -743,8 +744,8 @@ static void ping_pong_pages(const char *second, size_t pages)
 }
 
 /*
- * On one page the GPU writes by a device PTE for most of the time, on more it faults for most
- * of the time.
+ * With a single page, the GPU mostly writes through a device PTE. With more pages, it mostly
+ * faults.
  */
 static void ping_pong(const char *second)
 {
@@ -791,7 +792,7 @@ static void test_two_gpus(void)
 	ping_pong(gpu1);
 }
 
-/* Who writes first gets a copy; the other one keeps what there was. */
+/* The process that writes first gets a copy; the other one keeps the old data. */
 static void fork_with(const char *when, bool parent_first, bool gpu_writes)
 {
 	size_t len = 32 * page;
@@ -853,7 +854,7 @@ static void test_fork(void)
 	fork_with("fork, the CPU writes first", true, false);
 }
 
-/* The GPU of the child finds, in the memory of the GPU, pages of its parent. */
+/* The GPU uses, for the child, pages of the parent in device memory. */
 static void test_fork_gpu(void)
 {
 	size_t len = 32 * page;
@@ -897,7 +898,7 @@ static bool unused(void)
 	return !references();
 }
 
-/* A child that has no file of the GPU, and pages in its memory. */
+/* A child has pages in device memory, but no open file of the GPU. */
 static void test_orphan(void)
 {
 	size_t len = 32 * page;
@@ -940,7 +941,7 @@ static void test_munmap(void)
 	uint64_t *mem;
 	int fd = gpu_open(gpu0);
 
-	/* more than there is, if it did not come back */
+	/* Move more in total than fits, so that lost pages show. */
 	for (i = 0; i < 5; i++) {
 		mem = map(len);
 		fill(mem, len, i);
@@ -951,7 +952,7 @@ static void test_munmap(void)
 		verify("unmapped", fd, mem, len);
 	}
 
-	/* a hole, and a neighbour that stays */
+	/* Unmap a part. Its neighbour stays. */
 	len = 32 * page;
 	mem = map(len);
 	fill(mem, len, 61);
@@ -988,7 +989,7 @@ static void test_mprotect(void)
 	verify("writable again", fd, mem, len);
 	check_cpu("writable again", mem, len, 73);
 
-	/* read-only memory moves, too */
+	/* Read-only memory can move, too. */
 	mprotect(mem, len, PROT_READ);
 	to_vram("read-only", fd, mem, len);
 	expect_err("read-only", gpu(fd, HMM_GPU_FILL, mem, len, NULL, 1, NULL), EPERM);
@@ -1042,7 +1043,7 @@ static void test_dontneed(void)
 	munmap(mem, len);
 }
 
-/* All that there is, for one moment. */
+/* Check that all device memory can be used, so no page is lost. */
 static void all_is_free(const char *when, int fd)
 {
 	uint64_t *mem = map(vram), end = now_ms() + 10000;
@@ -1114,7 +1115,7 @@ static void test_kill(void)
 		bad("%ld references are left", references());
 }
 
-/* A move of more than there is memory, for minutes, ends with the process. */
+/* A move that would take minutes ends when the process is killed. */
 static void test_kill_move(void)
 {
 	const size_t len = 1UL << 43;
@@ -1184,8 +1185,8 @@ static void fast_flushes(void)
 }
 
 /*
- * @fn moves @w->mem in a thread of its own, and sleeps for the flush of the TLB, at which
- * @what counts. Returns when it sleeps.
+ * Start a thread in which @fn moves @w->mem and sleeps in a slow TLB flush, which counts
+ * @what. Return when the thread sleeps.
  */
 static bool start_slow(pthread_t *thread, void *(*fn)(void *), struct work *w,
 		       enum hmm_gpu_counter what)
@@ -1204,7 +1205,7 @@ static bool start_slow(pthread_t *thread, void *(*fn)(void *), struct work *w,
 	return true;
 }
 
-/* It slept until now, so that what happened meanwhile was in the middle of it. */
+/* Check that the thread slept until now, so its move was in progress all the time. */
 static void end_slow(const char *when, pthread_t thread, struct work *w)
 {
 	if (look(&w->n))
@@ -1218,7 +1219,7 @@ static void test_zapped(void)
 	pthread_t thread;
 	int fd;
 
-	/* by MADV_DONTNEED, while the CPU fetches the page back */
+	/* Zap while the CPU moves the page back. */
 	w.mem = map(w.len);
 	fill(w.mem, w.len, 141);
 	check_gpu("fetched", w.fd, w.mem, w.len, 141);
@@ -1231,7 +1232,7 @@ static void test_zapped(void)
 		bad("memory that was given back is not zero");
 	verify("fetched", w.fd, w.mem, w.len);
 
-	/* the same, and another page is there */
+	/* Zap, and write a new page. */
 	fill(w.mem, w.len, 142);
 	to_vram("replaced", w.fd, w.mem, w.len);
 	start_slow(&thread, cpu_reads, &w, HMM_GPU_INVALIDATIONS);
@@ -1243,7 +1244,7 @@ static void test_zapped(void)
 	check_cpu("replaced", w.mem, w.len, 143);
 	check_gpu("replaced", w.fd, w.mem, w.len, 143);
 
-	/* the same, and that page is in the memory of the GPU, too */
+	/* Zap, write a new page, and move that to device memory. */
 	fill(w.mem, w.len, 144);
 	to_vram("moved again", w.fd, w.mem, w.len);
 	start_slow(&thread, cpu_reads, &w, HMM_GPU_INVALIDATIONS);
@@ -1256,7 +1257,7 @@ static void test_zapped(void)
 	check_cpu("moved again", w.mem, w.len, 145);
 	check_gpu("moved again", w.fd, w.mem, w.len, 145);
 
-	/* while it moves to the GPU */
+	/* Zap while the page moves to device memory. */
 	fill(w.mem, w.len, 146);
 	check_gpu("moved", w.fd, w.mem, w.len, 146);
 	start_slow(&thread, moves_once, &w, HMM_GPU_PTES_REMOVED);
@@ -1266,7 +1267,7 @@ static void test_zapped(void)
 		bad("memory that was given back is not zero");
 	verify("moved", w.fd, w.mem, w.len);
 
-	/* while it moves, and until then there was only the zero page */
+	/* Write a page while the zero page moves to device memory. */
 	madvise(w.mem, w.len, MADV_DONTNEED);
 	expect_err("read", gpu(w.fd, HMM_GPU_CHECKSUM, w.mem, w.len, NULL, 0, NULL), 0);
 	start_slow(&thread, moves_once, &w, HMM_GPU_PTES_REMOVED);
@@ -1287,8 +1288,8 @@ out:
 }
 
 /*
- * The kernel splits a huge page that it meets behind other pages, and waits meanwhile: for
- * the GPU. MADV_DONTNEED takes the page table away, of which those have already been read.
+ * migrate_vma_setup() reads some pages, then meets a huge page, splits it, and waits for the
+ * GPU meanwhile. MADV_DONTNEED frees the page table of the pages that were already read.
  */
 static void test_split(void)
 {
@@ -1305,7 +1306,7 @@ static void test_split(void)
 	madvise(w.mem, HUGE, MADV_NOHUGEPAGE);
 	madvise(w.mem, before, MADV_DONTNEED);
 	expect_err("read", gpu(w.fd, HMM_GPU_CHECKSUM, w.mem, HUGE, NULL, 0, NULL), 0);
-	/* the zero pages of that */
+	/* Remove the zero pages that the read has mapped. */
 	madvise(w.mem, before, MADV_DONTNEED);
 	if (!start_slow(&thread, moves_once, &w, HMM_GPU_INVALIDATIONS))
 		goto out;
@@ -1323,7 +1324,7 @@ out:
 	close(w.fd);
 }
 
-/* The memory of a process that was killed is taken away while one of its threads fetches. */
+/* Reap the memory of a killed process while one of its threads moves pages back. */
 static void test_reaped(void)
 {
 	struct work w = { .len = 16 * page };
@@ -1417,7 +1418,7 @@ static void *gpu_moves_all(void *arg)
 	return NULL;
 }
 
-/* All of that at any time, and two GPUs. */
+/* All of that at random times, with two GPUs. */
 static void test_zapping(void)
 {
 	static void *(*const fns[])(void *) = {
@@ -1502,7 +1503,7 @@ static void test_errors(void)
 	verify("hole", fd, mem, len);
 	munmap(mem, len);
 
-	/* of what cannot move, nothing does */
+	/* Pages of a file cannot move. */
 	memfd = memfd_create("hmm_gpu_vram", MFD_CLOEXEC);
 	if (memfd < 0 || ftruncate(memfd, len))
 		die("memfd_create");

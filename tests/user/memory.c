@@ -62,7 +62,7 @@ static void __attribute__((noinline)) on_stack(int depth)
 	size_t len = 64 << 10;
 	u64 *words = alloca(len), tag;
 
-	/* of pages that the CPU has not touched, too */
+	/* Include pages that the CPU has not touched. */
 	tag = new_tag();
 	gpu_write(words, len, tag);
 	cpu_check(words, len, tag);
@@ -102,7 +102,7 @@ CASE(mlocked, "mlocked memory cannot be paged out, and its pages stay")
 	      "locked pages have gone");
 	both_check(p, LEN, tag);
 
-	/* MADV_DONTNEED is refused, munlock() makes it possible */
+	/* MADV_DONTNEED is refused before munlock(). */
 	check(madvise(p, LEN, MADV_DONTNEED) && errno == EINVAL, "MADV_DONTNEED was not refused");
 	both_check(p, LEN, tag);
 	must(!munlock(p, LEN));
@@ -123,7 +123,7 @@ CASE(file_private, "private mapping of a file: copied by the first write of CPU 
 	gpu_check(p, LEN, tag);
 	gpu_map(p, LEN, false);
 	check(pagemap(p) & PM_SHARED, "it is not the page of the file");
-	/* a new write to the file is seen as long as nobody has written here */
+	/* Writes to the file are visible until the mapping is written. */
 	tag = new_tag();
 	file_write(fd, 0, LEN, tag);
 	both_check(p, LEN, tag);
@@ -194,7 +194,7 @@ CASE(file_writeback, "after writeback a page of a file is clean until the GPU wr
 		gpu_map(p, LEN, false);
 	}
 	gpu_check(p, LEN, tag);
-	/* what is on the disk, past the page cache, was written by the GPU */
+	/* The disk, read past the page cache, has the data that the GPU wrote. */
 	tag = new_tag();
 	gpu_write(p, LEN, tag);
 	must(!fdatasync(fd));
@@ -385,10 +385,10 @@ CASE(shmem_clean, "shared memory that the CPU has only read: swapped out after a
 
 	need_swap();
 	for (i = 0; i < 3; i++) {
-		/* the CPU brings the pages in, clean, by reading them */
+		/* The CPU faults the pages in by reading them, so they are clean. */
 		p = map_as(LEN, RW, MAP_SHARED | MAP_ANONYMOUS, -1);
 		cpu_check(p, LEN, 0);
-		/* for reading first, and what is there is then written */
+		/* The GPU has mapped them, for reading or for writing, before it writes. */
 		if (i)
 			gpu_map(p, LEN, i > 1);
 		tag = new_tag();
@@ -484,7 +484,7 @@ CASE(hugetlb, "private huge pages: shared over fork, copied by a write")
 	tag = both_ways(p, HUGE);
 	check(smaps_kb(p, HUGE, "Private_Hugetlb") == 2048, "no huge page");
 
-	/* the child lives until the parent has its own copy */
+	/* Keep the child alive until the parent has its own copy. */
 	pid = fork();
 	must(pid >= 0);
 	if (!pid) {
@@ -554,7 +554,7 @@ static unsigned long thp_kb(const void *p, size_t len)
 	return smaps_kb(p, len, "AnonHugePages");
 }
 
-/* A huge page that the GPU was the first to touch. */
+/* Map a huge page that the GPU touches first. */
 static char *map_thp(u64 *tag)
 {
 	char *p;
@@ -609,7 +609,7 @@ CASE(thp_split, "a huge page is split: its middle is unmapped, protected, copied
 	char *p, *middle;
 	u64 tag;
 
-	/* unmapped */
+	/* Unmap a part. */
 	p = map_thp(&tag);
 	middle = p + HUGE / 2;
 	gpu_map(p, HUGE, true);
@@ -619,7 +619,7 @@ CASE(thp_split, "a huge page is split: its middle is unmapped, protected, copied
 	both_check(p, HUGE / 2, tag);
 	both_check(middle + LEN, HUGE / 2 - LEN, tag_at(tag, HUGE / 2 + LEN));
 
-	/* protected */
+	/* Protect a part. */
 	p = map_thp(&tag);
 	middle = p + HUGE / 2;
 	gpu_map(p, HUGE, true);
@@ -629,7 +629,7 @@ CASE(thp_split, "a huge page is split: its middle is unmapped, protected, copied
 	both_check(p, HUGE, tag);
 	both_ways(p, HUGE / 2);
 
-	/* zapped */
+	/* Zap a part. */
 	p = map_thp(&tag);
 	middle = p + HUGE / 2;
 	gpu_map(p, HUGE, true);
@@ -680,7 +680,7 @@ CASE(thp_swap, "a huge page is swapped out and back")
 	both_ways(p, HUGE);
 }
 
-/* Memory in small pages that could be a huge one, mapped on the GPU. */
+/* Map small pages that could be one huge page, also on the GPU. */
 static char *map_collapsible(u64 *tag)
 {
 	char *p;
@@ -708,7 +708,7 @@ CASE(thp_collapse, "MADV_COLLAPSE makes small pages a huge one")
 	u64 tag;
 
 	p = map_collapsible(&tag);
-	/* from the first on khugepaged may do the same */
+	/* After MADV_HUGEPAGE, khugepaged may collapse the pages first. */
 	unmaps_from_gpu(p, HUGE, true, must(!madvise(p, HUGE, MADV_HUGEPAGE));
 			check(eventually(collapse(p)), "MADV_COLLAPSE: %s", strerror(errno)));
 	check(thp_kb(p, HUGE) == 2048, "no huge page");
@@ -780,7 +780,7 @@ CASE(ksm, "KSM merges what the GPU has mapped, writes of GPU and CPU unmerge it"
 		skip("KSM is not ours to run");
 	merged = eventually(same_pages(p, q, LEN));
 	sharing = read_number(KSM "pages_sharing");
-	/* so that what is seen below is not done by KSM */
+	/* Stop KSM, so that it does not interfere with the checks below. */
 	write_text(KSM "run", "0");
 	if (merged) {
 		check(sharing >= (long)(LEN / page_size), "pages_sharing: only %ld", sharing);

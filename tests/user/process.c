@@ -95,7 +95,7 @@ CASE(fork_inherited, "a file of the GPU that a child inherits acts on the memory
 		must(!gpu_run(gpu, HMM_GPU_CHECKSUM, p, 8, NULL, 0, &cmd));
 		check(cmd.result == tag + 5, "the GPU does not see what is the parent's");
 		cpu_check(p, LEN, 3);
-		/* memory that only the child has */
+		/* Memory of the child alone */
 		cpu_write(mine, LEN, tag);
 		check(gpu_run(gpu, HMM_GPU_CHECKSUM, mine, 8, NULL, 0, NULL) == EFAULT,
 		      "the GPU acts on memory of the child");
@@ -165,7 +165,7 @@ CASE(vfork, "vfork(): the child has the same memory, and its GPU too")
 	if (!pid) {
 		int own = open(device, O_RDWR);
 
-		/* with the file of the parent, and with one of its own */
+		/* Use the file of the parent, and a file of the child. */
 		if (own < 0 || gpu_run(gpu, HMM_GPU_ATOMIC_ADD, p, HALF, NULL, 2, NULL) ||
 		    gpu_run(own, HMM_GPU_ATOMIC_ADD, p, LEN, NULL, 2, NULL))
 			_exit(1);
@@ -204,7 +204,7 @@ static int status_of_exec(int fd)
 		gpu = gpu_open(device);
 		both_ways(p, LEN);
 		gpu_map(p, LEN, true);
-		/* the process of before is the child itself */
+		/* The file belongs to the mm of the child before exec. */
 		must(dup3(gpu, fd, fd == 100 ? O_CLOEXEC : 0) == fd);
 		execl("/proc/self/exe", "hmm_gpu_suite", "--after-exec", number, NULL);
 		_exit(98);
@@ -228,7 +228,7 @@ CASE(exec, "exec(): the file is closed, or it is of an address space that has go
 
 #define BIG	(512 * page_size)
 
-static char *common;		/* memory that outlives who dies */
+static char *common;		/* shared memory that outlives a process that dies */
 static u64 *word;
 
 static void *endless_adds(void *arg)
@@ -262,7 +262,7 @@ static void busy_process(void *how)
 	pause();
 }
 
-/* Nobody writes to memory of a process that has gone. */
+/* Check that the GPU no longer writes for a process that has exited. */
 static void nothing_moves(void)
 {
 	u64 *copy = malloc(BIG);
@@ -314,7 +314,7 @@ CASE(kill_busy, "a process is killed with work in flight")
 	}
 }
 
-/* The file outlives the memory: a grandchild has it. */
+/* The file outlives the mm, because a grandchild has inherited it. */
 static void heir(void *arg)
 {
 	char *p = arg;
@@ -329,7 +329,7 @@ static void heir(void *arg)
 	if (fork())
 		_exit(0);
 
-	/* another parent now: the first one has been reaped by who waits below */
+	/* Wait until the case has reaped the parent of this process. */
 	await(&word[1], 1);
 	cpu_write(p, LEN, 11);
 	check(gpu_run(gpu, HMM_GPU_FILL, p, 8, NULL, tag, NULL) == ESRCH, "private memory");
@@ -351,19 +351,19 @@ CASE(dead_mm, "a file whose process has gone has no memory at all")
 	nothing_moves();
 }
 
-/* The driver may refuse, as it must not wait for its engine here; then again. */
+/* The driver must not wait for its engine here, so it may refuse: try again. */
 static bool mrelease(int pidfd)
 {
 	while (syscall(SYS_process_mrelease, pidfd, 0)) {
 		if (errno != EAGAIN)
 			return false;
-		/* the kernel's log has a line for each time */
+		/* Each attempt adds a line to the kernel log. */
 		usleep(10000);
 	}
 	return true;
 }
 
-/* Keeps a process that is killed from giving up its memory by itself. */
+/* Stop a killed process before it frees its memory. */
 static void hold_at_exit(pid_t pid)
 {
 	must(!ptrace(PTRACE_SEIZE, pid, NULL, PTRACE_O_TRACEEXIT));
@@ -379,7 +379,7 @@ static void await_exit(pid_t pid)
 
 CASE(mrelease, "process_mrelease() takes the memory of a killed process")
 {
-	/* drivers of 2019 tell that from a dead process */
+	/* Drivers of 2019 return another error than for a dead process. */
 	int gone = access("/sys/module/hmm_gpu", F_OK) ? EFAULT : ESRCH;
 	int i, pidfd, fd, err;
 	bool done;
@@ -404,7 +404,7 @@ CASE(mrelease, "process_mrelease() takes the memory of a killed process")
 			skip("no process_mrelease()");
 		}
 		check(done, "process_mrelease: %s", strerror(errno));
-		/* it is still there, but its own memory is not */
+		/* The process still exists, but its private memory does not. */
 		err = gpu_run(fd, HMM_GPU_FILL, (void *)get(&word[4]), 8, NULL, 1, NULL);
 		check(err == gone, "its file still has memory: %s", strerror(err));
 		must(!ptrace(PTRACE_DETACH, pid, NULL, NULL));
@@ -429,7 +429,7 @@ static bool group_set(const char *name, const char *value)
 	return write_text(path, "%s", value);
 }
 
-/* A group of 8 MiB, of cgroup v2 or v1. */
+/* Make a cgroup with a limit of 8 MiB, of version 2 or 1. */
 static bool make_group(void)
 {
 	bool v2 = !access("/sys/fs/cgroup/cgroup.controllers", R_OK);
@@ -520,7 +520,7 @@ CASE(oom_cpu, "the CPU takes more memory than the control group has, with GPU wo
 
 /* ------------------------------------------------------- from another process */
 
-/* A child with memory that its GPU has mapped, which checks what it finds there. */
+/* A child that maps memory on its GPU, and checks the data there. */
 struct subject {
 	char *p;
 	u64 tag;
@@ -572,7 +572,7 @@ CASE(ptrace, "a debugger writes to memory that the GPU has mapped, also to read-
 	reap(pid);
 	both_check(s.p, LEN, s.tag);
 
-	/* breaks the sharing of a page of a file */
+	/* Break COW of a page of a file. */
 	s.prot = PROT_READ;
 	s.p = map_as(LEN, PROT_READ, MAP_PRIVATE, fd);
 	set(&word[0], 0);
@@ -686,19 +686,19 @@ CASE(vmsplice, "vmsplice(), tee(): a pipe has pages that the GPU writes")
 	check(pfn_of(p) == pfn, "the page in the pipe is another one");
 	read_all(one[0], copy, HALF);
 	cpu_check(copy, HALF, tag + 2);
-	/* what comes later is in the pipe as well: it is the same page */
+	/* Later writes appear in the pipe, too, because the page is the same. */
 	gpu_write(p, HALF, tag + 4);
 	read_all(two[0], copy, HALF);
 	cpu_check(copy, HALF, tag + 4);
 	both_check(p, HALF, tag + 4);
 
-	/* and out of a pipe, to memory that the GPU has mapped */
+	/* Read from a pipe to memory that the GPU has mapped. */
 	gpu_map(q, HALF, true);
 	must(vmsplice(one[1], &iov, 1, 0) == (ssize_t)HALF);
 	must(vmsplice(one[0], &to, 1, 0) == (ssize_t)HALF);
 	both_check(q, HALF, tag + 4);
 
-	/* pages in a pipe outlive the mapping */
+	/* Pages in a pipe outlive the mapping. */
 	must(vmsplice(one[1], &iov, 1, 0) == (ssize_t)HALF);
 	unmaps_from_gpu(p, LEN, true, must(!munmap(p, LEN)));
 	gpu_cannot_read(p, EFAULT);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Cases of hmm_gpu_suite: much at once. */
+/* Cases of hmm_gpu_suite: races. */
 #include "suite.h"
 
 #define LEN	(16 * page_size)
@@ -14,7 +14,7 @@ static void pause_or_stop(unsigned int ms)
 		usleep(1000);
 }
 
-/* One of many: its own memory, next to that of the others. */
+/* Each of many threads or processes uses its own memory, next to that of the others. */
 static void own_memory(char *p, size_t len, int rounds)
 {
 	u64 tag;
@@ -152,7 +152,7 @@ static void *cpu_adds(void *arg)
 	return NULL;
 }
 
-/* Keeps the data, and moves the pages. */
+/* Migrate pages; the data stays the same. */
 static void *mover(void *arg)
 {
 	bool swap = number_after("/proc/meminfo", "SwapTotal:") > 0;
@@ -216,7 +216,7 @@ static void *filler(void *arg)
 	return NULL;
 }
 
-/* Until the GPU has met both; the slower the machine, the longer are the pauses. */
+/* Pause, so that the GPU meets both states. Pauses grow, for slow machines. */
 #define a_while()	pause_or_stop(rnd(3) + n_ / 50)
 
 #define while_gpu_works(p, ...) do {						\
@@ -298,7 +298,7 @@ CASE(dontneed_race, "MADV_DONTNEED while the GPU writes: each word is old or new
 	u64 *p = map(LEN), word;
 	size_t i;
 
-	/* a read-only moment makes it meet errors as well */
+	/* Read-only memory for a moment causes errors, too. */
 	while_gpu_works(p, {
 		must(!madvise(p, LEN, MADV_DONTNEED));
 		for (i = 0; i < LEN / 8; i += 64) {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_gpu_suite: shares every kind of memory with the GPU of samples/hmm_gpu.c, does to
- * it whatever the kernel can do to memory, and looks at the data from both sides.
+ * hmm_gpu_suite: share every kind of memory with the GPU of samples/hmm_gpu.c, change and move
+ * that memory in all ways that the kernel offers, and check the data on both sides.
  *
  *	hmm_gpu_suite [-l] [-v] [-x] [-s SEED] [-t SECONDS] [-d DEVICE] [-f DIR] [CASE...]
  *
- * TAP version 14 on standard output; exit code 0, 1 if a case failed, 4 if all were
- * skipped, as kselftest has it. This file is the harness and what the cases share.
+ * Prints TAP version 14. Exit code 0, 1 if a case failed, or 4 if all were skipped, as in
+ * kselftest. This file has the harness and the functions for the cases.
  */
 #include "suite.h"
 
@@ -22,11 +22,11 @@
 
 enum verdict { PASS, FAIL, SKIP };
 
-/* What the process of a case says about it. */
+/* The result of a case, from its process. */
 static struct report {
 	enum verdict verdict;
 	char text[240];
-	u64 said;	/* whoever sets it first may say it */
+	u64 said;	/* set by the first thread or child that reports */
 } *report;
 
 const char *device = "/dev/hmm_gpu";
@@ -66,7 +66,7 @@ void fail_at(const char *where, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	/* one write: others may be failing as well */
+	/* A single write, because other threads may fail at the same time. */
 	snprintf(line, sizeof(line), "# %s: %s\n", where, text);
 	if (write(STDOUT_FILENO, line, strlen(line)) < 0)
 		_exit(2);
@@ -144,7 +144,7 @@ void cpu_check_at(const char *where, const void *p, size_t len, u64 tag)
 	}
 }
 
-/* What the GPU compares with and copies from. */
+/* Memory with which the GPU compares, and from which it copies. */
 #define PATTERN_LEN	(256UL << 10)
 static __thread void *pattern;
 
@@ -324,7 +324,7 @@ void gpu_map_at(const char *where, int fd, void *p, size_t len, bool write)
 {
 	int i, err;
 
-	/* What runs in the background, such as reclaim, may take some away again. */
+	/* Reclaim, for example, may remove some device PTEs again in the background. */
 	for (i = 0; i < 20; i++) {
 		err = gpu_run(fd, write ? HMM_GPU_ATOMIC_ADD : HMM_GPU_CHECKSUM, p, len, NULL,
 			      0, NULL);
@@ -479,7 +479,7 @@ void empty_batches(void)
 	void *page = any;
 	int node = 0, status;
 
-	/* of all CPUs, before it moves a page; without NUMA there is no such call */
+	/* This drains the batches of all CPUs. Without NUMA there is no such system call. */
 	any[0] = 1;
 	syscall(SYS_move_pages, 0, 1, &page, &node, &status, 2 /* MPOL_MF_MOVE */);
 }
@@ -645,7 +645,7 @@ void await(const u64 *word, u64 value)
 
 /* -------------------------------------------------------------------- harness */
 
-/* as the linker calls the ends of a section */
+/* Names that the linker gives to the ends of a section. */
 extern const struct test_case *const __start_suite_cases[], *const __stop_suite_cases[];
 #define nr_all	((size_t)(__stop_suite_cases - __start_suite_cases))
 
@@ -655,12 +655,12 @@ static void __noreturn case_process(const struct test_case *c)
 	random_state = seed * 1000003;
 	gpu = gpu_open(device);
 	c->run();
-	/* of all of the address space; only tracked ranges are looked at */
+	/* Verify the address space; the driver checks only tracked ranges. */
 	gpu_ptes((void *)0, 0x7ffffffff000);
 	_exit(0);
 }
 
-/* What a case leaves: children, which are ours when it is gone. */
+/* Kill the children that a case has left. The harness is their subreaper. */
 static void sweep(pid_t group)
 {
 	kill(-group, SIGKILL);
@@ -668,7 +668,7 @@ static void sweep(pid_t group)
 		;
 }
 
-/* Returns false if the time was up. */
+/* Return false on a timeout. */
 static bool wait_for(pid_t pid, int *status)
 {
 	struct timespec left = { .tv_sec = 1 };
@@ -755,7 +755,7 @@ static void check_names(char **names)
 	}
 }
 
-/* Of option -n. */
+/* Cases excluded by option -n. */
 static const char *left_out[8];
 
 static bool is_left_out(const struct test_case *c)

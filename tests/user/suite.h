@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the cases of hmm_gpu_suite are written with.
+ * Functions and macros for the cases of hmm_gpu_suite.
  *
- * A case runs in a process of its own and ends with the first thing that is wrong.
- * Data has a tag: word i of memory with tag t is word_of(t, i), and tag 0 is zeros. So
- * each write can be told from all others, and no two pages hold the same.
+ * A case runs in a process of its own and ends with the first failure. Data has a tag: word i
+ * of memory with tag t is word_of(t, i), and tag 0 means zeros. So each write differs from all
+ * others, and no two pages have the same data.
  *
- * A case maps memory on the GPU, changes the mapping, asserts that the change really
- * happened, and then looks at the data from both sides. After each case the harness
- * lets the driver look for stale device PTEs in all of the address space.
+ * A case maps memory on the GPU, changes the mapping, asserts that the change has happened,
+ * and then checks the data on both sides. After each case the driver searches the address
+ * space for stale device PTEs.
  */
 #ifndef HMM_GPU_SUITE_H
 #define HMM_GPU_SUITE_H
@@ -43,7 +43,7 @@ typedef uint64_t u64;
 #define HUGE		(2UL << 20)
 #define MIB		(1UL << 20)
 
-/* Newer than some C library. */
+/* Not defined by old C libraries. */
 #ifndef MADV_COLD
 #define MADV_COLD		20
 #define MADV_PAGEOUT		21
@@ -89,7 +89,7 @@ struct test_case {
 	void (*run)(void);
 };
 
-/* CASE(name, "what it shows") { ... } */
+/* CASE(name, "description") { ... } */
 #define CASE(id, text)							\
 	static void case_##id(void);					\
 	static const struct test_case entry_##id = {			\
@@ -99,7 +99,7 @@ struct test_case {
 		__attribute__((used, no_reorder, section("suite_cases"))) = &entry_##id; \
 	static void case_##id(void)
 
-/* End the case; also from its threads and its children. */
+/* End the case. Threads and children of the case may call this. */
 void fail_at(const char *where, const char *fmt, ...) __noreturn __printf(2, 3);
 void skip(const char *fmt, ...) __noreturn __printf(1, 2);
 
@@ -108,14 +108,14 @@ void skip(const char *fmt, ...) __noreturn __printf(1, 2);
 #define HERE		__FILE__ ":" TEXT(__LINE__)
 #define fail(...)	fail_at(HERE, __VA_ARGS__)
 #define check(cond, ...)	((cond) ? (void)0 : fail(__VA_ARGS__))
-/* The condition says it all; with errno. */
+/* Check @cond, and print it with errno if it is false. */
 #define must(cond)	check(cond, "%s (%s)", #cond, strerror(errno))
 
 void note(const char *fmt, ...) __printf(1, 2);
 
-extern const char *device;	/* of -d */
-extern const char *directory;	/* of -f */
-extern unsigned int patience;	/* of -t: seconds that a case has */
+extern const char *device;	/* option -d */
+extern const char *directory;	/* option -f */
+extern unsigned int patience;	/* option -t: timeout of a case, in seconds */
 
 /* ---------------------------------------------------------------------- data */
 
@@ -127,7 +127,7 @@ static inline u64 word_of(u64 tag, size_t i)
 	return tag ? tag + i * 0x9e3779b97f4a7c15 : 0;
 }
 
-/* The tag of memory that begins @words later in memory with @tag. */
+/* Return the tag of memory that begins @bytes later in memory with @tag. */
 static inline u64 tag_at(u64 tag, size_t bytes)
 {
 	return word_of(tag, bytes / 8);
@@ -144,29 +144,29 @@ u64 both_ways_at(const char *where, void *p, size_t len);
 #define gpu_write(p, len, tag)	gpu_write_at(HERE, p, len, tag)
 #define gpu_check(p, len, tag)	gpu_check_at(HERE, p, len, tag)
 #define both_check(p, len, tag)	both_check_at(HERE, p, len, tag)
-/* CPU writes, GPU reads; GPU writes, CPU reads. Returns the tag. */
+/* The CPU writes and the GPU reads; then vice versa. Return the tag. */
 #define both_ways(p, len)	both_ways_at(HERE, p, len)
 
-/* A signal is what the CPU gets, instead of the first word at @p. */
+/* Return true if access of the CPU to the first word at @p raises a signal. */
 bool cpu_faults(void *p, bool write);
 
 /* ----------------------------------------------------------------------- GPU */
 
 /*
- * The file of the device that is used below, which each case has. Threads inherit it,
- * and may have another; a child opens its own.
+ * The open device of a case, which the functions below use. Threads inherit it, and may set
+ * another one; a child opens its own.
  */
 extern __thread int gpu;
 
 int gpu_open(const char *name);
-/* Another GPU, or a skip. */
+/* Open a second GPU. If there is none, skip the case. */
 int gpu_open_second(void);
 
-/* The command as it is. Returns 0 or an errno. */
+/* Run a command. Return 0 or the errno. */
 int gpu_run(int fd, unsigned int op, const void *addr, size_t len, const void *src,
 	    u64 value, struct hmm_gpu_cmd *out);
 
-/* The GPU gets @error for the first word, and nothing happens. */
+/* Check that a command fails with @error at the first word and has no effect. */
 void gpu_refuses_at(const char *where, unsigned int op, const void *p, int error);
 #define gpu_cannot_read(p, error)	gpu_refuses_at(HERE, HMM_GPU_CHECKSUM, p, error)
 #define gpu_cannot_write(p, error)	gpu_refuses_at(HERE, HMM_GPU_FILL, p, error)
@@ -175,25 +175,25 @@ u64 gpu_word(const void *p);
 void gpu_add(int fd, void *p, size_t len, u64 value);
 
 /*
- * For the rest of the case a device page fault takes longer between what it reads and
- * what it maps, so that more can happen in between.
+ * For the rest of the case, delay device page faults between reading and mapping pages, so
+ * that they collide more often.
  */
 void gpu_slow_faults(void);
 
-/* Number of device PTEs, none of which is stale. */
+/* Return the number of device PTEs, and check that none is stale. */
 size_t gpu_ptes_at(const char *where, int fd, const void *p, size_t len);
 #define gpu_ptes(p, len)	gpu_ptes_at(HERE, gpu, p, len)
 
-/* Map every page, for reading or for writing; the data stays as it is. */
+/* Map every page on the GPU, for reading or for writing, without changing the data. */
 void gpu_map_at(const char *where, int fd, void *p, size_t len, bool write);
 #define gpu_map(p, len, write)	gpu_map_at(HERE, gpu, p, len, write)
 
-/* Device PTEs that invalidations have removed. */
+/* Return the number of device PTEs that invalidations have removed. */
 u64 gpu_removed(int fd);
 
 /*
- * The statement took all device PTEs of memory away: it was seen by the driver. This
- * also is what shows that the GPU had them.
+ * Check that the driver sees the statement, and removes all device PTEs of the memory. This
+ * also checks that the GPU had them before.
  */
 #define unmaps_from_gpu(p, len, write, ...) do {				\
 	u64 before_;								\
@@ -211,13 +211,13 @@ u64 gpu_removed(int fd);
 
 extern size_t page_size;
 
-/* Small pages only, private and anonymous, alone in the ranges that the GPU tracks. */
+/* Map private anonymous memory in small pages, which shares no tracked range of the GPU. */
 void *map(size_t len);
 void *map_as(size_t len, int prot, int flags, int fd);
-/* 2 MiB aligned. */
+/* As map(), aligned to 2 MiB. */
 void *map_aligned(size_t len);
 
-/* A file without a name below @directory, with data. */
+/* Make a file without a name below @directory, with data. */
 int make_file(size_t len, u64 tag);
 bool on_real_fs(void);
 void file_check_at(const char *where, int fd, off_t at, size_t len, u64 tag);
@@ -232,30 +232,30 @@ void file_write(int fd, off_t at, size_t len, u64 tag);
 
 u64 pagemap(const void *p);
 size_t pages_with(const void *p, size_t len, u64 bit);
-/* Physical page; skips where it may not be known. */
+/* Return the pfn of a page. If the kernel hides that, skip the case. */
 u64 pfn_of(const void *p);
-/* kB of a line of smaps, of the mappings in [p, p + len). */
+/* Return a field of smaps, in kB, for the mappings in [p, p + len). */
 unsigned long smaps_kb(const void *p, size_t len, const char *field);
 
 void need_swap(void);
 /*
- * Pages that have just been faulted in wait in a batch of a CPU, where nothing that moves
- * pages finds them: the CPU on which the GPU took the fault.
+ * Drain the batches of all CPUs. A new page is in a batch of the CPU on which the GPU took the
+ * fault, and cannot be migrated or reclaimed from there.
  */
 void empty_batches(void);
-/* Once: not all may go. Then it is worth another try. */
+/* Page out once. Some pages may stay; then try again. */
 void advise_out(void *p, size_t len);
-/* All of it leaves memory. */
+/* Page out all pages. */
 void page_out(void *p, size_t len);
 
 /* ------------------------------------------------------------------- system */
 
 bool write_text(const char *path, const char *fmt, ...) __printf(2, 3);
 bool read_text(const char *path, char *buf, size_t len);
-long read_number(const char *path);	/* -1: cannot be read */
+long read_number(const char *path);	/* -1 if that fails */
 long number_after(const char *path, const char *key);
 
-/* Call again and again, until it is true or half of the patience is over. */
+/* Evaluate @cond until it is true, or half of the timeout of the case is over. */
 #define eventually(cond) ({						\
 	u64 end_ = now_ms() + patience * 500ULL;			\
 	bool ok_;							\
@@ -268,15 +268,15 @@ long number_after(const char *path, const char *key);
 u64 now_ms(void);
 
 pid_t spawn(void (*fn)(void *arg), void *arg);
-void reap(pid_t pid);			/* it succeeded */
+void reap(pid_t pid);			/* check that the child succeeded */
 void reap_killed(pid_t pid, int sig);
 void thread_start(pthread_t *thread, void *(*fn)(void *), void *arg);
 void thread_join(pthread_t thread);
 
-/* "--after-exec FD": what a process does with a file that it has from before. */
+/* "--after-exec FD": use a file that was opened before exec. */
 int after_exec(int fd);
 
-/* Words that processes share, 4 KiB of them; zero. */
+/* Map 4 KiB of zeroed words that processes share. */
 u64 *shared_words(void);
 void set(u64 *word, u64 value);
 u64 get(const u64 *word);
