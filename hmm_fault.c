@@ -6,25 +6,17 @@
  * Owns hmm->stats.collisions, which changes under hmm->lock. The caller owns the pfns, and
  * may use them only after retry() under the driver lock has returned false.
  */
-#include <linux/bitmap.h>
 #include <linux/error-injection.h>
 #include <linux/export.h>
 #include <linux/jiffies.h>
 #include <linux/mm.h>
-#include <linux/oom.h>
-#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 
 #include "internal.h"
 #include "hmm_inject.h"
 #include "hmm_trace.h"
 
-/*
- * Pages that are read under one hold of the mmap lock. A writer of the mmap lock waits for
- * one chunk at most, and a collision is detected after each chunk.
- */
-#define CHUNK_PAGES	512
-#define CHUNK_SIZE	(CHUNK_PAGES * PAGE_SIZE)
+#define CHUNK_SIZE	(HMM_MIRROR_CHUNK_PAGES * PAGE_SIZE)
 
 static bool fault_is_valid(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range,
 			   const struct hmm_mirror_fault *fault)
@@ -58,118 +50,25 @@ int hmm_mirror_fault_check(const struct hmm_mirror_range *range, unsigned long s
 	return 0;
 }
 
-/*
- * Requests by page of one chunk. hmm_range_fault() overwrites them with its results, up to
- * the page at which it fails, so they must be restored before a second read.
- */
-struct requests {
-	DECLARE_BITMAP(fault, CHUNK_PAGES);
-	DECLARE_BITMAP(write, CHUNK_PAGES);
-};
-
-static unsigned long nr_pages(const struct hmm_range *args)
-{
-	return (args->end - args->start) >> PAGE_SHIFT;
-}
-
-static noinline void requests_save(struct requests *requests, const struct hmm_range *args)
-{
-	unsigned long i;
-
-	for (i = 0; i < nr_pages(args); i++) {
-		unsigned long req = args->hmm_pfns[i] & args->pfn_flags_mask;
-
-		__assign_bit(i, requests->fault, req & HMM_PFN_REQ_FAULT);
-		__assign_bit(i, requests->write, req & HMM_PFN_REQ_WRITE);
-	}
-}
-
-/* Keep the other bits of the pfns: hmm_range_fault() carries some from input to output. */
-static noinline void requests_restore(const struct requests *requests,
-				      const struct hmm_range *args)
-{
-	unsigned long i;
-
-	for (i = 0; i < nr_pages(args); i++) {
-		args->hmm_pfns[i] &= ~(HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE);
-		if (test_bit(i, requests->fault))
-			args->hmm_pfns[i] |= HMM_PFN_REQ_FAULT;
-		if (test_bit(i, requests->write))
-			args->hmm_pfns[i] |= HMM_PFN_REQ_WRITE;
-	}
-}
-
-/*
- * hmm_range_fault() never drops the mmap lock. If a fault handler needs that, as userfaultfd
- * does, hmm_range_fault() returns -EFAULT, as for an invalid access. fixup_user_fault() may
- * drop the lock. The caller then reads again, so that hmm_range_fault() tells the two apart.
- */
-static int fault_unlocked(struct mm_struct *mm, const struct hmm_range *args)
-{
-	unsigned long i;
-	bool unlocked;
-	int ret = 0;
-
-	for (i = 0; !ret && i < nr_pages(args); i++) {
-		unsigned long req = args->default_flags |
-				    (args->hmm_pfns[i] & args->pfn_flags_mask);
-
-		if (req & HMM_PFN_REQ_FAULT)
-			ret = fixup_user_fault(mm, args->start + (i << PAGE_SHIFT),
-					       req & HMM_PFN_REQ_WRITE ? FAULT_FLAG_WRITE : 0,
-					       &unlocked);
-	}
-	return ret;
-}
-
-static int read_stable(struct mm_struct *mm, struct hmm_range *args)
-{
-	/*
-	 * If the OOM reaper has unmapped pages of the mm, a fault would find zeroes where
-	 * the process had data. Pages that the reaper unmaps after this check are
-	 * invalidated, so this fault collides.
-	 */
-	if (check_stable_address_space(mm))
-		return -ESRCH;
-	return hmm_range_fault(args);
-}
-
-/*
- * If there are no requests by page, only hmm_range_fault() writes to the pfns, under the
- * mmap lock, because other threads may be reading them.
- */
-static int read_chunk(struct mm_struct *mm, struct hmm_range *args)
-{
-	struct requests requests __uninitialized;
-	int ret;
-
-	if (args->pfn_flags_mask)
-		requests_save(&requests, args);
-	if (mmap_read_lock_killable(mm))
-		return -EINTR;
-	ret = read_stable(mm, args);
-	if (ret == -EFAULT) {
-		if (args->pfn_flags_mask)
-			requests_restore(&requests, args);
-		ret = fault_unlocked(mm, args);
-		if (ret != -EINTR)
-			ret = read_stable(mm, args);
-	}
-	mmap_read_unlock(mm);
-	return ret;
-}
-
 /* Count a collision. The driver must not unregister @range during a fault. */
 static int range_collided(struct hmm_mirror_range *range,
 			  const struct hmm_mirror_fault *fault)
 {
 	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
+	bool cancelled;
 
 	spin_lock(&hmm->lock);
 	hmm->stats.collisions++;
+	cancelled = range->mirror && range->mirror->cancelled;
 	spin_unlock(&hmm->lock);
 	trace_hmm_mirror_collision(hmm->mm, range, fault->start, fault->end);
-	return -EBUSY;
+	return cancelled ? -ECANCELED : -EBUSY;
+}
+
+/* Return true for errors that a collision does not outdate. */
+static bool gave_up(int ret)
+{
+	return ret == -EINTR || ret == -ESRCH || ret == -ECANCELED || ret == -ETIME;
 }
 
 /*
@@ -181,11 +80,11 @@ static int range_collided(struct hmm_mirror_range *range,
  * of two.
  */
 static int range_read(struct hmm_mirror_range *range, unsigned long seq,
-		      struct hmm_mirror_fault *fault, bool snapshot)
+		      struct hmm_mirror_fault *fault, bool snapshot, long timeout)
 {
 	struct mmu_interval_notifier stub = {};
 	struct hmm_range args = { .notifier = &stub };
-	unsigned long addr, next;
+	unsigned long addr, next, since = jiffies;
 	struct mm_struct *mm;
 	int ret = 0;
 
@@ -195,8 +94,6 @@ static int range_read(struct hmm_mirror_range *range, unsigned long seq,
 		return ret;
 
 	mm = hmm_mirror_range_mm(range)->mm;
-	if (!mmget_not_zero(mm))
-		return -ESRCH;
 	stub.mm = mm;
 	args.dev_private_owner = fault->dev_private_owner;
 	if (!snapshot) {
@@ -212,22 +109,20 @@ static int range_read(struct hmm_mirror_range *range, unsigned long seq,
 		args.start = addr;
 		args.end = next;
 		args.hmm_pfns = fault->pfns + ((addr - fault->start) >> PAGE_SHIFT);
-		ret = read_chunk(mm, &args);
+		ret = hmm_mirror_read_chunk(range, &args,
+					    hmm_mirror_timeout_left(timeout, since));
 		/*
 		 * If the range was invalidated, an error may be as stale as a page, so
 		 * return -EBUSY instead. No lock is needed: once retry() has returned
 		 * true, the result stays true (retry_early.litmus).
 		 */
-		if (ret != -EINTR && ret != -ESRCH && hmm_mirror_range_retry(range, seq))
+		if (!gave_up(ret) && hmm_mirror_range_retry(range, seq))
 			ret = range_collided(range, fault);
 		if (!ret && fatal_signal_pending(current))
 			ret = -EINTR;
 	}
 
 	trace_hmm_mirror_fault_end(mm, range, ret);
-
-	/* The last mmput() would run exit_mmap() and ->release in this thread. */
-	mmput_async(mm);
 	return ret;
 }
 
@@ -237,6 +132,7 @@ static int range_read(struct hmm_mirror_range *range, unsigned long seq,
  * @seq: from hmm_mirror_range_begin()
  * @fault: pages to read; default_flags, pfn_flags_mask and the requests in pfns are
  *	ignored
+ * @timeout_ms: how long to wait for the mmap lock, as of hmm_mirror_range_begin()
  *
  * Does not fault pages in. The mm does not invalidate when an entry becomes present or
  * writable, so an entry that was read as absent, read-only or an error may be outdated
@@ -244,15 +140,16 @@ static int range_read(struct hmm_mirror_range *range, unsigned long seq,
  *
  * Context: process context, sleeps, takes mm_users and the mmap lock. The caller holds
  * neither the mmap lock nor the driver lock.
- * Return: 0; -EBUSY if the range was invalidated since @seq: begin again; -EINTR on a
- * fatal signal; -ESRCH if the mm is dead or was emptied by the OOM reaper; -EINVAL if
- * @fault is unaligned, empty, not inside @range, or has no pfns; other errors as of
- * hmm_range_fault().
+ * Return: 0; -EBUSY if the range was invalidated since @seq: begin again; -ETIME if the
+ * timeout expired; -ECANCELED if this had to wait and hmm_mirror_cancel() was called; -EINTR on
+ * a fatal signal; -ESRCH if the mm is dead, dying, or was emptied by the OOM reaper, or if the
+ * mirror is unregistered; -ENOMEM; -EINVAL if @fault is unaligned, empty, not inside @range,
+ * or has no pfns; other errors as of hmm_range_fault().
  */
 int hmm_mirror_range_snapshot(struct hmm_mirror_range *range, unsigned long seq,
-			      struct hmm_mirror_fault *fault)
+			      struct hmm_mirror_fault *fault, unsigned int timeout_ms)
 {
-	return range_read(range, seq, fault, true);
+	return range_read(range, seq, fault, true, hmm_mirror_timeout(timeout_ms));
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_snapshot);
 
@@ -261,22 +158,31 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_snapshot);
  * @range: a registered range
  * @seq: from hmm_mirror_range_begin()
  * @fault: pages to read, and which of them to fault in
+ * @timeout_ms: how long to wait for the mmap lock and for pages, as of
+ *	hmm_mirror_range_begin()
  *
  * Reads up to 512 pages at once, and drops the mmap lock in between. If this returns 0, the
  * range was valid when the last page had been read; only hmm_mirror_range_commit() or
  * hmm_mirror_range_retry() under the driver lock tells whether the pages may be used.
  *
+ * The caller's thread reads the pages that are present, and faults in anonymous memory if
+ * that does not block. A kernel thread takes all other page faults, while the caller waits for
+ * it, so a page that does not come (userfaultfd, FUSE, a network file system) blocks no caller
+ * for longer than it likes, in whatever thread it runs: the wait ends on a timeout, after
+ * hmm_mirror_cancel(), on a fatal signal, and when only such waits use the mm any more. Then
+ * mm_users is dropped, so that the wait does not keep a process from exiting.
+ *
  * Context: process context, sleeps, takes mm_users and the mmap lock. The caller holds
  * neither the mmap lock nor the driver lock. The driver's callback can run inside.
  * Return: 0; -EBUSY if the range was invalidated since @seq: begin again, and set the
- * requests in pfns again; -EFAULT if there is no page and can be none; -EPERM if the
- * mapping does not allow the access; -ENOMEM; -EHWPOISON; -EINTR, -ESRCH and -EINVAL as
- * of hmm_mirror_range_snapshot().
+ * requests in pfns again; -ETIME if the timeout expired; -EFAULT if there is no page and can be
+ * none; -EPERM if the mapping does not allow the access; -ENOMEM; -EHWPOISON; -ECANCELED,
+ * -EINTR, -ESRCH and -EINVAL as of hmm_mirror_range_snapshot().
  */
 noinline int hmm_mirror_range_fault(struct hmm_mirror_range *range, unsigned long seq,
-				    struct hmm_mirror_fault *fault)
+				    struct hmm_mirror_fault *fault, unsigned int timeout_ms)
 {
-	int ret = range_read(range, seq, fault, false);
+	int ret = range_read(range, seq, fault, false, hmm_mirror_timeout(timeout_ms));
 
 	if (!ret && hmm_mirror_inject(HMM_MIRROR_INJECT_COLLISION))
 		hmm_mirror_range_collide(range);
@@ -327,12 +233,11 @@ int hmm_mirror_range_commit(const struct hmm_mirror_range *range, unsigned long 
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_commit);
 
-/* Return the rest of a timeout that began at @since; all in jiffies. */
-static long timeout_left(long timeout, unsigned long since)
+static unsigned int timeout_left_ms(long timeout, unsigned long since)
 {
 	if (timeout == MAX_SCHEDULE_TIMEOUT)
-		return timeout;
-	return max(timeout - (long)(jiffies - since), 0L);
+		return HMM_MIRROR_WAIT_FOREVER;
+	return jiffies_to_msecs(hmm_mirror_timeout_left(timeout, since));
 }
 
 /**
@@ -344,8 +249,6 @@ static long timeout_left(long timeout, unsigned long since)
  *	%HMM_MIRROR_WAIT_FOREVER never times out
  * @commit: installs device PTEs, see &typedef hmm_mirror_commit_fn
  * @arg: for @commit
- *
- * The timeout does not interrupt a page fault in progress.
  *
  * Context: as of hmm_mirror_range_begin() and hmm_mirror_range_fault().
  * Return: the result of @commit, unless that is -EBUSY; -ETIME on a timeout; errors of
@@ -366,21 +269,21 @@ int hmm_mirror_range_populate(struct hmm_mirror_range *range,
 		return -EINVAL;
 
 	do {
-		ret = hmm_mirror_begin(range, &seq, timeout_left(timeout, since));
+		ret = hmm_mirror_begin(range, &seq, hmm_mirror_timeout_left(timeout, since));
 		if (ret)
 			return ret;
-		ret = hmm_mirror_range_fault(range, seq, fault);
+		ret = hmm_mirror_range_fault(range, seq, fault, timeout_left_ms(timeout, since));
 		if (!ret) {
 			ret = commit(range, seq, fault, arg);
 			if (ret == -EBUSY)
-				range_collided(range, fault);
+				ret = range_collided(range, fault);
 		}
 		if (ret != -EBUSY)
 			return ret;
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		cond_resched();
-	} while (timeout_left(timeout, since));
+	} while (hmm_mirror_timeout_left(timeout, since));
 
 	return -ETIME;
 }

@@ -256,6 +256,7 @@ static struct mmu_notifier *start_alloc(struct mm_struct *mm)
 		return ERR_PTR(-ENOMEM);
 
 	INIT_LIST_HEAD(&hmm->mirrors);
+	INIT_LIST_HEAD(&hmm->readers);
 	hmm->mm = mm;
 	hmm->users = 2;
 	spin_lock_init(&hmm->lock);
@@ -370,6 +371,7 @@ noinline int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm
 		mirror->mm = mm;
 		mirror->hmm = hmm;
 		mirror->nr_ranges = 0;
+		mirror->cancelled = false;
 		/*
 		 * Pairs with READ_ONCE() in sync_hit(). If a start misses this, the
 		 * registration of a range of @mirror, which comes later, sees that
@@ -445,6 +447,7 @@ void hmm_mirror_unregister(struct hmm_mirror *mirror)
 	if (!(mirror->ops->flags & HMM_MIRROR_TRACKED_ONLY))
 		WRITE_ONCE(hmm->nr_always, hmm->nr_always - 1);
 	orphans = hmm_mirror_ranges_orphan(mirror);
+	hmm_mirror_readers_wake(hmm, mirror);
 	spin_unlock(&hmm->lock);
 
 	/* Callbacks and ->release run in this SRCU section: unregister.litmus. */
@@ -457,6 +460,35 @@ void hmm_mirror_unregister(struct hmm_mirror *mirror)
 	mmu_notifier_put(&hmm->start);
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_unregister);
+
+/**
+ * hmm_mirror_cancel() - end all waits of a mirror
+ * @mirror: a registered mirror
+ *
+ * If a thread waits in hmm_mirror_range_begin(), fault, snapshot or populate for a range of
+ * @mirror, the call returns -ECANCELED at once. So does each later call that would have to
+ * wait, until @mirror is unregistered; a call that need not wait still succeeds. A driver calls
+ * this when a file is closed or the device is removed, before it waits for its own threads.
+ *
+ * Context: process context, does not sleep. The caller may hold spinlocks that no interrupt
+ * handler takes.
+ */
+void hmm_mirror_cancel(struct hmm_mirror *mirror)
+{
+	struct hmm_mirror_mm *hmm = mirror->hmm;
+
+	if (!hmm) {
+		WARN_ONCE(1, "hmm_mirror: %s() of a mirror that is not registered: call it before hmm_mirror_unregister()\n",
+			  __func__);
+		return;
+	}
+	spin_lock(&hmm->lock);
+	mirror->cancelled = true;
+	hmm_mirror_slots_wake(hmm);
+	hmm_mirror_readers_wake(hmm, mirror);
+	spin_unlock(&hmm->lock);
+}
+EXPORT_SYMBOL_GPL(hmm_mirror_cancel);
 
 /**
  * hmm_mirror_update_is_own() - check whether the driver itself caused an update

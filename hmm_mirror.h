@@ -184,6 +184,7 @@ struct hmm_mirror {
 	struct hmm_mirror_mm *hmm;
 	struct list_head list;
 	unsigned long nr_ranges;
+	bool cancelled;
 };
 
 /* Private: flags in hmm_mirror_range.state; the sequence is in the bits above them. */
@@ -249,6 +250,7 @@ struct hmm_mirror_fault {
 int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm);
 int hmm_mirror_attach(struct hmm_mirror *mirror, struct mm_struct *mm);
 void hmm_mirror_unregister(struct hmm_mirror *mirror);
+void hmm_mirror_cancel(struct hmm_mirror *mirror);
 
 int hmm_mirror_range_register(struct hmm_mirror_range *range,
 			      struct hmm_mirror *mirror);
@@ -313,9 +315,9 @@ static inline bool hmm_mirror_range_valid(const struct hmm_mirror_range *range)
 }
 
 int hmm_mirror_range_snapshot(struct hmm_mirror_range *range, unsigned long seq,
-			      struct hmm_mirror_fault *fault);
+			      struct hmm_mirror_fault *fault, unsigned int timeout_ms);
 int hmm_mirror_range_fault(struct hmm_mirror_range *range, unsigned long seq,
-			   struct hmm_mirror_fault *fault);
+			   struct hmm_mirror_fault *fault, unsigned int timeout_ms);
 
 int hmm_mirror_range_commit(const struct hmm_mirror_range *range, unsigned long seq,
 			    const struct hmm_mirror_fault *fault);

@@ -47,6 +47,14 @@ long hmm_mirror_timeout(unsigned int timeout_ms)
 	return msecs_to_jiffies(timeout_ms);
 }
 
+/* Return the rest of a timeout that began at @since; all in jiffies. */
+long hmm_mirror_timeout_left(long timeout, unsigned long since)
+{
+	if (timeout == MAX_SCHEDULE_TIMEOUT)
+		return timeout;
+	return max(timeout - (long)(jiffies - since), 0L);
+}
+
 /* Account a wait that began at @since, in ns; with hmm->lock held. */
 static void wait_ended(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range,
 		       u64 since, int ret)
@@ -88,6 +96,10 @@ static noinline int range_wait(struct hmm_mirror_range *range, unsigned long *se
 		}
 		if (!timeout) {
 			ret = -ETIME;
+			break;
+		}
+		if (range->mirror->cancelled) {
+			ret = -ECANCELED;
 			break;
 		}
 		if (fatal_signal_pending(current)) {
@@ -155,8 +167,9 @@ int hmm_mirror_begin(struct hmm_mirror_range *range, unsigned long *seq, long ti
  * Context: process context, may sleep. The caller holds neither the mmap lock nor a lock
  * that a callback takes. With a @timeout_ms of 0 this does not sleep, and the caller may
  * hold spinlocks that no interrupt handler takes.
- * Return: 0; -ETIME if the range did not become valid in time; -EINTR on a fatal
- * signal; -ESRCH if the mm is dead or the mirror unregistered.
+ * Return: 0; -ETIME if the range did not become valid in time; -ECANCELED if this had to wait
+ * and hmm_mirror_cancel() was called; -EINTR on a fatal signal; -ESRCH if the mm is dead or
+ * the mirror unregistered.
  */
 int hmm_mirror_range_begin(struct hmm_mirror_range *range, unsigned long *seq,
 			   unsigned int timeout_ms)
@@ -191,8 +204,8 @@ static noinline void range_waited(struct hmm_mirror_range *range, unsigned long 
  * sequence that was taken before.
  *
  * Context: as of hmm_mirror_range_begin().
- * Return: true if the range is valid; false on a timeout, on a fatal signal, if the mm is
- * dead, or if the mirror is unregistered.
+ * Return: true if the range is valid; false on a timeout, on a fatal signal, after
+ * hmm_mirror_cancel(), if the mm is dead, or if the mirror is unregistered.
  */
 bool hmm_mirror_range_wait_until_valid(struct hmm_mirror_range *range,
 				       unsigned int timeout_ms)

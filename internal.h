@@ -82,6 +82,8 @@ struct hmm_mirror_waiter {
  * @seq: the newest sequence of a range
  * @ranges: interval tree of all ranges of all mirrors
  * @waiters: threads that wait for a range
+ * @readers: threads that read the CPU page table, see hmm_read.c
+ * @nr_readers: number of them, each of which holds mm_users
  * @used: bit i: slot[i], which is not a hashed one, is in use
  * @shared: number of invalidations that share the last slot
  * @level_ranges: item i: number of ranges in chunks of 2^i bytes, minus 1
@@ -107,6 +109,8 @@ struct hmm_mirror_mm {
 	unsigned long seq;
 	struct rb_root_cached ranges;
 	struct hlist_head waiters;
+	struct list_head readers;
+	unsigned int nr_readers;
 	u64 used;
 	unsigned int shared;
 	int level_ranges[64];
@@ -238,7 +242,20 @@ hmm_mirror_range_mm(const struct hmm_mirror_range *range)
 
 /* hmm_wait.c: begin */
 long hmm_mirror_timeout(unsigned int timeout_ms);
+long hmm_mirror_timeout_left(long timeout, unsigned long since);
 int hmm_mirror_begin(struct hmm_mirror_range *range, unsigned long *seq, long timeout);
+
+/* hmm_read.c: one chunk of the CPU page table */
+
+/*
+ * Pages that are read under one hold of the mmap lock. A writer of the mmap lock waits no
+ * longer than that, and a collision is noticed between two chunks.
+ */
+#define HMM_MIRROR_CHUNK_PAGES	512
+
+int hmm_mirror_read_chunk(const struct hmm_mirror_range *range, struct hmm_range *args,
+			  long timeout);
+void hmm_mirror_readers_wake(struct hmm_mirror_mm *hmm, const struct hmm_mirror *mirror);
 
 /* hmm_fault.c: snapshot, fault, populate */
 int hmm_mirror_fault_check(const struct hmm_mirror_range *range, unsigned long seq,

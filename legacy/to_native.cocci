@@ -448,14 +448,16 @@ expression ret, flags;
 + range.ask.end = range.tracked.end;
 + ret = hmm_mirror_range_begin(&range.tracked, &range.seq, HMM_MIRROR_DEFAULT_TIMEOUT);
 + if (!ret)
-+	ret = hmm_mirror_range_snapshot(&range.tracked, range.seq, &range.ask);
++	ret = hmm_mirror_range_snapshot(&range.tracked, range.seq, &range.ask,
++				HMM_MIRROR_WAIT_FOREVER);
 |
 - ret = hmm_range_fault(&range, flags);
 + range.ask.start = range.tracked.start;
 + range.ask.end = range.tracked.end;
 + ret = hmm_mirror_range_begin(&range.tracked, &range.seq, HMM_MIRROR_DEFAULT_TIMEOUT);
 + if (!ret)
-+	ret = hmm_mirror_range_fault(&range.tracked, range.seq, &range.ask);
++	ret = hmm_mirror_range_fault(&range.tracked, range.seq, &range.ask,
++				HMM_MIRROR_WAIT_FOREVER);
 )
 
 @@
@@ -468,14 +470,16 @@ expression ret, flags;
 + range->ask.end = range->tracked.end;
 + ret = hmm_mirror_range_begin(&range->tracked, &range->seq, HMM_MIRROR_DEFAULT_TIMEOUT);
 + if (!ret)
-+	ret = hmm_mirror_range_snapshot(&range->tracked, range->seq, &range->ask);
++	ret = hmm_mirror_range_snapshot(&range->tracked, range->seq, &range->ask,
++				HMM_MIRROR_WAIT_FOREVER);
 |
 - ret = hmm_range_fault(range, flags);
 + range->ask.start = range->tracked.start;
 + range->ask.end = range->tracked.end;
 + ret = hmm_mirror_range_begin(&range->tracked, &range->seq, HMM_MIRROR_DEFAULT_TIMEOUT);
 + if (!ret)
-+	ret = hmm_mirror_range_fault(&range->tracked, range->seq, &range->ask);
++	ret = hmm_mirror_range_fault(&range->tracked, range->seq, &range->ask,
++				HMM_MIRROR_WAIT_FOREVER);
 )
 
 // ------------------------------------------------------------------------ types

@@ -410,15 +410,22 @@ err_free:
 	return ERR_PTR(ret);
 }
 
+static unsigned int gpu_ms_left(unsigned long deadline)
+{
+	long left = deadline - jiffies;
+
+	return left > 0 ? jiffies_to_msecs(left) : 0;
+}
+
 /* hmm_mirror_range_begin(), and how long it took: a driver would simply call that. */
 static int gpu_begin(struct gpu_space *space, struct hmm_mirror_range *range,
 		     unsigned long *seq, unsigned long deadline)
 {
-	long left = deadline - jiffies;
+	unsigned int left = gpu_ms_left(deadline);
 	u64 ns;
 	int ret;
 
-	if (left <= 0)
+	if (!left)
 		return -ETIME;
 
 	ret = hmm_mirror_range_begin(range, seq, 0);
@@ -426,7 +433,7 @@ static int gpu_begin(struct gpu_space *space, struct hmm_mirror_range *range,
 		return ret;
 
 	ns = ktime_get_ns();
-	ret = hmm_mirror_range_begin(range, seq, jiffies_to_msecs(left));
+	ret = hmm_mirror_range_begin(range, seq, left);
 	ns = ktime_get_ns() - ns;
 	gpu_count(space, HMM_GPU_WAITS, 1);
 	gpu_count(space, HMM_GPU_WAIT_NS, ns);
@@ -476,7 +483,7 @@ static int gpu_fault_pages(struct gpu_job *job, struct hmm_mirror_range *range,
 		if (ret)
 			return ret;
 
-		ret = hmm_mirror_range_fault(range, seq, fault);
+		ret = hmm_mirror_range_fault(range, seq, fault, gpu_ms_left(deadline));
 		if (ret && ret != -EBUSY)
 			return ret;
 
@@ -565,9 +572,10 @@ static int gpu_fault_block(struct gpu_job *job, struct hmm_mirror_range *range,
 		if (ret)
 			break;
 
-		ret = hmm_mirror_range_fault(range, seq, wanted);
+		ret = hmm_mirror_range_fault(range, seq, wanted, gpu_ms_left(deadline));
 		if (!ret)
-			ret = hmm_mirror_range_snapshot(range, seq, &block->fault);
+			ret = hmm_mirror_range_snapshot(range, seq, &block->fault,
+							gpu_ms_left(deadline));
 		if (!ret)
 			ret = hmm_mirror_range_dma_map(range, seq, &block->fault, dev,
 						       gpu_block_addrs(block));

@@ -26,6 +26,7 @@
 
 #define P(n)		((unsigned long)(n) << PAGE_SHIFT)
 #define TO_THE_END	(ULONG_MAX & PAGE_MASK)
+#define FOREVER		HMM_MIRROR_WAIT_FOREVER
 
 /* More than the passes that can overlap in an invalidation. */
 #define TEST_MIRRORS	12
@@ -192,6 +193,35 @@ int hmmt_peek(unsigned long addr);
 u8 *hmmt_device(struct test_mirror *tm, unsigned long addr);
 int hmmt_device_peek(struct test_mirror *tm, unsigned long addr);
 
+/**
+ * struct test_slow - memory whose page faults want the mmap lock dropped, as those of
+ *	userfaultfd do
+ * @page: its pages
+ * @faults: how often a fault has returned each page
+ * @drop: the first try of a fault drops the mmap lock
+ * @reap: the OOM reaper comes as soon as the lock is dropped
+ * @block: a fault sleeps until a fatal signal, or until @go
+ * @dropped: a fault has dropped the mmap lock
+ * @at: a fault sleeps
+ * @go: no fault has to sleep any more
+ */
+struct test_slow {
+	struct page *page[TEST_MAPPED];
+	unsigned int faults[TEST_MAPPED];
+	bool drop;
+	bool reap;
+	bool block;
+	bool dropped;
+	struct completion at, go;
+};
+
+extern struct test_slow hmmt_slow;
+
+unsigned long hmmt_slow_mapped(struct test_fixture *f, unsigned long prot,
+			       unsigned long flags);
+void hmmt_slow_unmapped(struct test_fixture *f);
+void hmmt_slow_freed(void);
+
 /* ------------------------------------------------------------------- threads */
 
 struct test_thread *hmmt_thread(struct test_fixture *f, unsigned int i,
@@ -232,6 +262,7 @@ extern struct kunit_suite hmm_mirror_edges_suite;
 extern struct kunit_suite hmm_mirror_threads_suite;
 extern struct kunit_suite hmm_mirror_mm_suite;
 extern struct kunit_suite hmm_mirror_pfns_suite;
+extern struct kunit_suite hmm_mirror_blocked_suite;
 extern struct kunit_suite hmm_mirror_dma_suite;
 extern struct kunit_suite hmm_mirror_misuse_suite;
 extern struct kunit_suite hmm_mirror_debugfs_suite;

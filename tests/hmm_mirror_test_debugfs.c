@@ -467,16 +467,16 @@ static void inject_collision(struct kunit *test)
 	fault = hmmt_read(f, 0, 1, HMM_PFN_REQ_FAULT);
 	set(test, "collision", "100");
 	seq = hmmt_begin(f, range);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault, FOREVER), 0);
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
 	KUNIT_EXPECT_EQ(test, number_of(test, "collision_injected"), before + 1);
 	/* not of one that has failed, or only looks */
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), -EBUSY);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, hmmt_begin(f, range), fault), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault, FOREVER), -EBUSY);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, hmmt_begin(f, range), fault, FOREVER), 0);
 	KUNIT_EXPECT_EQ(test, number_of(test, "collision_injected"), before + 1);
 	set(test, "collision", "0");
 	seq = hmmt_begin(f, range);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault, FOREVER), 0);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, seq));
 }
 

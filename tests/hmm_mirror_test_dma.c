@@ -933,7 +933,7 @@ static void memory_of_a_process(struct kunit *test)
 		hmmt_poke(f, addr + P(i), 'a' + i);
 	fault = hmmt_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE);
 	seq = hmmt_begin(f, range);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault, FOREVER), 0);
 	KUNIT_ASSERT_GT(test, hmm_mirror_range_dma_map(range, seq, fault, dev, d.addrs), 0L);
 	for (i = 0; i < TEST_MAPPED; i++)
 		KUNIT_EXPECT_EQ(test, *(char *)phys_to_virt(d.addrs[i]), (char)('a' + i));

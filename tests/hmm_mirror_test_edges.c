@@ -373,8 +373,8 @@ static void step_fault(struct edges *e, unsigned int i)
 		return;
 
 	memset64((u64 *)e->pfns, CANARY, ARRAY_SIZE(e->pfns));
-	ret = snapshot ? hmm_mirror_range_snapshot(range, seq, &fault) :
-			 hmm_mirror_range_fault(range, seq, &fault);
+	ret = snapshot ? hmm_mirror_range_snapshot(range, seq, &fault, FOREVER) :
+			 hmm_mirror_range_fault(range, seq, &fault, FOREVER);
 	expect(e, canaries_live(e, nr), true, "canaries of fault", start, end);
 	if (!seq)
 		expect(e, ret, -EBUSY, "fault", start, end);
@@ -513,10 +513,10 @@ static void fault_in_last_chunk(struct kunit *test)
 	range = hmmt_range(f, 0, 0, 0, ULONG_MAX);
 	fault.end = fault.start + PAGE_SIZE;
 	fault.pfns = e->pfns + NR_PFNS;
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &fault),
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &fault, FOREVER),
 			-EFAULT);
 	KUNIT_EXPECT_TRUE(test, canaries_live(e, 1));
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, hmmt_begin(f, range), &fault), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, hmmt_begin(f, range), &fault, FOREVER), 0);
 	KUNIT_EXPECT_TRUE(test, canaries_live(e, 1));
 }
 

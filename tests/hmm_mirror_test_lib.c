@@ -3,6 +3,9 @@
  * hmm_mirror: KUnit tests. Fixture, what the mm does, what drivers do, threads.
  */
 #include <kunit/test.h>
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/fs.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
@@ -568,6 +571,92 @@ void hmmt_unmapped(struct test_fixture *f)
 	hmmt_mm_detach(f);
 }
 
+struct test_slow hmmt_slow;
+
+static vm_fault_t slow_fault(struct vm_fault *vmf)
+{
+	struct mm_struct *mm = vmf->vma->vm_mm;
+
+	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
+		return VM_FAULT_SIGBUS;
+	if (hmmt_slow.block || (hmmt_slow.drop && !(vmf->flags & FAULT_FLAG_TRIED))) {
+		if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
+			return VM_FAULT_RETRY;
+		mmap_read_unlock(mm);
+		hmmt_slow.dropped = true;
+		if (hmmt_slow.reap)
+			hmmt_mark_reaped(mm);
+		if (hmmt_slow.block) {
+			complete(&hmmt_slow.at);
+			if (!wait_for_completion_killable(&hmmt_slow.go))
+				hmmt_slow.block = false;
+		}
+		return VM_FAULT_RETRY;
+	}
+	hmmt_slow.faults[vmf->pgoff]++;
+	vmf->page = hmmt_slow.page[vmf->pgoff];
+	get_page(vmf->page);
+	return 0;
+}
+
+static const struct vm_operations_struct slow_vm_ops = {
+	.fault = slow_fault,
+};
+
+static int slow_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	vma->vm_ops = &slow_vm_ops;
+	return 0;
+}
+
+static const struct file_operations slow_fops = {
+	.owner = THIS_MODULE,
+	.mmap = slow_mmap,
+};
+
+/* As hmmt_mapped(), of memory that is MAP_SHARED or MAP_PRIVATE. Nothing is there yet. */
+unsigned long hmmt_slow_mapped(struct test_fixture *f, unsigned long prot,
+			       unsigned long flags)
+{
+	struct file *file;
+	unsigned long addr;
+	unsigned int i;
+
+	memset(&hmmt_slow, 0, sizeof(hmmt_slow));
+	init_completion(&hmmt_slow.at);
+	init_completion(&hmmt_slow.go);
+	for (i = 0; i < TEST_MAPPED; i++) {
+		hmmt_slow.page[i] = alloc_page(GFP_KERNEL | __GFP_ZERO);
+		KUNIT_ASSERT_TRUE(f->test, hmmt_slow.page[i]);
+		*(u8 *)page_address(hmmt_slow.page[i]) = 's';
+	}
+	file = anon_inode_getfile("hmm_mirror_test", &slow_fops, NULL, O_RDWR);
+	KUNIT_ASSERT_FALSE(f->test, IS_ERR(file));
+	hmmt_mm_attach(f);
+	addr = vm_mmap(file, 0, P(TEST_MAPPED), prot, flags, 0);
+	fput(file);
+	KUNIT_ASSERT_FALSE(f->test, IS_ERR_VALUE(addr));
+	f->tm[0].base = addr;
+	hmmt_mirror(f, 0);
+	hmmt_range(f, 0, 0, addr, addr + P(TEST_MAPPED));
+	hmmt_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT);
+	return addr;
+}
+
+void hmmt_slow_freed(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < TEST_MAPPED; i++)
+		put_page(hmmt_slow.page[i]);
+}
+
+void hmmt_slow_unmapped(struct test_fixture *f)
+{
+	hmmt_unmapped(f);
+	hmmt_slow_freed();
+}
+
 /* What to read: so many pages from the first one of range 0 on. */
 struct hmm_mirror_fault *hmmt_read(struct test_fixture *f, unsigned int first,
 				   unsigned int nr, unsigned long flags)
@@ -745,6 +834,7 @@ void hmmt_until_it_sleeps(struct test_thread *thread)
 	what(&hmm_mirror_suite, &hmm_mirror_wait_suite,			\
 	     &hmm_mirror_races_suite, &hmm_mirror_model_suite,		\
 	     &hmm_mirror_edges_suite, &hmm_mirror_pfns_suite,		\
+	     &hmm_mirror_blocked_suite,					\
 	     &hmm_mirror_threads_suite, &hmm_mirror_mm_suite,		\
 	     &hmm_mirror_dma_suite, &hmm_mirror_misuse_suite,		\
 	     &hmm_mirror_debugfs_suite, &hmm_mirror_trace_suite, last)

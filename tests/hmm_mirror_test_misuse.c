@@ -9,7 +9,6 @@
 
 #include "hmm_mirror_test.h"
 
-#define FOREVER	HMM_MIRROR_WAIT_FOREVER
 
 static int sync(struct hmm_mirror *mirror, const struct mmu_notifier_range *update)
 {
@@ -238,9 +237,9 @@ static void fault_arguments(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(bounds); i++) {
 		fault->start = bounds[i].start;
 		fault->end = bounds[i].end;
-		KUNIT_EXPECT_EQ_MSG(test, hmm_mirror_range_fault(range, seq, fault),
+		KUNIT_EXPECT_EQ_MSG(test, hmm_mirror_range_fault(range, seq, fault, FOREVER),
 				    -EINVAL, "bounds %u", i);
-		KUNIT_EXPECT_EQ_MSG(test, hmm_mirror_range_snapshot(range, seq, fault),
+		KUNIT_EXPECT_EQ_MSG(test, hmm_mirror_range_snapshot(range, seq, fault, FOREVER),
 				    -EINVAL, "bounds %u", i);
 		KUNIT_EXPECT_EQ_MSG(test, hmm_mirror_range_populate(range, fault, 0,
 								    commit, test),
@@ -251,7 +250,7 @@ static void fault_arguments(struct kunit *test)
 
 	/* what has become wrong since begin has collided */
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(10), P(15)), 0);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), -EBUSY);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault, FOREVER), -EBUSY);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(10), P(20)), 0);
 	seq = hmmt_begin(f, range);
 
@@ -260,13 +259,13 @@ static void fault_arguments(struct kunit *test)
 	fault->pfn_flags_mask = HMM_PFN_REQ_FAULT;
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_populate(range, fault, 0, commit, test),
 			-EINVAL);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, NULL), -EINVAL);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, NULL), -EINVAL);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, NULL, FOREVER), -EINVAL);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, NULL, FOREVER), -EINVAL);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_populate(range, NULL, 0, commit, test), -EINVAL);
 	fault->pfn_flags_mask = 0;
 	fault->pfns = NULL;
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), -EINVAL);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, fault), -EINVAL);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault, FOREVER), -EINVAL);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, fault, FOREVER), -EINVAL);
 }
 
 static void unregister_twice(struct kunit *test)
@@ -360,7 +359,7 @@ static void use_after_unregister(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), -ESRCH);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, FOREVER), -ESRCH);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_wait_until_valid(range, 0));
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault), -ESRCH);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault, FOREVER), -ESRCH);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_populate(range, &f->fault, 0, commit, test),
 			-ESRCH);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(10), P(15)), -ESRCH);

@@ -16,7 +16,6 @@
 
 #include "hmm_mirror_test.h"
 
-#define FOREVER		HMM_MIRROR_WAIT_FOREVER
 
 static int populate(struct test_fixture *f, unsigned int first, unsigned int nr,
 		    unsigned long flags)
@@ -137,7 +136,7 @@ static void fault_part(struct kunit *test)
 	hmmt_poke(f, addr + P(7), '7');
 	seq = hmmt_begin(f, range);
 	f->pfns[3] = 4711;
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault, FOREVER), 0);
 	KUNIT_EXPECT_EQ(test, f->pfns[3], 4711UL);
 	KUNIT_EXPECT_EQ(test, hmmt_commit(range, seq, fault, &f->tm[0]), 0);
 	KUNIT_EXPECT_TRUE(test, hmmt_device(&f->tm[0], addr + P(2)) &&
@@ -145,7 +144,7 @@ static void fault_part(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, hmmt_has_ptes(&f->tm[0], addr, addr + P(2)));
 
 	KUNIT_EXPECT_EQ(test, vm_munmap(addr + P(7), PAGE_SIZE), 0);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), -EBUSY);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault, FOREVER), -EBUSY);
 	KUNIT_EXPECT_EQ(test, hmmt_commit(range, seq, fault, &f->tm[0]), -EBUSY);
 	hmmt_unmapped(f);
 }
@@ -165,21 +164,21 @@ static void snapshot(struct kunit *test)
 	fault->pfn_flags_mask = HMM_PFN_REQ_FAULT;
 	for (i = 0; i < TEST_MAPPED; i++)
 		f->pfns[i] = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE | HMM_PFN_ERROR | 4711;
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, fault), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, fault, FOREVER), 0);
 	for (i = 0; i < TEST_MAPPED; i++)
 		KUNIT_EXPECT_EQ(test, f->pfns[i], 0UL);
 
 	hmmt_poke(f, addr + P(3), 'x');
 	vm_munmap(addr + P(5), PAGE_SIZE);
 	seq = hmmt_begin(f, range);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, fault), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, fault, FOREVER), 0);
 	for (i = 0; i < TEST_MAPPED; i++) {
 		KUNIT_EXPECT_EQ(test, !!(f->pfns[i] & HMM_PFN_VALID), i == 3);
 		KUNIT_EXPECT_EQ(test, !!(f->pfns[i] & HMM_PFN_ERROR), i == 5);
 	}
 	KUNIT_EXPECT_TRUE(test, f->pfns[3] & HMM_PFN_WRITE);
 	vm_munmap(addr + P(6), PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, fault), -EBUSY);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, fault, FOREVER), -EBUSY);
 	hmmt_unmapped(f);
 }
 
@@ -198,14 +197,14 @@ static void fault_by_page(struct kunit *test)
 	fault = hmmt_read(f, 0, TEST_MAPPED, 0);
 	for (i = 0; i < TEST_MAPPED; i++)
 		f->pfns[i] = HMM_PFN_REQ_FAULT;
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), fault), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), fault, FOREVER), 0);
 	for (i = 0; i < TEST_MAPPED; i++)
 		KUNIT_EXPECT_EQ(test, f->pfns[i], 0UL);
 
 	fault->pfn_flags_mask = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
 	f->pfns[1] = HMM_PFN_REQ_FAULT;
 	f->pfns[4] = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), fault), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), fault, FOREVER), 0);
 	KUNIT_EXPECT_TRUE(test, f->pfns[1] & HMM_PFN_VALID);
 	KUNIT_EXPECT_TRUE(test, f->pfns[4] & HMM_PFN_WRITE);
 	hmmt_unmapped(f);
@@ -245,7 +244,7 @@ static void fault_error_is_stale(struct kunit *test)
 
 	vm_munmap(addr, PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq,
-						     hmmt_read(f, 0, 1, HMM_PFN_REQ_FAULT)),
+						     hmmt_read(f, 0, 1, HMM_PFN_REQ_FAULT), FOREVER),
 			-EBUSY);
 	hmmt_unmapped(f);
 }
@@ -275,7 +274,7 @@ static void fault_many(struct kunit *test)
 	fault.start = addr + P(1);
 	fault.end = addr + P(MANY_PAGES);
 	seq = hmmt_begin(f, range);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &fault), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &fault, FOREVER), 0);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, seq));
 	for (i = 1; i < MANY_PAGES; i++) {
 		unsigned long pfn = fault.pfns[i - 1];
@@ -291,101 +290,35 @@ static void fault_many(struct kunit *test)
 
 /* ----------------------------------------------------- faults that drop the lock */
 
-/* Pages that are there only after the mmap lock was dropped, as with userfaultfd. */
-static struct slow {
-	struct page *page;	/* all of them */
-	unsigned int faults;
-	bool dropped;
-	bool reap;		/* the OOM reaper comes meanwhile */
-} slow;
-
-static vm_fault_t slow_fault(struct vm_fault *vmf)
-{
-	struct mm_struct *mm = vmf->vma->vm_mm;
-
-	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
-		return VM_FAULT_SIGBUS;
-	if (!(vmf->flags & FAULT_FLAG_TRIED)) {
-		mmap_read_unlock(mm);
-		slow.dropped = true;
-		if (slow.reap)
-			hmmt_mark_reaped(mm);
-		return VM_FAULT_RETRY;
-	}
-	slow.faults++;
-	get_page(slow.page);
-	vmf->page = slow.page;
-	return 0;
-}
-
-static const struct vm_operations_struct slow_vm_ops = {
-	.fault = slow_fault,
-};
-
-static int slow_mmap(struct file *file, struct vm_area_struct *vma)
-{
-	vma->vm_ops = &slow_vm_ops;
-	return 0;
-}
-
-static const struct file_operations slow_fops = {
-	.owner = THIS_MODULE,
-	.mmap = slow_mmap,
-};
-
-static unsigned long slow_mapped(struct test_fixture *f, unsigned long prot)
-{
-	struct file *file;
-	unsigned long addr;
-
-	memset(&slow, 0, sizeof(slow));
-	slow.page = alloc_page(GFP_KERNEL | __GFP_ZERO);
-	KUNIT_ASSERT_TRUE(f->test, slow.page);
-	*(u8 *)page_address(slow.page) = 's';
-	file = anon_inode_getfile("hmm_mirror_test", &slow_fops, NULL, O_RDWR);
-	KUNIT_ASSERT_FALSE(f->test, IS_ERR(file));
-	hmmt_mm_attach(f);
-	addr = vm_mmap(file, 0, P(TEST_MAPPED), prot, MAP_PRIVATE, 0);
-	fput(file);
-	KUNIT_ASSERT_FALSE(f->test, IS_ERR_VALUE(addr));
-	f->tm[0].base = addr;
-	hmmt_mirror(f, 0);
-	hmmt_range(f, 0, 0, addr, addr + P(TEST_MAPPED));
-	return addr;
-}
-
-static void slow_unmapped(struct test_fixture *f)
-{
-	hmmt_unmapped(f);
-	put_page(slow.page);
-}
-
 static void fault_drops_the_lock(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	unsigned long addr = slow_mapped(f, PROT_READ);
+	unsigned long addr = hmmt_slow_mapped(f, PROT_READ, MAP_PRIVATE);
 	unsigned int i;
 
+	hmmt_slow.drop = true;
 	KUNIT_EXPECT_EQ(test, populate(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT), 0);
-	KUNIT_EXPECT_TRUE(test, slow.dropped);
-	KUNIT_EXPECT_EQ(test, slow.faults, (unsigned int)TEST_MAPPED);
+	KUNIT_EXPECT_TRUE(test, hmmt_slow.dropped);
+	for (i = 0; i < TEST_MAPPED; i++)
+		KUNIT_EXPECT_EQ(test, hmmt_slow.faults[i], 1U);
 	for (i = 0; i < TEST_MAPPED; i++)
 		KUNIT_EXPECT_EQ(test, hmmt_device_peek(&f->tm[0], addr + P(i)), (int)'s');
-	slow_unmapped(f);
+	hmmt_slow_unmapped(f);
 }
 
 /* To write to it is to have a copy. */
 static void write_drops_the_lock(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	unsigned long addr = slow_mapped(f, PROT_READ | PROT_WRITE);
+	unsigned long addr = hmmt_slow_mapped(f, PROT_READ | PROT_WRITE, MAP_PRIVATE);
 
+	hmmt_slow.drop = true;
 	KUNIT_EXPECT_EQ(test, populate(f, 1, 2, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE), 0);
-	KUNIT_EXPECT_TRUE(test, slow.dropped);
+	KUNIT_EXPECT_TRUE(test, hmmt_slow.dropped);
 	KUNIT_EXPECT_TRUE(test, f->tm[0].pte[1] & HMM_PFN_WRITE);
 	KUNIT_EXPECT_TRUE(test, f->tm[0].pte[2] & HMM_PFN_WRITE);
 	KUNIT_EXPECT_EQ(test, hmmt_device_peek(&f->tm[0], addr + P(1)), (int)'s');
-	slow_unmapped(f);
+	hmmt_slow_unmapped(f);
 }
 
 /* No page that was not asked for. */
@@ -394,39 +327,22 @@ static void fault_by_page_drops_the_lock(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	struct hmm_mirror_range *range = &f->range[0];
 	struct hmm_mirror_fault *fault;
+	unsigned int i;
 
-	slow_mapped(f, PROT_READ);
+	hmmt_slow_mapped(f, PROT_READ, MAP_PRIVATE);
+	hmmt_slow.drop = true;
 	fault = hmmt_read(f, 0, TEST_MAPPED, 0);
 	fault->pfn_flags_mask = HMM_PFN_REQ_FAULT;
 	memset(f->pfns, 0, sizeof(f->pfns));
 	f->pfns[2] = HMM_PFN_REQ_FAULT;
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), fault), 0);
-	KUNIT_EXPECT_EQ(test, slow.faults, 1U);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), fault, FOREVER), 0);
+	for (i = 0; i < TEST_MAPPED; i++)
+		KUNIT_EXPECT_EQ(test, hmmt_slow.faults[i], (unsigned int)(i == 2));
 	KUNIT_EXPECT_FALSE(test, f->pfns[1] & HMM_PFN_VALID);
 	KUNIT_EXPECT_TRUE(test, f->pfns[2] & HMM_PFN_VALID);
-	KUNIT_EXPECT_PTR_EQ(test, hmm_pfn_to_page(f->pfns[2]), slow.page);
+	KUNIT_EXPECT_PTR_EQ(test, hmm_pfn_to_page(f->pfns[2]), hmmt_slow.page[2]);
 	KUNIT_EXPECT_FALSE(test, f->pfns[3] & HMM_PFN_VALID);
-	slow_unmapped(f);
-}
-
-/* What comes of the fault is not what was there. */
-static void reaped_while_it_faults(struct kunit *test)
-{
-	struct test_fixture *f = test->priv;
-	struct hmm_mirror_range *range = &f->range[0];
-	struct hmm_mirror_fault *fault;
-
-	if (!hmmt_mm_is_own()) {
-		hmmt_skip(test, "the mm is not ours to end");
-		return;
-	}
-	slow_mapped(f, PROT_READ);
-	slow.reap = true;
-	fault = hmmt_read(f, 0, 1, HMM_PFN_REQ_FAULT);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), fault),
-			-ESRCH);
-	KUNIT_EXPECT_TRUE(test, slow.dropped);
-	slow_unmapped(f);
+	hmmt_slow_unmapped(f);
 }
 
 /* ------------------------------------------------------------------- populate */
@@ -480,12 +396,12 @@ static void collisions_are_counted(struct kunit *test)
 	struct hmm_mirror_fault *fault = hmmt_read(f, 0, 2, HMM_PFN_REQ_FAULT);
 	unsigned long seq = hmmt_begin(f, range);
 
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault, FOREVER), 0);
 	KUNIT_EXPECT_EQ(test, f->hmm->stats.collisions, 0ULL);
 	vm_munmap(addr + P(7), PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), -EBUSY);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault, FOREVER), -EBUSY);
 	KUNIT_EXPECT_EQ(test, f->hmm->stats.collisions, 1ULL);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, fault), -EBUSY);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, fault, FOREVER), -EBUSY);
 	KUNIT_EXPECT_EQ(test, f->hmm->stats.collisions, 2ULL);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_populate(range, fault, FOREVER, commit_counted,
 							&commits), 0);
@@ -647,8 +563,8 @@ static void exit_releases(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[2].releases), 0);
 	KUNIT_EXPECT_FALSE(test, hmmt_has_ptes(&f->tm[0], addr, addr + P(TEST_MAPPED)));
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault), -ESRCH);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, &f->fault), -ESRCH);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault, FOREVER), -ESRCH);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, &f->fault, FOREVER), -ESRCH);
 	KUNIT_EXPECT_EQ(test, hmmt_populate(f), -ESRCH);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), -ESRCH);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_attach(&f->tm[2].mirror, f->mm), -ESRCH);
@@ -692,8 +608,8 @@ static void reaped(struct kunit *test)
 	seq = hmmt_begin(f, range);
 	hmmt_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT);
 	hmmt_mark_reaped(f->mm);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault), -ESRCH);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, &f->fault), -ESRCH);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault, FOREVER), -ESRCH);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, &f->fault, FOREVER), -ESRCH);
 	KUNIT_EXPECT_EQ(test, hmmt_populate(f), -ESRCH);
 	hmmt_unmapped(f);
 }
@@ -732,7 +648,6 @@ static struct kunit_case hmm_mirror_mm_cases[] = {
 	KUNIT_CASE(fault_drops_the_lock),
 	KUNIT_CASE(write_drops_the_lock),
 	KUNIT_CASE(fault_by_page_drops_the_lock),
-	KUNIT_CASE(reaped_while_it_faults),
 	KUNIT_CASE(populate_goes_round),
 	KUNIT_CASE(collisions_are_counted),
 	KUNIT_CASE(populate_returns),

@@ -14,7 +14,6 @@
 
 #include "hmm_mirror_test.h"
 
-#define FOREVER	HMM_MIRROR_WAIT_FOREVER
 #define FAULT	HMM_PFN_REQ_FAULT
 #define FAULT_WRITE	(HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE)
 
@@ -22,7 +21,7 @@ static int faults(struct test_thread *thread)
 {
 	struct test_fixture *f = thread->f;
 
-	return hmm_mirror_range_fault(&f->range[0], thread->seq, &f->fault);
+	return hmm_mirror_range_fault(&f->range[0], thread->seq, &f->fault, FOREVER);
 }
 
 /*
@@ -65,7 +64,8 @@ static void sticky_bits(struct kunit *test)
 	hmmt_mapped(f, PROT_READ | PROT_WRITE);
 	for (i = 0; i < TEST_MAPPED; i++)
 		f->pfns[i] = i % 2 ? HMM_PFN_DMA_MAPPED : HMM_PFN_P2PDMA_BUS;
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &f->fault), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &f->fault,
+						     FOREVER), 0);
 	for (i = 0; i < TEST_MAPPED; i++) {
 		KUNIT_EXPECT_TRUE(test, f->pfns[i] & HMM_PFN_VALID);
 		KUNIT_EXPECT_EQ(test, !!(f->pfns[i] & HMM_PFN_DMA_MAPPED), i % 2);
@@ -77,69 +77,6 @@ static void sticky_bits(struct kunit *test)
 #endif
 }
 
-/* --------------------------------------------------- memory of a kind of its own */
-
-/* Its page faults want to drop the mmap lock, as those of userfaultfd do. */
-static struct page *slow_page[TEST_MAPPED];
-static unsigned int slow_faults[TEST_MAPPED];
-
-static vm_fault_t slow_fault(struct vm_fault *vmf)
-{
-	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
-		return VM_FAULT_SIGBUS;
-	slow_faults[vmf->pgoff]++;
-	get_page(slow_page[vmf->pgoff]);
-	vmf->page = slow_page[vmf->pgoff];
-	return 0;
-}
-
-static const struct vm_operations_struct slow_vm_ops = {
-	.fault = slow_fault,
-};
-
-static int slow_mmap(struct file *file, struct vm_area_struct *vma)
-{
-	vma->vm_ops = &slow_vm_ops;
-	return 0;
-}
-
-static const struct file_operations slow_fops = {
-	.owner = THIS_MODULE,
-	.mmap = slow_mmap,
-};
-
-/* In range 0 of mirror 0; nothing is mapped yet. */
-static unsigned long slow_map(struct test_fixture *f)
-{
-	struct file *file = anon_inode_getfile("hmm_mirror_test", &slow_fops, NULL, O_RDWR);
-	unsigned long addr;
-	unsigned int i;
-
-	KUNIT_ASSERT_FALSE(f->test, IS_ERR(file));
-	for (i = 0; i < TEST_MAPPED; i++) {
-		slow_faults[i] = 0;
-		slow_page[i] = alloc_page(GFP_KERNEL | __GFP_ZERO);
-		KUNIT_ASSERT_TRUE(f->test, slow_page[i]);
-	}
-	hmmt_mm_attach(f);
-	addr = vm_mmap(file, 0, P(TEST_MAPPED), PROT_READ | PROT_WRITE, MAP_SHARED, 0);
-	fput(file);
-	KUNIT_ASSERT_FALSE(f->test, IS_ERR_VALUE(addr));
-	f->tm[0].base = addr;
-	hmmt_mirror(f, 0);
-	hmmt_range(f, 0, 0, addr, addr + P(TEST_MAPPED));
-	return addr;
-}
-
-static void slow_unmap(struct test_fixture *f)
-{
-	unsigned int i;
-
-	hmmt_unmapped(f);
-	for (i = 0; i < TEST_MAPPED; i++)
-		put_page(slow_page[i]);
-}
-
 /*
  * Requests by page are those of the caller in the second read, too, and not what the first
  * has left: a page that it has found is not asked for, least of all for writing.
@@ -147,71 +84,53 @@ static void slow_unmap(struct test_fixture *f)
 static void requests_outlive_a_read(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	unsigned long addr = slow_map(f);
+	unsigned long addr = hmmt_slow_mapped(f, PROT_READ | PROT_WRITE, MAP_SHARED);
 	struct hmm_mirror_range *range = &f->range[0];
 	unsigned int i;
 
 	/* page 0 is there, may be written, and is clean */
-	KUNIT_EXPECT_EQ(test, hmmt_peek(addr), 0);
+	KUNIT_EXPECT_EQ(test, hmmt_peek(addr), (int)'s');
 	hmmt_read(f, 0, TEST_MAPPED, 0)->pfn_flags_mask = FAULT_WRITE;
 	memset(f->pfns, 0, sizeof(f->pfns));
 	f->pfns[2] = FAULT;
 	f->pfns[4] = FAULT_WRITE;
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &f->fault), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &f->fault,
+						     FOREVER), 0);
 	for (i = 0; i < TEST_MAPPED; i++) {
 		bool is_there = i == 0 || i == 2 || i == 4;
 
 		KUNIT_EXPECT_EQ(test, !!(f->pfns[i] & HMM_PFN_VALID), (int)is_there);
-		KUNIT_EXPECT_EQ(test, slow_faults[i], (unsigned int)is_there);
+		KUNIT_EXPECT_EQ(test, hmmt_slow.faults[i], (unsigned int)is_there);
 	}
 	KUNIT_EXPECT_TRUE(test, f->pfns[4] & HMM_PFN_WRITE);
 
 	/* the page table says so when it goes */
 	vm_munmap(addr, P(TEST_MAPPED));
-	KUNIT_EXPECT_FALSE(test, PageDirty(slow_page[0]));
-	KUNIT_EXPECT_FALSE(test, PageDirty(slow_page[2]));
-	KUNIT_EXPECT_TRUE(test, PageDirty(slow_page[4]));
-	slow_unmap(f);
+	KUNIT_EXPECT_FALSE(test, PageDirty(hmmt_slow.page[0]));
+	KUNIT_EXPECT_FALSE(test, PageDirty(hmmt_slow.page[2]));
+	KUNIT_EXPECT_TRUE(test, PageDirty(hmmt_slow.page[4]));
+	hmmt_slow_unmapped(f);
 }
 
-/* The reaper comes while the mmap lock is dropped. */
-static struct mm_struct *reaped_mm;
-
-static vm_fault_t reaped_fault(struct vm_fault *vmf)
-{
-	vm_fault_t ret = slow_fault(vmf);
-
-	if (!ret)
-		hmmt_mark_reaped(reaped_mm);
-	return ret;
-}
-
-static const struct vm_operations_struct reaped_vm_ops = {
-	.fault = reaped_fault,
-};
-
+/* The OOM reaper comes while the mmap lock is dropped: the page is not what was there. */
 static void reaped_meanwhile(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 	struct hmm_mirror_range *range = &f->range[0];
-	struct vm_area_struct *vma;
-	unsigned long addr;
 
 	if (!hmmt_mm_is_own()) {
 		hmmt_skip(test, "the mm is not ours to end");
 		return;
 	}
-	addr = slow_map(f);
-	reaped_mm = f->mm;
-	mmap_write_lock(f->mm);
-	vma = find_vma(f->mm, addr);
-	vma->vm_ops = &reaped_vm_ops;
-	mmap_write_unlock(f->mm);
+	hmmt_slow_mapped(f, PROT_READ, MAP_SHARED);
+	hmmt_slow.drop = true;
+	hmmt_slow.reap = true;
 	hmmt_read(f, 0, TEST_MAPPED, FAULT);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &f->fault),
-			-ESRCH);
-	KUNIT_EXPECT_NE(test, slow_faults[0], 0U);
-	slow_unmap(f);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &f->fault,
+						     FOREVER), -ESRCH);
+	KUNIT_EXPECT_TRUE(test, hmmt_slow.dropped);
+	KUNIT_EXPECT_NE(test, hmmt_slow.faults[0], 0U);
+	hmmt_slow_unmapped(f);
 }
 
 /*
@@ -254,7 +173,7 @@ static void commit_marks_dirty(struct kunit *test)
 	addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
 	hmmt_read(f, 0, TEST_MAPPED, FAULT_WRITE);
 	seq = hmmt_begin(f, range);
-	KUNIT_ASSERT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault), 0);
+	KUNIT_ASSERT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault, FOREVER), 0);
 	KUNIT_EXPECT_EQ(test, nr_dirty(f), 0U);
 
 	/* what the driver takes the permission from it will not write to */
@@ -282,10 +201,10 @@ static void commit_of_read_only(struct kunit *test)
 	addr = hmmt_mapped(f, PROT_READ);
 	vm_munmap(addr + P(2), PAGE_SIZE);
 	seq = hmmt_begin(f, range);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, &f->fault), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, &f->fault, FOREVER), 0);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_commit(range, seq, &f->fault), 0);
 	hmmt_read(f, 3, TEST_MAPPED - 3, FAULT);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault, FOREVER), 0);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_commit(range, seq, &f->fault), 0);
 	KUNIT_EXPECT_FALSE(test, PageDirty(hmm_pfn_to_page(f->pfns[0])));
 	hmmt_unmapped(f);

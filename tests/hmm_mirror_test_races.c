@@ -13,7 +13,6 @@
 
 #include "hmm_mirror_test.h"
 
-#define FOREVER	HMM_MIRROR_WAIT_FOREVER
 
 /*
  *	begin
@@ -500,7 +499,7 @@ static void race_11_map_again(struct kunit *test)
 
 	hmmt_poke(f, addr, '1');
 	seq = hmmt_begin(f, range);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault, FOREVER), 0);
 
 	KUNIT_EXPECT_EQ(test, vm_munmap(addr, P(TEST_MAPPED)), 0);
 	KUNIT_EXPECT_EQ(test, hmmt_map(addr, TEST_MAPPED, PROT_READ | PROT_WRITE), addr);
@@ -534,7 +533,7 @@ static void race_12_fault_breaks_cow(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_read(&tm->calls), 0);
 
 	f->fault.default_flags = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault), -EBUSY);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault, FOREVER), -EBUSY);
 	KUNIT_EXPECT_GT(test, atomic_read(&tm->calls), 0);
 	KUNIT_EXPECT_PTR_EQ(test, tm->caller, current);
 

@@ -274,13 +274,13 @@ static void faults(struct kunit *test)
 
 	seq = hmmt_begin(f, range);
 	traced.nr = 0;
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault, FOREVER), 0);
 	expect("fault_begin", range, addr + P(1), addr + P(3));
 	expect("fault_end", range, .ret = 0);
 	expect_no_more();
 	vm_munmap(addr + P(7), PAGE_SIZE);
 	traced.nr = 0;
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault), -EBUSY);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault, FOREVER), -EBUSY);
 	expect("fault_begin", range, addr + P(1), addr + P(3));
 	expect("collision", range, addr + P(1), addr + P(3));
 	expect("fault_end", range, .ret = -EBUSY);

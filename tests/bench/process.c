@@ -201,7 +201,7 @@ static int populate_dma(struct populate *p)
 
 	ret = hmm_mirror_range_begin(p->range, &seq, HMM_MIRROR_DEFAULT_TIMEOUT);
 	if (!ret)
-		ret = hmm_mirror_range_fault(p->range, seq, &p->fault);
+		ret = hmm_mirror_range_fault(p->range, seq, &p->fault, HMM_MIRROR_WAIT_FOREVER);
 	if (!ret)
 		ret = hmm_mirror_range_dma_map(p->range, seq, &p->fault, p->dev, p->dma_addrs);
 	if (ret <= 0)

@@ -1089,7 +1089,7 @@ static void op_fault_real(struct tworker *w)
 	count(FAULTS);
 	memset(w->pfns, 0, sizeof(w->pfns));
 	reaped = check_stable_address_space(w->s->mm);
-	ret = hmm_mirror_range_fault(&tr->range, seq, &fault);
+	ret = hmm_mirror_range_fault(&tr->range, seq, &fault, HMM_MIRROR_WAIT_FOREVER);
 	if (!ret) {
 		expect(!reaped, REAPED, 0);
 		expect_pages(&fault);
@@ -1159,7 +1159,7 @@ static void op_verify_real(struct tworker *w)
 		w->ptes[k++] = tr->m->real[i];
 	mutex_unlock(&tr->m->lock);
 	window(w);
-	ret = hmm_mirror_range_snapshot(&tr->range, seq, &fault);
+	ret = hmm_mirror_range_snapshot(&tr->range, seq, &fault, HMM_MIRROR_WAIT_FOREVER);
 	if (ret) {
 		expect_fault_error(ret);
 		goto out;

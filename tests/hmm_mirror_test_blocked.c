@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hmm_mirror: KUnit tests. A page, or the mmap lock, that is not to be had for a long time:
+ * the wait for it ends in any thread, by a time-out, a cancel, a fatal signal, or because the
+ * process is gone.
+ */
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/sched/signal.h>
+
+#include "hmm_mirror_test.h"
+
+/* In test_thread.timeout_ms. */
+static int populates(struct test_thread *thread)
+{
+	struct test_fixture *f = thread->f;
+
+	return hmm_mirror_range_populate(&f->range[0], &f->fault, thread->timeout_ms,
+					 hmmt_commit, &f->tm[0]);
+}
+
+static int snapshots(struct test_thread *thread)
+{
+	struct test_fixture *f = thread->f;
+
+	return hmm_mirror_range_snapshot(&f->range[0], thread->seq, &f->fault,
+					 thread->timeout_ms);
+}
+
+static struct test_thread *populate_in_thread(struct test_fixture *f, unsigned int timeout_ms)
+{
+	f->thread[0].timeout_ms = timeout_ms;
+	return hmmt_thread(f, 0, populates, NULL);
+}
+
+/* Memory of range 0 whose first fault sleeps. */
+static unsigned long blocked_mapped(struct test_fixture *f)
+{
+	unsigned long addr = hmmt_slow_mapped(f, PROT_READ | PROT_WRITE, MAP_SHARED);
+
+	hmmt_slow.block = true;
+	return addr;
+}
+
+/* Thread 0 waits for a page, and a reader thread sleeps in the fault. */
+static struct test_thread *blocked_thread(struct test_fixture *f, unsigned int timeout_ms)
+{
+	struct test_thread *thread = populate_in_thread(f, timeout_ms);
+
+	KUNIT_EXPECT_TRUE(f->test, wait_for_completion_timeout(&hmmt_slow.at, hmmt_patience()));
+	return thread;
+}
+
+static unsigned int readers(struct test_fixture *f)
+{
+	unsigned int nr;
+
+	spin_lock(&f->hmm->lock);
+	nr = f->hmm->nr_readers;
+	spin_unlock(&f->hmm->lock);
+	return nr;
+}
+
+/* No thread is left, and nobody but the test holds mm_users. */
+static void nothing_is_left(struct test_fixture *f, int mm_users)
+{
+	KUNIT_EXPECT_TRUE(f->test, hmmt_poll(!readers(f)));
+	KUNIT_EXPECT_TRUE(f->test, hmmt_poll(atomic_read(&f->mm->mm_users) == mm_users));
+}
+
+/* The page comes in time. */
+static void page_comes(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = blocked_mapped(f);
+	int mm_users = atomic_read(&f->mm->mm_users);
+	struct test_thread *thread = blocked_thread(f, FOREVER);
+	unsigned int i;
+
+	/* the waiting caller does not hold it */
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->mm->mm_users), mm_users + 1);
+	KUNIT_EXPECT_EQ(test, readers(f), 1U);
+	complete_all(&hmmt_slow.go);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), 0);
+	for (i = 0; i < TEST_MAPPED; i++)
+		KUNIT_EXPECT_EQ(test, hmmt_device_peek(&f->tm[0], addr + P(i)), (int)'s');
+	nothing_is_left(f, mm_users);
+	hmmt_slow_unmapped(f);
+}
+
+static void page_times_out(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	int mm_users;
+	unsigned long since;
+
+	blocked_mapped(f);
+	mm_users = atomic_read(&f->mm->mm_users);
+	since = jiffies;
+	KUNIT_EXPECT_EQ(test, hmmt_join(blocked_thread(f, 50)), -ETIME);
+	KUNIT_EXPECT_TRUE(test, jiffies - since >= msecs_to_jiffies(50));
+	nothing_is_left(f, mm_users);
+	hmmt_slow_unmapped(f);
+}
+
+/* A time-out of 0 starts no thread; what can be had without waiting comes all the same. */
+static void page_without_waiting(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+
+	blocked_mapped(f);
+	KUNIT_EXPECT_EQ(test, hmmt_join(populate_in_thread(f, 0)), -ETIME);
+	KUNIT_EXPECT_FALSE(test, hmmt_slow.dropped);
+	nothing_is_left(f, atomic_read(&f->mm->mm_users));
+	hmmt_slow_unmapped(f);
+}
+
+static void anonymous_without_waiting(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned int i;
+
+	hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	hmmt_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE);
+	KUNIT_EXPECT_EQ(test, hmmt_join(populate_in_thread(f, 0)), 0);
+	for (i = 0; i < TEST_MAPPED; i++)
+		KUNIT_EXPECT_TRUE(test, f->tm[0].pte[i] & HMM_PFN_WRITE);
+	hmmt_unmapped(f);
+}
+
+static void page_is_cancelled(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_thread *thread;
+	int mm_users;
+
+	blocked_mapped(f);
+	mm_users = atomic_read(&f->mm->mm_users);
+	thread = blocked_thread(f, FOREVER);
+	hmm_mirror_cancel(&f->tm[0].mirror);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), -ECANCELED);
+	nothing_is_left(f, mm_users);
+
+	/* from now on for what would have to wait, and for nothing else */
+	KUNIT_EXPECT_EQ(test, hmmt_join(populate_in_thread(f, FOREVER)), -ECANCELED);
+	hmmt_slow.block = false;
+	KUNIT_EXPECT_EQ(test, hmmt_peek(f->tm[0].base), (int)'s');
+	hmmt_read(f, 0, 1, HMM_PFN_REQ_FAULT);
+	KUNIT_EXPECT_EQ(test, hmmt_join(populate_in_thread(f, FOREVER)), 0);
+	nothing_is_left(f, mm_users);
+	hmmt_slow_unmapped(f);
+}
+
+/* Mirrors that share an mm are cancelled each by itself, and a new registration is not. */
+static void cancel_is_of_a_mirror(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_thread *thread;
+
+	blocked_mapped(f);
+	hmmt_mirror(f, 1);
+	hmm_mirror_cancel(&f->tm[1].mirror);
+	thread = blocked_thread(f, FOREVER);
+	hmm_mirror_cancel(&f->tm[1].mirror);
+	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&thread->done,
+							     msecs_to_jiffies(150)));
+	complete_all(&hmmt_slow.go);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), 0);
+
+	hmm_mirror_unregister(&f->tm[1].mirror);
+	hmmt_mirror(f, 1);
+	KUNIT_EXPECT_FALSE(test, f->tm[1].mirror.cancelled);
+	hmmt_slow_unmapped(f);
+}
+
+static void wait_is_cancelled(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
+	struct test_thread *cancelled, *other;
+	struct hmm_mirror_range *range;
+	unsigned long seq;
+
+	hmmt_mirror(f, 0);
+	hmmt_mirror(f, 1);
+	range = hmmt_range(f, 0, 0, P(10), P(20));
+	hmmt_range(f, 1, 1, P(10), P(20));
+	hmmt_start(f, &update);
+	cancelled = hmmt_waiter(f, 0, range, FOREVER);
+	other = hmmt_waiter(f, 1, &f->range[1], FOREVER);
+	hmmt_until_it_sleeps(cancelled);
+	hmmt_until_it_sleeps(other);
+
+	hmm_mirror_cancel(&f->tm[0].mirror);
+	KUNIT_EXPECT_EQ(test, hmmt_join(cancelled), -ECANCELED);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, FOREVER), -ECANCELED);
+	KUNIT_EXPECT_TRUE(test, hmmt_sleeps(other));
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_join(other), 0);
+	/* no need to wait */
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, FOREVER), 0);
+}
+
+HMMT_LOCKED(wait_is_cancelled)
+
+/* Rounds that have no end. */
+static int commit_collides(struct hmm_mirror_range *range, unsigned long seq,
+			   const struct hmm_mirror_fault *fault, void *arg)
+{
+	complete(arg);
+	return -EBUSY;
+}
+
+static int collides(struct test_thread *thread)
+{
+	struct test_fixture *f = thread->f;
+
+	return hmm_mirror_range_populate(&f->range[0], &f->fault, FOREVER, commit_collides,
+					 &f->at);
+}
+
+static void rounds_are_cancelled(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_thread *thread;
+
+	hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	thread = hmmt_thread(f, 0, collides, NULL);
+	hmmt_arrives(f);
+	hmm_mirror_cancel(&f->tm[0].mirror);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), -ECANCELED);
+	hmmt_unmapped(f);
+}
+
+static void page_is_killed(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_thread *thread;
+	int mm_users;
+
+	blocked_mapped(f);
+	mm_users = atomic_read(&f->mm->mm_users);
+	thread = blocked_thread(f, FOREVER);
+	send_sig(SIGKILL, thread->task, 1);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), -EINTR);
+	nothing_is_left(f, mm_users);
+	hmmt_slow_unmapped(f);
+}
+
+static void page_when_mirror_goes(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_thread *thread;
+	int mm_users;
+
+	blocked_mapped(f);
+	/* of which the test looks at the structure */
+	hmmt_mirror(f, 1);
+	mm_users = atomic_read(&f->mm->mm_users);
+	thread = blocked_thread(f, FOREVER);
+	hmm_mirror_unregister(&f->tm[0].mirror);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), -ESRCH);
+	nothing_is_left(f, mm_users);
+	hmmt_slow_unmapped(f);
+}
+
+/*
+ *	process				driver
+ *
+ *					waits for a page of it
+ *	exits, mm_users: that of
+ *	  the wait
+ *					-ESRCH
+ *	the mm is torn down
+ *
+ *	[the mm stays until the page comes: never]
+ */
+static void page_when_process_goes(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_thread *thread;
+
+	if (!hmmt_mm_is_own()) {
+		hmmt_skip(test, "the mm is not ours to end");
+		return;
+	}
+	blocked_mapped(f);
+	thread = blocked_thread(f, FOREVER);
+	hmmt_mm_detach(f);
+	hmmt_mm_die(f);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), -ESRCH);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(atomic_read(&f->tm[0].releases) == 1));
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->mm->mm_users), 0);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(!readers(f)));
+	hmmt_slow_freed();
+}
+
+/* What is read is judged by what happened while the page was waited for. */
+static void page_collides(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range = &f->range[0];
+	unsigned long addr = blocked_mapped(f);
+	struct test_thread *thread = blocked_thread(f, FOREVER);
+
+	hmmt_start_end(f, addr, addr + P(1));
+	complete_all(&hmmt_slow.go);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), 0);
+	KUNIT_EXPECT_EQ(test, f->hmm->stats.collisions, 1ULL);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
+	hmmt_slow_unmapped(f);
+}
+
+/* While one page does not come, others do, also of the same process and mirror. */
+static void page_holds_nobody_up(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_thread *thread;
+	unsigned long addr, seq, pfn = 0;
+	struct hmm_mirror_fault fault = { .pfns = &pfn, .default_flags = HMM_PFN_REQ_FAULT };
+
+	blocked_mapped(f);
+	thread = blocked_thread(f, FOREVER);
+	addr = hmmt_map(0, 1, PROT_READ | PROT_WRITE);
+	hmmt_range(f, 1, 0, addr, addr + P(1));
+	fault.start = addr;
+	fault.end = addr + P(1);
+	seq = hmmt_begin(f, &f->range[1]);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(&f->range[1], seq, &fault, 0), 0);
+	KUNIT_EXPECT_EQ(test, vm_munmap(addr, P(1)), 0);
+	complete_all(&hmmt_slow.go);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), 0);
+	hmmt_slow_unmapped(f);
+}
+
+/* The mmap lock is one of the things that are waited for. */
+static void mmap_lock(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_thread *thread = &f->thread[0];
+	int mm_users;
+
+	hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	mm_users = atomic_read(&f->mm->mm_users);
+	thread->seq = hmmt_begin(f, &f->range[0]);
+	mmap_write_lock(f->mm);
+
+	thread->timeout_ms = 0;
+	KUNIT_EXPECT_EQ(test, hmmt_join(hmmt_thread(f, 0, snapshots, NULL)), -ETIME);
+	thread->timeout_ms = 20;
+	KUNIT_EXPECT_EQ(test, hmmt_join(hmmt_thread(f, 0, snapshots, NULL)), -ETIME);
+	nothing_is_left(f, mm_users);
+
+	thread->timeout_ms = FOREVER;
+	hmmt_thread(f, 0, snapshots, NULL);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(readers(f)));
+	mmap_write_unlock(f->mm);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), 0);
+
+	mmap_write_lock(f->mm);
+	hmmt_thread(f, 0, snapshots, NULL);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(readers(f)));
+	hmm_mirror_cancel(&f->tm[0].mirror);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), -ECANCELED);
+	mmap_write_unlock(f->mm);
+	nothing_is_left(f, mm_users);
+	hmmt_unmapped(f);
+}
+
+static struct kunit_case hmm_mirror_blocked_cases[] = {
+	KUNIT_CASE(page_comes),
+	KUNIT_CASE(page_times_out),
+	KUNIT_CASE(page_without_waiting),
+	KUNIT_CASE(anonymous_without_waiting),
+	KUNIT_CASE(page_is_cancelled),
+	KUNIT_CASE(cancel_is_of_a_mirror),
+	KUNIT_CASE(wait_is_cancelled),
+	KUNIT_CASE(wait_is_cancelled_locked),
+	KUNIT_CASE(rounds_are_cancelled),
+	KUNIT_CASE(page_is_killed),
+	KUNIT_CASE(page_when_mirror_goes),
+	KUNIT_CASE(page_when_process_goes),
+	KUNIT_CASE(page_collides),
+	KUNIT_CASE(page_holds_nobody_up),
+	KUNIT_CASE(mmap_lock),
+	{}
+};
+
+struct kunit_suite hmm_mirror_blocked_suite = {
+	.name = "hmm_mirror_blocked",
+	.init = hmmt_init,
+	.exit = hmmt_exit,
+	.test_cases = hmm_mirror_blocked_cases,
+};
