@@ -18,6 +18,9 @@
 
 #define CHUNK_SIZE	(HMM_MIRROR_CHUNK_PAGES * PAGE_SIZE)
 
+/* Rounds of a populate that the whole range decides; after them every other one. */
+#define WHOLE_ROUNDS	4
+
 static bool fault_is_valid(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range,
 			   const struct hmm_mirror_fault *fault)
 {
@@ -226,7 +229,7 @@ static void pages_set_dirty(const struct hmm_mirror_fault *fault)
 int hmm_mirror_range_commit(const struct hmm_mirror_range *range, unsigned long seq,
 			    const struct hmm_mirror_fault *fault)
 {
-	if (hmm_mirror_range_retry(range, seq))
+	if (hmm_mirror_range_retry(range, seq) && !hmm_mirror_part_is_valid(range, seq))
 		return -EBUSY;
 	pages_set_dirty(fault);
 	return 0;
@@ -240,6 +243,48 @@ static unsigned int timeout_left_ms(long timeout, unsigned long since)
 	return jiffies_to_msecs(hmm_mirror_timeout_left(timeout, since));
 }
 
+/* What hmm_mirror_range_populate() was called with. */
+struct populate {
+	struct hmm_mirror_range *range;
+	struct hmm_mirror_fault *fault;
+	hmm_mirror_commit_fn commit;
+	void *arg;
+	long timeout;
+	unsigned long since;
+};
+
+/* One round, which the sequence of @judged decides. Return -EBUSY for another one. */
+static int populate_by(const struct populate *p, struct hmm_mirror_range *judged)
+{
+	unsigned long seq;
+	int ret;
+
+	ret = hmm_mirror_begin(judged, &seq, hmm_mirror_timeout_left(p->timeout, p->since));
+	if (ret)
+		return ret;
+	ret = hmm_mirror_range_fault(judged, seq, p->fault, timeout_left_ms(p->timeout, p->since));
+	if (ret)
+		return ret;
+	ret = p->commit(p->range, seq, p->fault, p->arg);
+	return ret == -EBUSY ? range_collided(p->range, p->fault) : ret;
+}
+
+static int populate_by_part(const struct populate *p)
+{
+	struct hmm_mirror_part part = {
+		.range.start = p->fault->start,
+		.range.end = p->fault->end,
+	};
+	int ret;
+
+	ret = hmm_mirror_part_register(&part, p->range);
+	if (ret)
+		return ret;
+	ret = populate_by(p, &part.range);
+	hmm_mirror_part_unregister(&part);
+	return ret;
+}
+
 /**
  * hmm_mirror_range_populate() - begin, fault and commit; retry after collisions
  * @range: a registered range
@@ -249,6 +294,11 @@ static unsigned int timeout_left_ms(long timeout, unsigned long since)
  *	%HMM_MIRROR_WAIT_FOREVER never times out
  * @commit: installs device PTEs, see &typedef hmm_mirror_commit_fn
  * @arg: for @commit
+ *
+ * If several rounds have collided, every other round only collides with invalidations of the
+ * pages of @fault, not with those of the rest of @range, so that a busy neighbour delays the
+ * fault but cannot starve it. In such a round hmm_mirror_range_commit() in @commit gives the
+ * exact answer, and hmm_mirror_range_retry() always returns true.
  *
  * Context: as of hmm_mirror_range_begin() and hmm_mirror_range_fault().
  * Return: the result of @commit, unless that is -EBUSY; -ETIME on a timeout; errors of
@@ -260,30 +310,33 @@ int hmm_mirror_range_populate(struct hmm_mirror_range *range,
 			      unsigned int timeout_ms,
 			      hmm_mirror_commit_fn commit, void *arg)
 {
-	long timeout = hmm_mirror_timeout(timeout_ms);
-	unsigned long since = jiffies;
-	unsigned long seq;
+	const struct populate p = {
+		.range = range,
+		.fault = fault,
+		.commit = commit,
+		.arg = arg,
+		.timeout = hmm_mirror_timeout(timeout_ms),
+		.since = jiffies,
+	};
+	unsigned int round = 0;
 	int ret;
 
 	if (!commit || !fault || fault->pfn_flags_mask)
 		return -EINVAL;
 
 	do {
-		ret = hmm_mirror_begin(range, &seq, hmm_mirror_timeout_left(timeout, since));
-		if (ret)
-			return ret;
-		ret = hmm_mirror_range_fault(range, seq, fault, timeout_left_ms(timeout, since));
-		if (!ret) {
-			ret = commit(range, seq, fault, arg);
-			if (ret == -EBUSY)
-				ret = range_collided(range, fault);
-		}
+		/* a driver may ask hmm_mirror_range_retry(), which knows no parts */
+		if (round < WHOLE_ROUNDS || round % 2)
+			ret = populate_by(&p, range);
+		else
+			ret = populate_by_part(&p);
 		if (ret != -EBUSY)
 			return ret;
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		cond_resched();
-	} while (hmm_mirror_timeout_left(timeout, since));
+		round++;
+	} while (hmm_mirror_timeout_left(p.timeout, p.since));
 
 	return -ETIME;
 }

@@ -48,10 +48,9 @@
  * hmm_mirror_range_wait_until_valid() on the same range. Invalidations of other
  * addresses delay begin() only if 40 or more are in flight.
  *
- * A page that is invalidated more often than a fault takes is never mapped. After
- * some collisions a driver should map only the pages that the device asked for, as
- * the sample does, because a short fault collides less often. So does a fault in a
- * small range.
+ * A page that is invalidated more often than a fault takes is never mapped. A fault of some
+ * pages of a range also collides with invalidations of the others; only after several
+ * collisions hmm_mirror_range_populate() judges the pages of the fault alone.
  */
 
 /**

@@ -205,6 +205,27 @@ bool hmm_mirror_ranges_orphan(struct hmm_mirror *mirror)
 	return true;
 }
 
+/* Return true if @range is a part of another range (hmm_part.c); with hmm->lock held. */
+static bool is_part(const struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range)
+{
+	const struct hmm_mirror_part *part;
+
+	list_for_each_entry(part, &hmm->parts, list)
+		if (&part->range == range)
+			return true;
+	return false;
+}
+
+/* Return the first range of @mirror, from @range on, that is no part; with hmm->lock held. */
+static struct hmm_mirror_range *range_own(struct hmm_mirror_range *range,
+					  const struct hmm_mirror *mirror, unsigned long start,
+					  unsigned long end)
+{
+	while (range && (range->mirror != mirror || is_part(mirror->hmm, range)))
+		range = tree_next(range, start, end);
+	return range;
+}
+
 /* Return true if @update, which is not empty, intersects a range of @mirror. */
 bool hmm_mirror_ranges_hit(const struct hmm_mirror *mirror,
 			   const struct mmu_notifier_range *update)
@@ -213,7 +234,7 @@ bool hmm_mirror_ranges_hit(const struct hmm_mirror *mirror,
 	struct hmm_mirror_range *range;
 
 	spin_lock(&hmm->lock);
-	range = tree_own(tree_first(hmm, update->start, update->end), mirror,
+	range = range_own(tree_first(hmm, update->start, update->end), mirror,
 			 update->start, update->end);
 	spin_unlock(&hmm->lock);
 	return range;
@@ -262,6 +283,13 @@ static __always_inline void range_attach(struct hmm_mirror_mm *hmm,
 	hmm->nr_ranges++;
 	mirror->nr_ranges++;
 	range_insert(hmm, range);
+}
+
+/* The same for hmm_part.c; with hmm->lock held. */
+void hmm_mirror_range_attach(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *range,
+			     struct hmm_mirror *mirror)
+{
+	range_attach(hmm, range, mirror);
 }
 
 /**
@@ -350,6 +378,16 @@ void hmm_mirror_range_unregister(struct hmm_mirror_range *range)
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_unregister);
 
+/* The bounds of @range change, so faults of its parts must collide; with hmm->lock held. */
+static void parts_raise(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range)
+{
+	struct hmm_mirror_part *part;
+
+	list_for_each_entry(part, &hmm->parts, list)
+		if (part->of == range)
+			hmm_mirror_range_raise(&part->range, hmm->seq);
+}
+
 /*
  * Change the bounds of @range. A fault that began with the old bounds collides. A waiter may
  * be waiting for an invalidation that does not intersect the new bounds, so wake all waiters.
@@ -363,6 +401,7 @@ static void range_rebound(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *ra
 	range->start = start;
 	range->end = end;
 	range_insert(hmm, range);
+	parts_raise(hmm, range);
 	/* The new cells count @range already, so no address that stays inside is missed. */
 	filter_moved(hmm);
 	filter_remove(hmm, old_start, old_end);
@@ -468,7 +507,7 @@ struct hmm_mirror_range *hmm_mirror_range_first(struct hmm_mirror *mirror,
 
 	spin_lock(&hmm->lock);
 	range = start < end ? tree_first(hmm, start, end) : NULL;
-	range = tree_own(range, mirror, start, end);
+	range = range_own(range, mirror, start, end);
 	spin_unlock(&hmm->lock);
 	return range;
 }
@@ -494,7 +533,7 @@ struct hmm_mirror_range *hmm_mirror_range_next(struct hmm_mirror_range *range,
 	/* If this is NULL, the mirror has been unregistered, and the range is in no tree. */
 	mirror = range->mirror;
 	if (mirror && start < end)
-		range = tree_own(tree_next(range, start, end), mirror, start, end);
+		range = range_own(tree_next(range, start, end), mirror, start, end);
 	else
 		range = NULL;
 	spin_unlock(&hmm->lock);
@@ -531,7 +570,7 @@ hmm_mirror_range_lookup(struct hmm_mirror *mirror, unsigned long addr,
 	spin_lock(&hmm->lock);
 	for (range = tree_first(hmm, addr, addr + 1); range;
 	     range = tree_next(range, addr, addr + 1))
-		if (range->mirror == mirror && (!get || get(range)))
+		if (range->mirror == mirror && !is_part(hmm, range) && (!get || get(range)))
 			break;
 	spin_unlock(&hmm->lock);
 	return range;
@@ -541,6 +580,7 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_lookup);
 void hmm_mirror_ranges_init(struct hmm_mirror_mm *hmm)
 {
 	INIT_WORK(&hmm->grow, filter_grow);
+	INIT_LIST_HEAD(&hmm->parts);
 	hmm->ranges = RB_ROOT_CACHED;
 	memset(hmm->level_ranges, -1, sizeof(hmm->level_ranges));
 }

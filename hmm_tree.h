@@ -44,16 +44,6 @@ static inline struct hmm_mirror_range *tree_next(struct hmm_mirror_range *range,
 	return tree_iter_next(range, start + 1, end - 1);
 }
 
-/* Return the first range of @mirror that intersects, from @range on. */
-static inline struct hmm_mirror_range *tree_own(struct hmm_mirror_range *range,
-						const struct hmm_mirror *mirror,
-						unsigned long start, unsigned long end)
-{
-	while (range && range->mirror != mirror)
-		range = tree_next(range, start, end);
-	return range;
-}
-
 /*
  * Raise all ranges that intersect [start, end), which is not empty; with hmm->lock held.
  * Return a mirror of one of them, or NULL.

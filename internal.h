@@ -73,6 +73,20 @@ struct hmm_mirror_waiter {
 };
 
 /**
+ * struct hmm_mirror_part - some pages of a range, with a sequence of their own
+ * @list: on hmm->parts
+ * @range: registered for the same mirror; drivers never see it
+ * @of: the range
+ *
+ * It is on the stack of the thread that faults, see hmm_part.c.
+ */
+struct hmm_mirror_part {
+	struct list_head list;
+	struct hmm_mirror_range range;
+	const struct hmm_mirror_range *of;
+};
+
+/**
  * struct hmm_mirror_mm - per-mm state of the core
  * @lock: protects the members down to @slot, except hashed slots, and all of a registered
  *	range; innermost
@@ -81,6 +95,7 @@ struct hmm_mirror_waiter {
  * @dead: the mm has died
  * @seq: the newest sequence of a range
  * @ranges: interval tree of all ranges of all mirrors
+ * @parts: ranges inside of ranges, see hmm_part.c
  * @waiters: threads that wait for a range
  * @readers: threads that read the CPU page table, see hmm_read.c
  * @nr_readers: number of them, each of which holds mm_users
@@ -108,6 +123,7 @@ struct hmm_mirror_mm {
 	bool dead;
 	unsigned long seq;
 	struct rb_root_cached ranges;
+	struct list_head parts;
 	struct hlist_head waiters;
 	struct list_head readers;
 	unsigned int nr_readers;
@@ -218,6 +234,8 @@ bool hmm_mirror_ranges_hit(const struct hmm_mirror *mirror,
 			   const struct mmu_notifier_range *update);
 unsigned long hmm_mirror_range_clean(struct hmm_mirror_range *range);
 void hmm_mirror_range_collide(struct hmm_mirror_range *range);
+void hmm_mirror_range_attach(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *range,
+			     struct hmm_mirror *mirror);
 struct hmm_mirror_mm *hmm_mirror_range_registered(const struct hmm_mirror_range *range);
 
 /*
@@ -239,6 +257,11 @@ hmm_mirror_range_mm(const struct hmm_mirror_range *range)
 	rcu_read_unlock_sched();
 	return hmm;
 }
+
+/* hmm_part.c: parts of ranges */
+int hmm_mirror_part_register(struct hmm_mirror_part *part, struct hmm_mirror_range *range);
+void hmm_mirror_part_unregister(struct hmm_mirror_part *part);
+bool hmm_mirror_part_is_valid(const struct hmm_mirror_range *range, unsigned long seq);
 
 /* hmm_wait.c: begin */
 long hmm_mirror_timeout(unsigned int timeout_ms);

@@ -2,7 +2,7 @@
 /*
  * hmm_mirror: KUnit tests. A page, or the mmap lock, that is not to be had for a long time:
  * the wait for it ends in any thread, by a time-out, a cancel, a fatal signal, or because the
- * process is gone.
+ * process is gone. And pages whose neighbours change all the time.
  */
 #include <linux/mm.h>
 #include <linux/mman.h>
@@ -367,6 +367,130 @@ static void mmap_lock(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
+/* ------------------------------------------------- neighbours that never come to rest */
+
+/**
+ * struct neighbour - changes memory each time that a fault is about to commit
+ * @f: the test
+ * @start: bounds of what changes
+ * @end: bounds of what changes
+ * @retry: the commit asks hmm_mirror_range_retry()
+ * @resize: at the 5th commit the range gets these bounds
+ * @commits: number of commits
+ * @strange: a range that is none of the test's was seen
+ */
+struct neighbour {
+	struct test_fixture *f;
+	unsigned long start, end;
+	bool retry;
+	unsigned long resize[2];
+	unsigned int commits;
+	bool strange;
+};
+
+static int neighbour_commit(struct hmm_mirror_range *range, unsigned long seq,
+			    const struct hmm_mirror_fault *fault, void *arg)
+{
+	struct neighbour *n = arg;
+	struct test_mirror *tm = &n->f->tm[0];
+	struct hmm_mirror_range *each;
+	int ret;
+
+	if (n->start < n->end)
+		hmmt_start_end(n->f, n->start, n->end);
+	if (++n->commits == 5 && n->resize[1])
+		KUNIT_EXPECT_EQ(n->f->test, hmm_mirror_range_resize(range, n->resize[0],
+								    n->resize[1]), 0);
+	hmm_mirror_for_each_range(each, &tm->mirror, 0, ULONG_MAX)
+		n->strange |= each != range;
+	n->strange |= range != &n->f->range[0] ||
+		      hmm_mirror_range_lookup(&tm->mirror, fault->start, NULL) != range;
+
+	mutex_lock(&tm->lock);
+	ret = n->retry ? (hmm_mirror_range_retry(range, seq) ? -EBUSY : 0) :
+			 hmm_mirror_range_commit(range, seq, fault);
+	mutex_unlock(&tm->lock);
+	return ret;
+}
+
+/* Of pages 2 and 3. */
+static int populates_beside(struct test_thread *thread)
+{
+	struct test_fixture *f = thread->f;
+
+	hmmt_read(f, 2, 2, HMM_PFN_REQ_FAULT);
+	return hmm_mirror_range_populate(&f->range[0], &f->fault, thread->timeout_ms,
+					 neighbour_commit, thread->arg);
+}
+
+static int populate_beside(struct test_fixture *f, struct neighbour *n, unsigned int timeout_ms)
+{
+	f->thread[0].timeout_ms = timeout_ms;
+	n->commits = 0;
+	return hmmt_join(hmmt_thread(f, 0, populates_beside, n));
+}
+
+static void neighbour_changes(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	struct neighbour n = { .f = f };
+
+	/* below, and above */
+	n.start = addr;
+	n.end = addr + P(2);
+	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 5000), 0);
+	KUNIT_EXPECT_EQ(test, n.commits, 5U);
+	n.start = addr + P(4);
+	n.end = addr + P(5);
+	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 5000), 0);
+	KUNIT_EXPECT_FALSE(test, n.strange);
+
+	/* the pages themselves */
+	n.start = addr + P(1);
+	n.end = addr + P(3);
+	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 50), -ETIME);
+	KUNIT_EXPECT_GT(test, n.commits, 6U);
+	KUNIT_EXPECT_TRUE(test, list_empty(&f->hmm->parts));
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_ranges, 1U);
+	hmmt_unmapped(f);
+}
+
+/* A commit that asks hmm_mirror_range_retry() waits for all of the range to rest. */
+static void neighbour_and_retry(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	struct neighbour n = { .f = f, .start = addr, .end = addr + P(1), .retry = true };
+
+	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 50), -ETIME);
+	n.end = n.start;
+	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 5000), 0);
+	KUNIT_EXPECT_EQ(test, n.commits, 1U);
+	hmmt_unmapped(f);
+}
+
+/* The range is made smaller while a part of it is read: no device PTE outside of it. */
+static void part_outlives_nothing(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	struct neighbour n = { .f = f, .start = addr, .end = addr + P(1),
+			       .resize = { addr + P(4), addr + P(8) } };
+
+	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 5000), -EINVAL);
+	KUNIT_EXPECT_EQ(test, n.commits, 5U);
+
+	/* where it still contains the part that is one more collision */
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(&f->range[0], addr, addr + P(8)), 0);
+	n.resize[0] = addr + P(1);
+	n.strange = false;
+	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 5000), 0);
+	KUNIT_EXPECT_GT(test, n.commits, 5U);
+	KUNIT_EXPECT_FALSE(test, n.strange);
+	hmmt_unmapped(f);
+}
+
 static struct kunit_case hmm_mirror_blocked_cases[] = {
 	KUNIT_CASE(page_comes),
 	KUNIT_CASE(page_times_out),
@@ -383,6 +507,9 @@ static struct kunit_case hmm_mirror_blocked_cases[] = {
 	KUNIT_CASE(page_collides),
 	KUNIT_CASE(page_holds_nobody_up),
 	KUNIT_CASE(mmap_lock),
+	KUNIT_CASE(neighbour_changes),
+	KUNIT_CASE(neighbour_and_retry),
+	KUNIT_CASE(part_outlives_nothing),
 	{}
 };
 

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hmm_mirror: parts of ranges.
+ *
+ * Owns hmm->parts, which changes under hmm->lock.
+ *
+ * A range has one sequence, so a fault of some of its pages collides with invalidations of
+ * all the others. If that happens again and again, hmm_mirror_range_populate() registers the
+ * pages as a range of its own, a part, for one round. Each sequence is given out once for
+ * each mm, so hmm_mirror_range_commit() finds the part by the sequence.
+ *
+ * Invariant: a part lies inside its range, so the core calls the driver for all device PTEs
+ * that @commit installs. range_rebound() raises the parts of a range of which it changes the
+ * bounds:
+ *
+ *	fault side				resize, under the driver's lock
+ *
+ *	part: register, begin, read
+ *						raise the part, change bounds
+ *	lock(driver)
+ *	commit: the part has another sequence
+ *	unlock(driver)
+ *
+ *	[a device PTE outside of the range: never]
+ */
+#include "internal.h"
+
+/*
+ * Register @part, which has its bounds set, as a part of @range. Return 0; -ESRCH; -EINVAL if
+ * @part is no longer inside @range.
+ */
+int hmm_mirror_part_register(struct hmm_mirror_part *part, struct hmm_mirror_range *range)
+{
+	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
+	int ret = 0;
+
+	spin_lock(&hmm->lock);
+	if (hmm->dead || !range->mirror) {
+		ret = -ESRCH;
+	} else if (part->range.start < range->start || part->range.end > range->end) {
+		ret = -EINVAL;
+	} else {
+		part->of = range;
+		list_add(&part->list, &hmm->parts);
+		hmm_mirror_range_attach(hmm, &part->range, range->mirror);
+	}
+	spin_unlock(&hmm->lock);
+	return ret;
+}
+
+void hmm_mirror_part_unregister(struct hmm_mirror_part *part)
+{
+	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(&part->range);
+
+	spin_lock(&hmm->lock);
+	list_del(&part->list);
+	spin_unlock(&hmm->lock);
+	hmm_mirror_range_unregister(&part->range);
+}
+
+/* Return true if @seq is the sequence of a part of @range, which is still valid. */
+bool hmm_mirror_part_is_valid(const struct hmm_mirror_range *range, unsigned long seq)
+{
+	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
+	struct hmm_mirror_part *part;
+	bool valid = false;
+
+	spin_lock(&hmm->lock);
+	list_for_each_entry(part, &hmm->parts, list)
+		if (part->of == range && !hmm_mirror_range_retry(&part->range, seq))
+			valid = true;
+	spin_unlock(&hmm->lock);
+	return valid;
+}
