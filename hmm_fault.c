@@ -168,6 +168,17 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_snapshot);
  * range was valid when the last page had been read; only hmm_mirror_range_commit() or
  * hmm_mirror_range_retry() under the driver lock tells whether the pages may be used.
  *
+ * The mapping decides which accesses are allowed:
+ *
+ * - A read needs PROT_READ, and a write needs PROT_READ and PROT_WRITE.
+ * - If a mapping has PROT_WRITE or PROT_EXEC without PROT_READ, both fail with -EPERM, also on
+ *   x86, where a CPU can read such memory.
+ * - PROT_NONE is -EFAULT, as a hole is. So is memory without struct page (VM_PFNMAP, VM_IO), such
+ *   as registers and memory of a device that the process has mapped.
+ * - Protection keys are rights of a thread, and a device has none: keys never deny an access.
+ * - A shadow stack (x86, arm64) can be read and written, although a CPU refuses ordinary stores
+ *   to it, because hmm_range_fault() does not know such memory.
+ *
  * The caller's thread reads the pages that are present, and faults in anonymous memory if
  * that does not block. A kernel thread takes all other page faults, while the caller waits for
  * it, so a page that does not come (userfaultfd, FUSE, a network file system) blocks no caller

@@ -257,20 +257,44 @@ static int read_at_once(const struct hmm_range *args, const struct requests *req
 /* ------------------------------------------------------------ in a reader thread */
 
 /*
+ * hmm_range_fault() returns -EFAULT for a mapping that may be written or executed, but not
+ * read. Return -EPERM instead, because pages exist there, but the mapping does not allow the
+ * access. Let fixup_user_fault() decide about an address below a mapping, which may be a stack
+ * that can grow.
+ */
+static int check_access(struct mm_struct *mm, unsigned long addr)
+{
+	const struct vm_area_struct *vma = find_vma(mm, addr);
+
+	if (!vma || addr < vma->vm_start)
+		return 0;
+	if (vma->vm_flags & (VM_IO | VM_PFNMAP))
+		return -EFAULT;
+	if (!(vma->vm_flags & VM_READ) && vma->vm_flags & (VM_WRITE | VM_EXEC))
+		return -EPERM;
+	return 0;
+}
+
+/*
  * hmm_range_fault() never drops the mmap lock, and cannot be killed. fixup_user_fault() lets a
  * fault that blocks drop the lock, and ends on a fatal signal.
  */
 static int fault_sleeping(const struct hmm_range *args, const struct requests *requests)
 {
+	struct mm_struct *mm = args->notifier->mm;
 	unsigned long i;
 	bool unlocked;
 	int ret = 0;
 
 	for (i = 0; !ret && i < nr_pages(args); i++) {
+		unsigned long addr = args->start + (i << PAGE_SHIFT);
 		unsigned long req = request_of(args, requests, i);
 
-		if (!is_satisfied(req, args->hmm_pfns[i]))
-			ret = fixup_user_fault(args->notifier->mm, args->start + (i << PAGE_SHIFT),
+		if (is_satisfied(req, args->hmm_pfns[i]))
+			continue;
+		ret = check_access(mm, addr);
+		if (!ret)
+			ret = fixup_user_fault(mm, addr,
 					       req & HMM_PFN_REQ_WRITE ? FAULT_FLAG_WRITE : 0,
 					       &unlocked);
 		cond_resched();
@@ -289,7 +313,7 @@ static int read_sleeping(struct hmm_range *args, const struct requests *requests
 	if (!ret && !all_satisfied(args, requests)) {
 		ret = fault_sleeping(args, requests);
 		/* Let hmm_range_fault() decide which error this is. */
-		if (ret != -EINTR) {
+		if (ret != -EINTR && ret != -EPERM) {
 			if (args->pfn_flags_mask)
 				requests_restore(requests, args);
 			ret = read_stable(args);

@@ -234,6 +234,55 @@ static void fault_read_only(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
+/*
+ * Memory of which hmm_range_fault() reads nothing, though a CPU can access it:
+ *
+ *	|-- hole --|-- to be written --|-- hole --|
+ */
+static void fault_without_read(struct kunit *test)
+{
+	static const unsigned long prot[] = { PROT_WRITE, PROT_EXEC, PROT_WRITE | PROT_EXEC };
+	struct test_fixture *f = test->priv;
+	const unsigned long write = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
+	struct hmm_mirror_range *range = &f->range[0];
+	struct hmm_mirror_fault *fault;
+	unsigned long addr;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(prot); i++) {
+		addr = hmmt_mapped(f, prot[i]);
+		KUNIT_EXPECT_EQ(test, populate(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT), -EPERM);
+		KUNIT_EXPECT_EQ(test, populate(f, 0, TEST_MAPPED, write), -EPERM);
+
+		/* nothing is asked for: nothing is wrong */
+		fault = hmmt_read(f, 0, TEST_MAPPED, 0);
+		KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), fault,
+						     FOREVER), 0);
+		KUNIT_EXPECT_EQ(test, f->pfns[0], (unsigned long)HMM_PFN_ERROR);
+
+		/* the first page that cannot be had says why */
+		KUNIT_EXPECT_EQ(test, vm_munmap(addr + P(3), PAGE_SIZE), 0);
+		KUNIT_EXPECT_EQ(test, populate(f, 2, 4, write), -EPERM);
+		KUNIT_EXPECT_EQ(test, populate(f, 3, 5, write), -EFAULT);
+
+		/* and only what is asked for counts */
+		fault = hmmt_read(f, 2, 4, 0);
+		fault->pfn_flags_mask = HMM_PFN_REQ_FAULT;
+		memset(f->pfns, 0, sizeof(f->pfns));
+		f->pfns[1] = HMM_PFN_REQ_FAULT;
+		KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), fault,
+						     FOREVER), -EFAULT);
+		hmmt_unmapped(f);
+		hmm_mirror_range_unregister(range);
+		hmm_mirror_unregister(&f->tm[0].mirror);
+	}
+
+	hmmt_mapped(f, PROT_NONE);
+	KUNIT_EXPECT_EQ(test, populate(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT), -EFAULT);
+	KUNIT_EXPECT_EQ(test, populate(f, 0, TEST_MAPPED, write), -EFAULT);
+	hmmt_unmapped(f);
+}
+
 /* An error that was found while the page table changed is no more true than a page. */
 static void fault_error_is_stale(struct kunit *test)
 {
@@ -643,6 +692,7 @@ static struct kunit_case hmm_mirror_mm_cases[] = {
 	KUNIT_CASE(fault_by_page),
 	KUNIT_CASE(fault_hole),
 	KUNIT_CASE(fault_read_only),
+	KUNIT_CASE(fault_without_read),
 	KUNIT_CASE(fault_error_is_stale),
 	KUNIT_CASE(fault_many),
 	KUNIT_CASE(fault_drops_the_lock),

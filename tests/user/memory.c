@@ -459,6 +459,51 @@ CASE(vdso, "pages of the kernel that each process has: read, not written")
 	check(!memcmp(vdso, copy, page_size), "it was written");
 }
 
+/* Neither the GPU's reads nor its writes; the data stays, and is there again afterwards. */
+static void cannot_access(int prot, int error)
+{
+	char *p = map(LEN);
+	size_t half = LEN / 2;
+	u64 tag = both_ways(p, LEN);
+
+	unmaps_from_gpu(p, half, true, must(!mprotect(p, half, prot)));
+	gpu_cannot_read(p, error);
+	gpu_cannot_write(p, error);
+	gpu_cannot_write(p + half - page_size, error);
+	both_check(p + half, half, tag_at(tag, half));
+	must(!mprotect(p, half, RW));
+	both_check(p, LEN, tag);
+	/* of memory that nobody has touched, too */
+	must(mmap(p, half, prot, ANON | MAP_FIXED, -1, 0) == p);
+	gpu_cannot_write(p, error);
+	gpu_cannot_read(p, error);
+	both_ways(p + half, half);
+}
+
+CASE(access, "memory that may be written or executed but not read: no access by the GPU")
+{
+	cannot_access(PROT_WRITE, EPERM);
+	cannot_access(PROT_EXEC, EPERM);
+	cannot_access(PROT_WRITE | PROT_EXEC, EPERM);
+	cannot_access(PROT_NONE, EFAULT);
+}
+
+CASE(access_cpu, "memory that may be written but not read: CPUs of some kinds read it")
+{
+	char *p = map(LEN);
+	u64 tag = new_tag();
+
+	must(!mprotect(p, LEN, PROT_WRITE));
+	cpu_write(p, LEN, tag);
+#ifdef __x86_64__
+	cpu_check(p, LEN, tag);
+#endif
+	gpu_cannot_read(p, EPERM);
+	gpu_cannot_write(p, EPERM);
+	must(!mprotect(p, LEN, RW));
+	both_check(p, LEN, tag);
+}
+
 /* --------------------------------------------------------------------- hugetlb */
 
 static long free_hugepages(void)
