@@ -504,6 +504,50 @@ CASE(access_cpu, "memory that may be written but not read: CPUs of some kinds re
 	both_check(p, LEN, tag);
 }
 
+/* A mapping of this process; NULL if there is none of this name. */
+static char *mapping_named(const char *name)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	unsigned long start;
+	char line[512], *found = NULL;
+
+	must(maps);
+	while (!found && fgets(line, sizeof(line), maps)) {
+		if (strstr(line, name) && sscanf(line, "%lx-", &start) == 1)
+			found = (char *)start;
+	}
+	fclose(maps);
+	return found;
+}
+
+CASE(pfnmap, "memory without struct page, as of a device: an error, and neighbours are served")
+{
+	char *vvar = mapping_named("[vvar]"), *p = map(3 * page_size);
+	int fd = open("/dev/mem", O_RDWR | O_CLOEXEC);
+	u64 tag = both_ways(p, 3 * page_size);
+	struct hmm_gpu_cmd cmd;
+
+	if (vvar) {
+		gpu_cannot_read(vvar, EFAULT);
+		check(gpu_run(gpu, HMM_GPU_FILL, vvar, 8, NULL, 1, NULL) == EFAULT,
+		      "the GPU writes to it");
+	}
+	/* the frame buffer of a PC, which may be mapped also where little else may */
+	if (fd < 0 || mmap(p + page_size, page_size, RW, MAP_SHARED | MAP_FIXED, fd, 0xa0000) !=
+		      p + page_size) {
+		check(vvar, "there is no such memory");
+		skip("/dev/mem: %s", strerror(errno));
+	}
+	gpu_cannot_read(p + page_size, EFAULT);
+	gpu_cannot_write(p + page_size, EFAULT);
+	check(gpu_run(gpu, HMM_GPU_FILL, p, 3 * page_size, NULL, 7, &cmd) == EFAULT &&
+	      cmd.done == page_size && cmd.fault_addr == (uintptr_t)p + page_size,
+	      "FILL: %llu done", cmd.done);
+	both_check(p + 2 * page_size, page_size, tag_at(tag, 2 * page_size));
+	must(mmap(p + page_size, page_size, RW, ANON | MAP_FIXED, -1, 0) == p + page_size);
+	both_ways(p, 3 * page_size);
+}
+
 /* --------------------------------------------------------------------- hugetlb */
 
 static long free_hugepages(void)
