@@ -29,12 +29,15 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/error-injection.h>
+#include <linux/memcontrol.h>
 #include <linux/module.h>
 #include <linux/rculist.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
 
+#include "compat/memcg.h"
 #include "hmm_invalidate.h"
 
 #ifndef CONFIG_64BIT
@@ -58,7 +61,7 @@ struct lockdep_map hmm_mirror_nested_map =
 /* Subscriptions that the mmu notifiers may still use; the module must outlive them. */
 static atomic_long_t nr_subscriptions = ATOMIC_LONG_INIT(0);
 
-/* Runs hmm->grow and hmm->endless. */
+/* Runs hmm->grow and hmm->endless, and subscribes for threads with a pending signal. */
 struct workqueue_struct *hmm_mirror_wq;
 
 /* --------------------------------------------------------- subscription "start" */
@@ -299,6 +302,50 @@ static const struct mmu_notifier_ops start_ops = {
 	.free_notifier		= start_free,
 };
 
+/*
+ * Find or make the subscriptions of an mm, with its mmap write lock held.
+ *
+ * mm_take_all_locks() fails with -EINTR if any signal is pending. If a timer sends signals
+ * faster than mm_take_all_locks() ends, it fails each time that the caller tries again. A
+ * worker has no pending signals, so on a signal that is not fatal let a worker subscribe, while
+ * the caller holds the mmap lock and waits as long as mm_take_all_locks() takes.
+ */
+struct subscribe {
+	struct work_struct work;
+	struct mm_struct *mm;
+	struct mmu_notifier *mn;
+};
+
+static void subscribe_work(struct work_struct *work)
+{
+	struct subscribe *s = container_of(work, struct subscribe, work);
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(s->mm);
+	struct mem_cgroup *old = hmm_mirror_compat_set_active_memcg(memcg);
+
+	/* For lockdep, which looks for the lock in the thread that relies on it. */
+	rwsem_acquire(&s->mm->mmap_lock.dep_map, 0, 1, _THIS_IP_);
+	s->mn = mmu_notifier_get_locked(&start_ops, s->mm);
+	rwsem_release(&s->mm->mmap_lock.dep_map, _THIS_IP_);
+
+	hmm_mirror_compat_set_active_memcg(old);
+	mem_cgroup_put(memcg);
+}
+
+static struct mmu_notifier *subscribe(struct mm_struct *mm)
+{
+	struct mmu_notifier *mn = mmu_notifier_get_locked(&start_ops, mm);
+	struct subscribe s = { .mm = mm };
+
+	if (mn != ERR_PTR(-EINTR) || fatal_signal_pending(current))
+		return mn;
+
+	INIT_WORK_ONSTACK(&s.work, subscribe_work);
+	queue_work(hmm_mirror_wq, &s.work);
+	flush_work(&s.work);
+	destroy_work_on_stack(&s.work);
+	return s.mn;
+}
+
 /* --------------------------------------------------------------------- mirrors */
 
 /*
@@ -337,7 +384,8 @@ static bool ops_are_valid(const struct hmm_mirror_ops *ops)
  * sync_cpu_device_pagetables and sync_start, only one of sync_start and sync_finish, or an
  * unknown flag, or if the caller does not hold the mmap write lock (without lockdep, this
  * is not detected while another thread holds it); -ESRCH if @mm is dead; -EEXIST if @mirror
- * is registered with @mm already; -ENOMEM; -EINTR on a signal.
+ * is registered with @mm already; -ENOMEM; -EINTR on a fatal signal. Other signals do not make
+ * it fail, at any rate.
  */
 noinline int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm)
 {
@@ -359,7 +407,7 @@ noinline int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm
 	if (atomic_read(&mm->mm_users) <= 0)
 		return -ESRCH;
 
-	mn = mmu_notifier_get_locked(&start_ops, mm);
+	mn = subscribe(mm);
 	if (IS_ERR(mn))
 		return PTR_ERR(mn);
 

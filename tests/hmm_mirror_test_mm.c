@@ -536,6 +536,41 @@ static void populate_is_killable(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
+/* -------------------------------------------------------------------- signals */
+
+static int attaches_when_signalled(struct test_thread *thread)
+{
+	struct test_fixture *f = thread->f;
+	const int *sig = thread->arg;
+
+	allow_signal(SIGUSR1);
+	send_sig(*sig, current, 1);
+	return hmm_mirror_attach(&f->tm[0].mirror, f->mm);
+}
+
+/* mm_take_all_locks() fails for any signal, attach for a fatal one. */
+static void attach_signalled(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	struct hmm_mirror *mirror = &f->tm[0].mirror;
+	int sig = SIGKILL;
+
+	hmm_mirror_range_unregister(&f->range[0]);
+	hmm_mirror_unregister(mirror);
+	KUNIT_EXPECT_EQ(test, hmmt_join(hmmt_thread(f, 0, attaches_when_signalled, &sig)),
+			-EINTR);
+	KUNIT_EXPECT_TRUE(test, !mirror->hmm);
+	sig = SIGUSR1;
+	KUNIT_ASSERT_EQ(test, hmmt_join(hmmt_thread(f, 1, attaches_when_signalled, &sig)), 0);
+
+	f->hmm = mirror->hmm;
+	hmmt_range(f, 0, 0, addr, addr + P(TEST_MAPPED));
+	KUNIT_EXPECT_EQ(test, populate(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT |
+					       HMM_PFN_REQ_WRITE), 0);
+	hmmt_unmapped(f);
+}
+
 /* ----------------------------------------------------------- life of the process */
 
 /* The process is pinned while its page table is read, and not otherwise. */
@@ -702,6 +737,7 @@ static struct kunit_case hmm_mirror_mm_cases[] = {
 	KUNIT_CASE(collisions_are_counted),
 	KUNIT_CASE(populate_returns),
 	KUNIT_CASE(populate_is_killable),
+	KUNIT_CASE(attach_signalled),
 	KUNIT_CASE(mm_users),
 	KUNIT_CASE(exit_releases),
 	KUNIT_CASE(exit_wakes),

@@ -3,6 +3,7 @@
 #include "suite.h"
 
 #include <sys/ptrace.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 
 #define LEN	(16 * page_size)
@@ -175,6 +176,107 @@ CASE(vfork, "vfork(): the child has the same memory, and its GPU too")
 	both_check(p, HALF, tag + 4);
 	both_check(p + HALF, HALF, tag_at(tag, HALF) + 2);
 	both_ways(p, LEN);
+}
+
+/* -------------------------------------------------------------------- signals */
+
+static u64 alarms;
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+	__atomic_add_fetch(&alarms, 1, __ATOMIC_RELAXED);
+}
+
+/* Neighbours differ in what they allow, so each page is a mapping of its own. */
+static void map_many(unsigned int nr)
+{
+	char *p = map(nr * page_size);
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		p[i * page_size] = 1;
+		if (i % 2)
+			must(!mprotect(p + i * page_size, page_size, PROT_READ));
+	}
+}
+
+struct opens {
+	unsigned int mappings, nr, interval_us;
+	int flags;
+};
+
+/* In a process that has not opened the device: the first file costs most. */
+static void open_under_alarms(void *arg)
+{
+	const struct opens *opens = arg;
+	struct sigaction action = { .sa_handler = on_alarm, .sa_flags = opens->flags };
+	struct itimerval timer = { { 0, opens->interval_us }, { 0, opens->interval_us } };
+	struct itimerval none = { };
+	unsigned int i, failed = 0;
+	int fd, err = 0;
+
+	map_many(opens->mappings);
+	must(!sigaction(SIGALRM, &action, NULL));
+	must(!setitimer(ITIMER_REAL, &timer, NULL));
+	for (i = 0; i < opens->nr || get(&alarms) < 3; i++) {
+		fd = open(device, O_RDWR | O_CLOEXEC);
+		if (fd < 0) {
+			failed++;
+			err = errno;
+		} else {
+			must(!close(fd));
+		}
+	}
+	must(!setitimer(ITIMER_REAL, &none, NULL));
+	note("%u mappings, every %u us: %u of %u opens failed, %llu alarms", opens->mappings,
+	     opens->interval_us, failed, i, (unsigned long long)get(&alarms));
+	check(!failed, "%u of %u opens failed (%s)", failed, i, strerror(err));
+
+	gpu = gpu_open(device);
+	both_ways(map(LEN), LEN);
+}
+
+CASE(open_signals, "signals while the device is opened: it is opened all the same")
+{
+	static struct opens opens[] = {
+		/* they come faster than one open() takes */
+		{ 10000, 5, 500, SA_RESTART },
+		{ 2000, 50, 10000, SA_RESTART },
+		{ 2000, 50, 10000, 0 },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(opens); i++)
+		reap(spawn(open_under_alarms, &opens[i]));
+}
+
+static void open_for_ever(void *arg)
+{
+	u64 *word = arg;
+
+	map_many(2000);
+	for (;;) {
+		int fd = open(device, O_RDWR | O_CLOEXEC);
+
+		must(fd >= 0 && !close(fd));
+		__atomic_add_fetch(word, 1, __ATOMIC_SEQ_CST);
+	}
+}
+
+CASE(open_killed, "a process is killed while it opens the device")
+{
+	u64 *word = shared_words();
+	unsigned int i;
+
+	for (i = 0; i < 5; i++) {
+		pid_t pid = spawn(open_for_ever, word);
+
+		set(word, 0);
+		check(eventually(get(word) > 1), "nothing is opened");
+		must(!kill(pid, SIGKILL));
+		reap_killed(pid, SIGKILL);
+	}
 }
 
 /* ------------------------------------------------------------------------ exec */
