@@ -27,5 +27,7 @@ HMM_MIRROR_SYMVERS ?= $(firstword $(wildcard $(hmm_mirror_dir)/Module.symvers \
 	$(hmm_mirror_root)/var/lib/dkms/hmm_mirror/kernel-$(KERNELRELEASE)-*/Module.symvers \
 	$(hmm_mirror_root)$(INSTALL_MOD_PATH)/lib/modules/$(KERNELRELEASE)/hmm_mirror/Module.symvers \
 	$(INSTALL_MOD_PATH)/lib/modules/$(KERNELRELEASE)/hmm_mirror/Module.symvers))
-$(if $(HMM_MIRROR_SYMVERS),,$(warning hmm_mirror is not installed for Linux $(KERNELRELEASE)))
+# Only modpost looks up what is exported, and neither compilation nor "make clean" does.
+$(if $(filter %/Makefile.modpost,$(MAKEFILE_LIST)),$(if $(HMM_MIRROR_SYMVERS),,\
+	$(warning hmm_mirror is not installed for Linux $(KERNELRELEASE))))
 KBUILD_EXTRA_SYMBOLS += $(HMM_MIRROR_SYMVERS)

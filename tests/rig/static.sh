@@ -208,6 +208,7 @@ check_external()
 	rm "$tree/Module.symvers"
 	holds "static: and not without Module.symvers, and says why" \
 		no_symvers build_external minimal "$tree"
+	holds "static: which is no matter to make clean" cleans_silently
 	step "installing" make -C "$tree" KDIR="$stock/headers" DESTDIR="$stage" install || :
 	holds "static: fault injection is built if it is asked for" injects "$built/hmm-mirror.ko"
 	holds "static: and else it is not" injects_nothing "$tree/hmm-mirror.ko"
@@ -233,6 +234,12 @@ build_external()
 	sed -i "s,/usr/include/hmm_mirror/,$2/," "$dir/Kbuild"
 	make -C "$stock/headers" M="$dir" W=1 "${@:3}" modules >"$work/build" 2>&1 &&
 		! grep -i warning "$work/build" || { cat "$work/build"; return 1; }
+}
+
+cleans_silently()
+{
+	make -s -C "$stock/headers" M="$work/external" clean 2>&1 | tee "$work/clean"
+	! grep . "$work/clean" && [[ ! -e $work/external/minimal.o ]]
 }
 
 # injects MODULE
