@@ -6,13 +6,26 @@
 KVER ?= $(shell uname -r)
 KDIR ?= /lib/modules/$(KVER)/build
 
-kbuild := $(MAKE) -C $(KDIR) M=$(CURDIR)
+kbuild = $(MAKE) -C $(KDIR) M=$(CURDIR) $(clang)
 rig    := tests/rig
 
 # $(call has,SYMBOL): the kernel at KDIR is configured with it.
 has    = grep -qsx $(1)=y $(KDIR)/.config $(KDIR)/include/config/auto.conf
 # $(call refuse,SENTENCE)
 refuse = { echo "error: $(1)." >&2; exit 1; }
+
+# A kernel that was built with clang takes options for modules that gcc does not know. LLVM=
+# or CC= of the user comes first, and reaches kbuild by itself.
+clang = $(if $(LLVM)$(findstring command,$(origin CC)),,$(shell $(call has,CONFIG_CC_IS_CLANG) && \
+	{ $(call has,CONFIG_LD_IS_LLD) && echo LLVM=1 || echo CC=clang; }))
+clang_tools = $(if $(clang),clang $(if $(filter LLVM=1,$(clang)),ld.lld llvm-ar llvm-nm llvm-objcopy))
+
+# kbuild quotes none of these.
+spaced := $(strip $(foreach var,CURDIR KDIR DESTDIR INSTALL_MOD_PATH,$(if $(word 2,$($(var))),$(var))))
+
+# LINUX_VERSION_CODE; 5.10 has 330240.
+version_code = $(shell sed -n 's/^.define LINUX_VERSION_CODE \([0-9]*\)$$/\1/p' \
+	$(KDIR)/include/generated/uapi/linux/version.h 2>/dev/null)
 
 modules: kernel
 	$(kbuild) modules
@@ -24,16 +37,21 @@ core: kernel
 	$(kbuild) $(core_only) modules
 
 kernel:
+	@$(if $(spaced),$(call refuse,kbuild cannot cope with spaces in a path and there are some in $(foreach var,$(spaced),$(var) = $($(var)))))
 	@test -d $(KDIR) || \
 	$(call refuse,$(KDIR) does not exist: install the headers of the kernel (Debian: linux-headers-$(KVER)) or set KDIR=)
 	@test -f $(KDIR)/Makefile && grep -qs . $(KDIR)/.config $(KDIR)/include/config/auto.conf || \
 	$(call refuse,$(KDIR) has neither kernel headers nor a configured kernel)
+	@test "$(or $(version_code),330240)" -ge 330240 || \
+	$(call refuse,$(KDIR) is a kernel before Linux 5.10 and hmm_mirror needs 5.10.27 or later)
 	@$(call has,CONFIG_64BIT) || \
 	$(call refuse,$(KDIR) is a 32-bit kernel and hmm_mirror needs 64 bits)
 	@$(call has,CONFIG_MMU_NOTIFIER) || \
 	$(call refuse,$(KDIR) is a kernel without CONFIG_MMU_NOTIFIER: hmm_mirror cannot learn of changes to memory maps there)
 	@$(call has,CONFIG_HMM_MIRROR) || \
 	$(call refuse,$(KDIR) is a kernel without CONFIG_HMM_MIRROR: hmm_mirror cannot read page tables there)
+	@for tool in $(clang_tools); do command -v $$tool >/dev/null || \
+	$(call refuse,$(KDIR) is a kernel that was built with clang: install $$tool or name the tools with LLVM= (LLVM=-19 is for clang-19)); done
 
 # DESTDIR stages files for a package, whose installation runs depmod then. Kernel
 # headers come without the key that their kernel was signed with. What other drivers

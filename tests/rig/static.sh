@@ -18,6 +18,7 @@ main()
 	check_exports
 	check_modinfo
 	check_refusals
+	check_clang
 	check_early_kernel
 	check_sparse
 	check_to_native
@@ -59,6 +60,21 @@ check_modinfo()
 		test "$(bash -c '. "$0" && echo "$PACKAGE_VERSION"' "$repo/dkms.conf")" = "$version"
 	holds "static: debian/changelog has the version of hmm_mirror.h" \
 		grep "^hmm-mirror ($version) " <(head -n 1 "$repo/debian/changelog")
+	holds "static: dkms.conf leaves out kernels before 5.10, and no others" dkms_kernels
+}
+
+dkms_kernels()
+{
+	local name
+	set +u # DKMS sets what it refers to
+	# shellcheck disable=SC1091
+	. "$repo/dkms.conf"
+	for name in 5.10.0-46-amd64 5.19.17 6.1.0-57-amd64 6.12.117+deb12-amd64 7.3.4 10.0.1; do
+		[[ $name =~ $BUILD_EXCLUSIVE_KERNEL ]] || { echo "not $name"; return 1; }
+	done
+	for name in 2.6.32 3.10.0-1160.el7 4.19.0-27-amd64 5.4.0-216-generic 5.9.16; do
+		[[ ! $name =~ $BUILD_EXCLUSIVE_KERNEL ]] || { echo "$name"; return 1; }
+	done
 }
 
 modinfo_complete()
@@ -76,15 +92,28 @@ modinfo_complete()
 # Kernels that the modules cannot be built for are told apart before kbuild is asked.
 check_refusals()
 {
-	local config=$work/refused/.config
+	local config=$work/refused/.config header=$work/refused/include/generated/uapi/linux/version.h
+	local variable
 	holds "static: a KDIR that does not exist is refused" refused 'does not exist: install the headers'
 	mkdir "$work/refused"
 	echo CONFIG_64BIT=y >"$config"
 	holds "static: a KDIR that is no kernel is refused" refused 'neither kernel headers nor a configured kernel'
 	touch "$work/refused/Makefile"
+	for variable in KDIR DESTDIR INSTALL_MOD_PATH; do
+		holds "static: spaces in $variable are refused" \
+			refused "spaces in a path .* $variable = " "$variable=$work/a b"
+	done
+	mkdir "$work/a b"
+	cp "$repo/Makefile" "$work/a b"
+	holds "static: spaces in the path of the sources are refused" \
+		refused "spaces in a path .* CURDIR = " -C "$work/a b"
 	: >"$config"
 	holds "static: a kernel without configuration is refused" refused 'neither kernel headers nor a configured kernel'
 	echo '# CONFIG_64BIT is not set' >"$config"
+	mkdir -p "${header%/*}"
+	echo '#define LINUX_VERSION_CODE 330239' >"$header"
+	holds "static: a kernel before 5.10 is refused" refused 'before Linux 5.10'
+	echo '#define LINUX_VERSION_CODE 330240' >"$header"
 	holds "static: 32 bits are refused" refused 'needs 64 bits'
 	echo CONFIG_64BIT=y >"$config"
 	holds "static: a kernel without mmu notifiers is refused" refused 'without CONFIG_MMU_NOTIFIER'
@@ -92,12 +121,50 @@ check_refusals()
 	holds "static: a kernel without HMM is refused" refused 'without CONFIG_HMM_MIRROR'
 }
 
-# refused WHY: in one sentence.
+# refused WHY [MAKE_ARGUMENT...]: in one sentence.
 refused()
 {
-	! make -s -C "$repo" KDIR="$work/refused" modules >"$work/refusal" 2>&1 || return
+	! make -s -C "$repo" KDIR="$work/refused" "${@:2}" modules >"$work/refusal" 2>&1 || return
 	cat "$work/refusal"
 	[[ $(grep -c '^error: ' "$work/refusal") -eq 1 ]] && grep -q "$1" "$work/refusal"
+}
+
+# Which compiler kbuild is told to use, by a kernel that only says so.
+check_clang()
+{
+	local tool
+	printf '%s\n' 'modules: ; @echo kbuild has LLVM=$(LLVM) CC=$(CC)' >"$work/refused/Makefile"
+	echo CONFIG_HMM_MIRROR=y >>"$work/refused/.config"
+	mkdir "$work/tools" "$work/clang"
+	for tool in make sh grep sed uname cat; do
+		ln -s "$(type -P $tool)" "$work/tools"
+	done
+	for tool in clang ld.lld llvm-ar llvm-nm llvm-objcopy; do
+		ln -s "$(type -P true)" "$work/clang/$tool"
+	done
+	local PATH=$PATH
+	holds "static: a kernel that gcc has built is left to kbuild" kbuild_has 'LLVM= CC=cc'
+	echo CONFIG_CC_IS_CLANG=y >>"$work/refused/.config"
+	holds "static: without clang a kernel that clang has built is refused" \
+		without_clang refused 'built with clang: install clang'
+	PATH=$work/clang:$PATH
+	holds "static: what clang has built is built with clang" kbuild_has 'LLVM= CC=clang'
+	echo CONFIG_LD_IS_LLD=y >>"$work/refused/.config"
+	holds "static: and what ld.lld has linked, with all of LLVM" kbuild_has 'LLVM=1 CC=cc'
+	holds "static: LLVM= comes first" kbuild_has 'LLVM=-19 CC=cc' LLVM=-19
+	holds "static: so does CC=" kbuild_has 'LLVM= CC=clang-19' CC=clang-19
+}
+
+without_clang()
+{
+	PATH=$work/tools "$@"
+}
+
+# kbuild_has TEXT [MAKE_ARGUMENT...]
+kbuild_has()
+{
+	make -s -C "$repo" KDIR="$work/refused" "${@:2}" modules 2>&1 | tee "$work/kbuild" &&
+		grep -qx "kbuild has $1" "$work/kbuild"
 }
 
 # That a refused start has its end is told by a comment in a header, and so by kbuild.
