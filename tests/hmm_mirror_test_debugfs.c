@@ -410,10 +410,13 @@ static void inject_delay(struct kunit *test)
 	took = time_of(f, &blockable, 40);
 	KUNIT_EXPECT_GT(test, took, 80 * (u64)NSEC_PER_MSEC);
 	KUNIT_EXPECT_EQ(test, number_of(test, "delay_us_injected"), before + 40);
-	/* 1 at most, where it must not sleep */
+	/*
+	 * 1 ms each where it must not sleep. If the machine was busy when the kernel calibrated
+	 * udelay(), that takes a fraction of the time.
+	 */
 	set(test, "delay_us", "1000000");
 	took = time_of(f, &nonblock, 20);
-	KUNIT_EXPECT_GT(test, took, 10 * (u64)NSEC_PER_MSEC);
+	KUNIT_EXPECT_GT(test, took, 2 * (u64)NSEC_PER_MSEC);
 	KUNIT_EXPECT_LT(test, took, 2 * (u64)NSEC_PER_SEC);
 	KUNIT_EXPECT_EQ(test, number_of(test, "delay_us_injected"), before + 60);
 	set(test, "delay_us", "0");
