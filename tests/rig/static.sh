@@ -331,6 +331,8 @@ check_style()
 	while IFS= read -r file; do
 		holds "static: checkpatch $file" checkpatch "$file"
 	done < <(sources "$repo" | grep '\.[ch]$'; cd "$repo" && ls tests/{examples,external,external/nested/*,torture,bench}/*.[ch])
+	"$rig/readme.sh" "$work/readme"
+	holds "static: checkpatch the driver of README.md" checkpatch "$work/readme/my_driver.c"
 }
 
 # Not to be asked of a whole file that is to build on many kernels:

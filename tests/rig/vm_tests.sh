@@ -13,6 +13,13 @@ main()
 	need "${packages_fetch[@]}" "${packages_module[@]}" "${packages_vm[@]}" "${packages_trace[@]}"
 	stock=$("$rig/kernels.sh" stock "${KERNEL:-6.12}")
 	built=$("$rig/build.sh" "$stock")
+
+	holds "readme: the driver of README.md builds without a warning" build_readme "$stock" "$built"
+	[[ ! -e $work/my/readme_driver ]] ||
+		"$rig/vm.sh" --kernel "$stock" --modules "$built" --log "$cache/vm-readme.log" \
+			--add "$work/my/my_driver.ko" --add "$work/my/my_program" \
+			--add "$work/my/readme_driver" --run "$work/my/my_test.sh" "$rig/vm/readme.sh" || :
+
 	"$rig/vm.sh" --kernel "$stock" --modules "$built" --timeout 900 --log "$cache/vm.log" \
 		--add "$built/samples/hmm_gpu_demo" --add "$built/tests/user/hmm_gpu_vram" \
 		--add "$built/tests/user/hmm_gpu_suite" \
@@ -30,6 +37,21 @@ main()
 	"$rig/vm.sh" --kernel "$stock" --modules "$built" --log "$cache/vm-swiotlb.log" \
 		--append "swiotlb=force" \
 		--add "$built/samples/hmm_gpu_demo" --run "$rig/vm/swiotlb.sh"
+}
+
+# build_readme KERNEL BUILT: as a driver outside of the tree is built, and its programs.
+build_readme()
+{
+	local dir=$work/my tree=$work/tree
+	mkdir "$tree" &&
+		cp "$2/Module.symvers" "$repo"/hmm_mirror.{h,mk} "$tree" &&
+		"$rig/readme.sh" "$dir" "${README:-$repo/README.md}" &&
+		make -C "$1/headers" M="$dir" HMM_MIRROR="$tree" W=1 modules >"$work/my.log" 2>&1 &&
+		! grep -E ' warning: |^WARNING: ' "$work/my.log" &&
+		gcc -O2 -Wall -Wextra -static -o "$dir/my_program" "$dir/my_program.c" &&
+		gcc -O2 -Wall -Wextra -Werror -pthread -static -o "$dir/readme_driver" \
+			"$repo/tests/user/readme_driver.c" ||
+		{ cat "$work/my.log"; return 1; }
 }
 
 # Well-formed, with both sides and a collision, which is in the bar of the fault that it
