@@ -99,11 +99,10 @@ results()
 
 report()
 {
-	local logs=() part plot=${out%.json} options=(--json "$out" --plot "$work/plot")
+	local logs=() part plot=${out%.json}.svg
 	for part; do logs+=("$part=$work/$part"); done
-	"$rig/bench_report.py" "${options[@]}" "${logs[@]}"
-	step "drawing" gnuplot -e "output='$plot.svg'" "$work/plot"
-	say "also in $out and $plot.svg"
+	"$rig/bench_report.py" --json "$out" --plot "$plot" "${logs[@]}"
+	say "also in $out and $plot"
 }
 
 main "$@"

@@ -4,13 +4,14 @@
 bench_report.py [--json FILE] [--plot FILE] [instructions=LOG] [time=LOG]
 
 Turn what the benchmark has printed into tables with ratios, a list of targets, JSON, and a
-script for gnuplot.
+picture (SVG).
 """
 
 import argparse
 import json
-import math
 import sys
+
+from bench_plot import Panel, draw
 
 UNITS = {"instructions": "instructions", "time": "ns"}
 SCHEMES = ["none", "floor", "floor2", "interval", "2019", "hmm_mirror", "hmm_mirror_all"]
@@ -210,55 +211,32 @@ def target_table(found):
     print(f"\n{reached} of {sum(one['reached'] is not None for one in found)} targets reached")
 
 
-def block(name, lines):
-    return [f"${name} << END"] + [" ".join(map(str, line)) for line in lines] + ["END"]
-
-
-def style(scheme):
-    return f"linecolor {SCHEMES.index(scheme) + 1} title '{TITLES[scheme]}'"
-
-
 def plot(results, name):
     """Costs against the number of ranges, and how latencies are distributed."""
-    script, panels = [], []
+    panels = []
 
     for part in results.costs:
-        lines = []
-        for scheme in SCHEMES:
+        curves = []
+        for color, scheme in enumerate(SCHEMES):
             points = [(n, results.cost(part, "miss", n, scheme))
                       for n in results.numbers(part, "miss")]
             points = [(n, cost) for n, cost in points if cost]
             if points:
-                data = f"{part}_{scheme}"
-                script += block(data, points)
-                lines.append(f"${data} with linespoints {style(scheme)}")
-        if lines:
-            panels.append([f"set title 'An invalidation that hits no range: {UNITS[part]}'",
-                           "set xlabel 'ranges'", "set logscale xy", "set key left top",
-                           "set xrange [0.8:*]", "plot " + ", ".join(lines)])
+                curves.append((color, TITLES[scheme], points))
+        if curves:
+            panels.append(Panel(f"An invalidation that hits no range: {UNITS[part]}", "ranges",
+                                curves, dots=True))
 
     for threads in sorted({l["threads"] for l in results.latencies}):
-        lines = []
-        for one in results.latencies:
-            if one["threads"] != threads or one["fault"] != "hit":
-                continue
-            data = f"latency_{threads}_{one['scheme']}"
-            script += block(data, [(max(ns, 1) / 1000, q / 10) for q, ns in one["ns"].items()])
-            lines.append(f"${data} with lines lw 2 {style(one['scheme'])}")
-        panels.append([f"set title 'Faults within us, %; storm: {storm(threads)}'",
-                       "set xlabel 'us'", "set logscale x", "unset logscale y",
-                       "set key right bottom", "set xrange [0.1:1e6]", "set yrange [0:100]",
-                       "plot " + ", ".join(lines), "set yrange [*:*]", "set xrange [*:*]"])
+        curves = [(SCHEMES.index(one["scheme"]), TITLES[one["scheme"]],
+                   [(max(ns, 1) / 1000, q / 10) for q, ns in one["ns"].items()])
+                  for one in results.latencies
+                  if one["threads"] == threads and one["fault"] == "hit"]
+        panels.append(Panel(f"Faults within us, %; storm: {storm(threads)}", "us", curves,
+                            log_y=False, x=(0.1, 1e6), y=(0, 100), key=(330, 250)))
 
-    rows = math.ceil(len(panels) / 2)
-    script += [f"set terminal svg size 1200,{max(rows, 1) * 420} background 'white'",
-               "set output output", "set grid", "set key noenhanced",
-               f"set multiplot layout {rows},2"]
-    for panel in panels:
-        script += panel
-    script.append("unset multiplot")
     with open(name, "w", encoding="utf-8") as file:
-        file.write("\n".join(script) + "\n")
+        file.write(draw(panels))
 
 
 def main():
