@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the examples in README.md and docs/porting.md call and do not define. Each of
- * them is compiled as a file that begins with this: see docs.sh.
+ * What the examples in docs/porting.md call and do not define. Each of them is compiled as a
+ * file that begins with this: see docs.sh.
  */
 #include <linux/hmm.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/rwsem.h>
 #include <linux/sched/mm.h>
+#include <linux/slab.h>
 
 #include "hmm_mirror.h"
 
