@@ -20,12 +20,14 @@ main()
 			--add "$work/my/my_driver.ko" --add "$work/my/my_program" \
 			--add "$work/my/readme_driver" --run "$work/my/my_test.sh" "$rig/vm/readme.sh" || :
 
+	debugging_blocks >"$work/debugging_blocks"
 	"$rig/vm.sh" --kernel "$stock" --modules "$built" --timeout 900 --log "$cache/vm.log" \
 		--add "$built/samples/hmm_gpu_demo" --add "$built/tests/user/hmm_gpu_vram" \
 		--add "$built/tests/user/hmm_gpu_suite" \
 		--add "$(command -v trace-cmd)" --output "$work/storm.trace" \
+		--add "$work/debugging_blocks" \
 		--run "$rig/vm/tests.sh" "$rig/vm/vram.sh" "$rig/vm/legacy.sh" \
-		"$rig/vm/trace.sh"
+		"$rig/vm/debugging.sh" "$rig/vm/trace.sh"
 	holds "trace: hmm_mirror_trace draws it" draw
 
 	# Interrupts are not to be remapped: a slow machine takes its timer for broken then.
@@ -52,6 +54,16 @@ build_readme()
 		gcc -O2 -Wall -Wextra -Werror -pthread -static -o "$dir/readme_driver" \
 			"$repo/tests/user/readme_driver.c" ||
 		{ cat "$work/my.log"; return 1; }
+}
+
+# The commands of docs/debugging.md that are to be run, each block below a line "block".
+debugging_blocks()
+{
+	awk '
+		/^<!-- run -->$/ { run = 1; next }
+		/^```/ { on = run && !on; run = 0; if (on) print "block"; next }
+		on { print }
+	' "$repo/docs/debugging.md"
 }
 
 # Well-formed, with both sides and a collision, which is in the bar of the fault that it
