@@ -122,7 +122,7 @@ help:
 	@echo 'make            build the modules for the running kernel, or for KVER= or KDIR='
 	@echo 'make install    build and install the core (DESTDIR=, INSTALL_MOD_PATH=)'
 	@echo 'make deb        Debian packages of it, for DKMS, to DEB='
-	@echo 'make docs       the API as HTML and as manual pages, to DOCS='
+	@echo 'make docs       README, docs/ and the API as a site; manual pages; to DOCS='
 	@echo 'make clean      remove what was built here'
 	@echo 'make demo       see it work, in a virtual machine (KERNEL=6.12, 6.1 or 5.10)'
 	@echo 'make check      all tests, which are:'

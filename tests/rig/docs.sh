@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# make docs: the API from its kernel-doc, as HTML and as manual pages, to DOCS=. Nothing
-# may be missing, nothing may warn, and the code in README.md and docs/porting.md has to
-# compile.
+# make docs: README.md, the pages in docs/ and the API from its kernel-doc, as one site, and
+# the API as manual pages, to DOCS=. Nothing may be missing, nothing may warn, and the code in
+# docs/porting.md has to compile.
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
@@ -33,15 +33,23 @@ exports()
 }
 
 #
-# HTML: the page that "make patches" adds to a kernel tree, with the kernel's own
-# extension for Sphinx
+# HTML: the pages for readers, and the page that "make patches" adds to a kernel tree, with
+# the kernel's own extension for Sphinx. The order is that of the navigation.
 #
+pages=(porting debugging performance protocol legacy signing)
+titles=("Porting a driver" "Debugging" "Performance" "The protocol" "Drivers of 2019" "Signing")
+
 check_html()
 {
 	local name
 	holds "docs: HTML without a warning" html
+	for name in "${pages[@]}" api; do
+		holds "docs: the navigation has $name" grep -q "toctree-l1.*href=\"$name.html\"" "$to/html/index.html"
+	done
+	holds "docs: each page in docs/ is in the navigation" all_pages
+	holds "docs: no path of a kernel tree" no_kernel_path
 	while read -r name; do
-		holds "docs: HTML has $name()" grep -q "id=\"c.$name\"" "$to/html/index.html"
+		holds "docs: HTML has $name()" grep -q "id=\"c.$name\"" "$to/html/api.html"
 	done < <(exports)
 }
 
@@ -50,11 +58,37 @@ html()
 	"$rig/patches.sh" --base "$tree" "$work/linux" &&
 		"$rig/graft.sh" "$work/linux" &&
 		mkdir "$work/sphinx" &&
-		cp "$work"/linux/Documentation/*/hmm_mirror.rst "$work/sphinx/index.rst" &&
+		site "$work/sphinx" &&
 		conf_py >"$work/sphinx/conf.py" &&
 		srctree=$tree sphinx-build -q -W --keep-going -b html -d "$work/doctrees" \
 			"$work/sphinx" "$to/html" 2>&1 | tee "$work/html" &&
 		! grep . "$work/html"
+}
+
+# site DIR: README.md is the first page. Links between pages are as they work in the repository,
+# which has the pages one directory below; and the samples are not where a kernel tree has them.
+site()
+{
+	local page
+	{ sed 's,](docs/,](,g' "$repo/README.md" && toctree; } >"$1/index.md" &&
+		for page in "${pages[@]}"; do
+			sed 's,](\.\./README\.md),](index.md),g' "$repo/docs/$page.md" >"$1/$page.md"
+		done &&
+		sed -e 's/^hmm_mirror$/API/; s/^==========$/===/' -e 's,``mm/hmm_mirror/,``,' \
+			"$work"/linux/Documentation/*/hmm_mirror.rst >"$1/api.rst" &&
+		cp "$repo"/docs/*.svg "$1" &&
+		mkdir "$1/_static" &&
+		echo 'pre { font-size: 0.8em; }' >"$1/_static/site.css"
+}
+
+toctree()
+{
+	local i
+	printf '%s\n' '' '```{toctree}' ':hidden:' ':maxdepth: 1' ''
+	for i in "${!pages[@]}"; do
+		echo "${titles[i]} <${pages[i]}>"
+	done
+	printf '%s\n' api '```'
 }
 
 conf_py()
@@ -64,11 +98,28 @@ conf_py()
 		sys.path.insert(0, "$tree/Documentation/sphinx")
 		project = "hmm_mirror"
 		version = release = "$(module_version)"
-		extensions = ["kerneldoc"]
+		extensions = ["kerneldoc", "myst_parser"]
 		kerneldoc_srctree = "$work/linux"
+		highlight_language = "none"
 		html_theme = "alabaster"
+		html_theme_options = {"page_width": "1200px", "body_max_width": "none",
+		                      "fixed_sidebar": True, "show_powered_by": False}
+		html_sidebars = {"**": ["about.html", "navigation.html", "localtoc.html",
+		                        "searchbox.html"]}
+		html_static_path = ["_static"]
+		html_css_files = ["site.css"]
 		html_copy_source = False
 	END
+}
+
+all_pages()
+{
+	diff <(printf '%s\n' "${pages[@]}" | sort) <(cd "$repo/docs" && ls -- *.md | sed 's/\.md$//' | sort)
+}
+
+no_kernel_path()
+{
+	! grep -r --include='*.html' 'mm/hmm_mirror/' "$to/html"
 }
 
 #

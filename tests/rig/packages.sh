@@ -15,7 +15,7 @@ packages_vm=(qemu-system-x86 cpio)
 packages_bench=(python3)
 packages_trace=(trace-cmd python3)
 packages_deb=(build-essential debhelper dh-dkms rsync)
-packages_docs=(python3-sphinx python3 groff-base git)
+packages_docs=(python3-sphinx python3-myst-parser python3 groff-base git)
 
 # need PACKAGE...: install those that are missing.
 need()
