@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The tests of "make vm", on the stock kernel KERNEL=.
+# README=FILE: with the driver of another README, such as one that is broken on purpose.
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
