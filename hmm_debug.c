@@ -2,16 +2,17 @@
 /*
  * hmm_mirror: state and counters in debugfs.
  *
- *	hmm_mirror/mms		one line per mm, followed by one line for each of its mirrors
+ *	hmm_mirror/mms		one line per mm, followed by one line for each of its mirrors, each
+ *				thread that waits for a range, and each page fault that blocks
  *	hmm_mirror/inject/	see hmm_inject.c
  *
  * A line of mms consists of pairs of a name and a value. hits, collisions and waits count
  * events since the first mirror of the mm was registered.
  */
 #include <linux/debugfs.h>
+#include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/math64.h>
-#include <linux/sched/task.h>
 #include <linux/seq_file.h>
 #include <linux/time64.h>
 
@@ -35,45 +36,61 @@ void hmm_mirror_debug_del(struct hmm_mirror_mm *hmm)
 	spin_unlock(&mms_lock);
 }
 
-/* Return the PID of the owner of @mm; 0 if there is none, or without CONFIG_MEMCG. */
-static pid_t pid_of(const struct mm_struct *mm)
+static u64 us_since(u64 since)
 {
-	pid_t pid = 0;
+	return div_u64(ktime_get_ns() - since, NSEC_PER_USEC);
+}
 
-#ifdef CONFIG_MEMCG
-	struct task_struct *owner;
+/* The shared slot, whose last address is ULONG_MAX, stands for any address. */
+static void show_wait(struct seq_file *file, const struct hmm_mirror_waiter *w)
+{
+	unsigned long start, last;
 
-	rcu_read_lock();
-	owner = rcu_dereference(mm->owner);
-	if (owner)
-		pid = task_tgid_nr(owner);
-	rcu_read_unlock();
-#endif
-	return pid;
+	if (!w->slot || !w->range)
+		return;
+	hmm_mirror_slot_bounds(w->slot, w->range, &start, &last);
+	seq_printf(file, "  wait range %p start 0x%lx end 0x%lx invalidation_start 0x%lx invalidation_end 0x%lx us %llu\n",
+		   w->range, w->range->start, w->range->end, start, last + 1,
+		   us_since(w->since));
+}
+
+static void show_fault(struct seq_file *file, const struct hmm_mirror_reader *r)
+{
+	seq_printf(file, "  fault mirror %p start 0x%lx end 0x%lx access %s us %llu\n",
+		   r->mirror, r->start, r->end, r->write ? "write" : "read", us_since(r->since));
 }
 
 static void show_mm(struct seq_file *file, struct hmm_mirror_mm *hmm)
 {
 	unsigned long mirrors = 0, ranges = 0, waiting = 0;
+	char comm[TASK_COMM_LEN];
+	struct hmm_mirror_waiter *w;
+	struct hmm_mirror_reader *r;
 	struct hmm_mirror *mirror;
-	struct hlist_node *pos;
+	pid_t pid;
+
+	pid = hmm_mirror_owner(hmm->mm, comm);
 
 	spin_lock(&hmm->lock);
-	hlist_for_each(pos, &hmm->waiters)
+	hlist_for_each_entry(w, &hmm->waiters, list)
 		waiting++;
 	list_for_each_entry(mirror, &hmm->mirrors, list) {
 		mirrors++;
 		ranges += mirror->nr_ranges;
 	}
-	seq_printf(file, "mm %p pid %d dead %d mirrors %lu ranges %lu in_flight %u waiting %lu hits %llu collisions %llu waits %llu longest_wait_us %llu\n",
-		   hmm->mm, pid_of(hmm->mm), hmm->dead, mirrors, ranges,
-		   hmm_mirror_slots_in_flight(hmm), waiting, hmm->stats.hits,
+	seq_printf(file, "mm %p pid %d dead %d mirrors %lu ranges %lu in_flight %u waiting %lu blocked %u hits %llu collisions %llu waits %llu longest_wait_us %llu comm %s\n",
+		   hmm->mm, pid, hmm->dead, mirrors, ranges,
+		   hmm_mirror_slots_in_flight(hmm), waiting, hmm->nr_readers, hmm->stats.hits,
 		   hmm->stats.collisions, hmm->stats.waits,
-		   div_u64(hmm->stats.longest_wait_ns, NSEC_PER_USEC));
+		   div_u64(hmm->stats.longest_wait_ns, NSEC_PER_USEC), comm);
 	list_for_each_entry(mirror, &hmm->mirrors, list)
-		seq_printf(file, "  mirror %p ops %ps ranges %lu tracked_only %d\n",
+		seq_printf(file, "  mirror %p ops %ps ranges %lu tracked_only %d cancelled %d\n",
 			   mirror, mirror->ops, mirror->nr_ranges,
-			   !!(mirror->ops->flags & HMM_MIRROR_TRACKED_ONLY));
+			   !!(mirror->ops->flags & HMM_MIRROR_TRACKED_ONLY), mirror->cancelled);
+	hlist_for_each_entry(w, &hmm->waiters, list)
+		show_wait(file, w);
+	list_for_each_entry(r, &hmm->readers, list)
+		show_fault(file, r);
 	spin_unlock(&hmm->lock);
 }
 

@@ -105,7 +105,7 @@ static int range_read(struct hmm_mirror_range *range, unsigned long seq,
 				      (HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE);
 	}
 
-	trace_hmm_mirror_fault_begin(mm, range, fault->start, fault->end);
+	trace_hmm_mirror_fault_begin(mm, range, fault, 0);
 	for (addr = fault->start; !ret && addr < fault->end; addr = next) {
 		/* addr + CHUNK_SIZE could wrap. */
 		next = addr + min(fault->end - addr, CHUNK_SIZE - addr % CHUNK_SIZE);
@@ -125,7 +125,7 @@ static int range_read(struct hmm_mirror_range *range, unsigned long seq,
 			ret = -EINTR;
 	}
 
-	trace_hmm_mirror_fault_end(mm, range, ret);
+	trace_hmm_mirror_fault_end(mm, range, fault, ret);
 	return ret;
 }
 

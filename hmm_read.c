@@ -34,6 +34,7 @@
 #include <linux/completion.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
+#include <linux/ktime.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/oom.h>
@@ -61,11 +62,10 @@ struct requests {
 
 /**
  * struct reader - a thread that reads a chunk, and what it shares with its caller
- * @list: on hmm->readers until the thread ends
+ * @shown: list entry, and what debugfs shows
  * @refs: the caller and the thread hold one each
  * @hmm: the thread holds a reference, and mm_users of its mm
- * @mirror: mirror of the caller's range; for comparison only, because it may be freed
- * @event: completed when the thread ends, and when the caller must check @mirror
+ * @event: completed when the thread ends, and when the caller must check its mirror
  * @given_up: the caller no longer waits
  * @done: the thread has ended
  * @ret: result of the thread
@@ -75,10 +75,9 @@ struct requests {
  * @pfns: result of the thread
  */
 struct reader {
-	struct list_head list;
+	struct hmm_mirror_reader shown;
 	refcount_t refs;
 	struct hmm_mirror_mm *hmm;
-	const struct hmm_mirror *mirror;
 	struct completion event;
 	bool given_up;
 	bool done;
@@ -341,7 +340,7 @@ static int reader_thread(void *data)
 		      read_sleeping(&reader->args, &reader->requests);
 
 	spin_lock(&hmm->lock);
-	list_del(&reader->list);
+	list_del(&reader->shown.list);
 	hmm->nr_readers--;
 	reader->done = true;
 	complete(&reader->event);
@@ -372,7 +371,7 @@ static struct task_struct *reader_start(struct reader *reader)
 	spin_lock(&hmm->lock);
 	hmm->users++;
 	hmm->nr_readers++;
-	list_add_tail(&reader->list, &hmm->readers);
+	list_add_tail(&reader->shown.list, &hmm->readers);
 	spin_unlock(&hmm->lock);
 	wake_up_process(task);
 	return task;
@@ -446,7 +445,11 @@ static int read_by_thread(const struct hmm_mirror_range *range, const struct hmm
 	refcount_set(&reader->refs, 1);
 	init_completion(&reader->event);
 	reader->hmm = hmm;
-	reader->mirror = READ_ONCE(range->mirror);
+	reader->shown.mirror = READ_ONCE(range->mirror);
+	reader->shown.start = args->start;
+	reader->shown.end = args->end;
+	reader->shown.write = args->default_flags & HMM_PFN_REQ_WRITE;
+	reader->shown.since = ktime_get_ns();
 	reader->notifier.mm = hmm->mm;
 	reader->args = *args;
 	reader->args.notifier = &reader->notifier;
@@ -515,7 +518,7 @@ void hmm_mirror_readers_wake(struct hmm_mirror_mm *hmm, const struct hmm_mirror 
 {
 	struct reader *reader;
 
-	list_for_each_entry(reader, &hmm->readers, list)
-		if (reader->mirror == mirror)
+	list_for_each_entry(reader, &hmm->readers, shown.list)
+		if (reader->shown.mirror == mirror)
 			complete(&reader->event);
 }

@@ -14,7 +14,7 @@
 
 #include <linux/tracepoint.h>
 
-#include "hmm_mirror.h"
+#include "internal.h"
 #include "compat/compat.h"
 
 /* The events of mmu notifiers, with names for programs that decode a trace. */
@@ -119,15 +119,17 @@ DECLARE_EVENT_CLASS(hmm_mirror_range,
 		__field(const void *,	range)
 		__field(unsigned long,	start)
 		__field(unsigned long,	end)
+		__field(pid_t,		owner)
 	),
 	TP_fast_assign(
 		__entry->mm = mm;
 		__entry->range = range;
 		__entry->start = start;
 		__entry->end = end;
+		__entry->owner = hmm_mirror_owner(mm, NULL);
 	),
-	TP_printk("mm=%p range=%p start=0x%lx end=0x%lx",
-		  __entry->mm, __entry->range, __entry->start, __entry->end)
+	TP_printk("mm=%p owner=%d range=%p start=0x%lx end=0x%lx",
+		  __entry->mm, __entry->owner, __entry->range, __entry->start, __entry->end)
 );
 
 DEFINE_EVENT(hmm_mirror_range, hmm_mirror_range_register,
@@ -146,11 +148,44 @@ DEFINE_EVENT(hmm_mirror_range, hmm_mirror_wait_begin,
 		 unsigned long start, unsigned long end),
 	TP_ARGS(mm, range, start, end));
 
-/* @start, @end: of the pages that the thread reads. */
-DEFINE_EVENT(hmm_mirror_range, hmm_mirror_fault_begin,
+DECLARE_EVENT_CLASS(hmm_mirror_fault,
 	TP_PROTO(const struct mm_struct *mm, const struct hmm_mirror_range *range,
-		 unsigned long start, unsigned long end),
-	TP_ARGS(mm, range, start, end));
+		 const struct hmm_mirror_fault *fault, int ret),
+	TP_ARGS(mm, range, fault, ret),
+	TP_STRUCT__entry(
+		__field(const void *,	mm)
+		__field(const void *,	range)
+		__field(unsigned long,	start)
+		__field(unsigned long,	end)
+		__field(unsigned long,	flags)
+		__field(pid_t,		owner)
+		__field(int,		ret)
+	),
+	TP_fast_assign(
+		__entry->mm = mm;
+		__entry->range = range;
+		__entry->start = fault->start;
+		__entry->end = fault->end;
+		__entry->flags = fault->default_flags;
+		__entry->owner = hmm_mirror_owner(mm, NULL);
+		__entry->ret = ret;
+	),
+	TP_printk("mm=%p owner=%d range=%p start=0x%lx end=0x%lx access=%s ret=%d",
+		  __entry->mm, __entry->owner, __entry->range, __entry->start, __entry->end,
+		  !(__entry->flags & HMM_PFN_REQ_FAULT) ? "none" :
+		  __entry->flags & HMM_PFN_REQ_WRITE ? "write" : "read", __entry->ret)
+);
+
+/* The thread reads the pages of @fault. @ret is 0. */
+DEFINE_EVENT(hmm_mirror_fault, hmm_mirror_fault_begin,
+	TP_PROTO(const struct mm_struct *mm, const struct hmm_mirror_range *range,
+		 const struct hmm_mirror_fault *fault, int ret),
+	TP_ARGS(mm, range, fault, ret));
+
+DEFINE_EVENT(hmm_mirror_fault, hmm_mirror_fault_end,
+	TP_PROTO(const struct mm_struct *mm, const struct hmm_mirror_range *range,
+		 const struct hmm_mirror_fault *fault, int ret),
+	TP_ARGS(mm, range, fault, ret));
 
 /* The thread must discard the pages of [@start, @end) that it has read. */
 DEFINE_EVENT(hmm_mirror_range, hmm_mirror_collision,
@@ -176,24 +211,6 @@ TRACE_EVENT(hmm_mirror_wait_end,
 	),
 	TP_printk("mm=%p range=%p waited_ns=%llu ret=%d",
 		  __entry->mm, __entry->range, __entry->waited_ns, __entry->ret)
-);
-
-TRACE_EVENT(hmm_mirror_fault_end,
-	TP_PROTO(const struct mm_struct *mm, const struct hmm_mirror_range *range,
-		 int ret),
-	TP_ARGS(mm, range, ret),
-	TP_STRUCT__entry(
-		__field(const void *,	mm)
-		__field(const void *,	range)
-		__field(int,		ret)
-	),
-	TP_fast_assign(
-		__entry->mm = mm;
-		__entry->range = range;
-		__entry->ret = ret;
-	),
-	TP_printk("mm=%p range=%p ret=%d",
-		  __entry->mm, __entry->range, __entry->ret)
 );
 
 #endif /* HMM_MIRROR_TRACE_H */

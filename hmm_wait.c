@@ -75,7 +75,6 @@ static noinline int range_wait(struct hmm_mirror_range *range, unsigned long *se
 	unsigned long start, last;
 	struct hmm_mirror_slot *slot;
 	DEFINE_WAIT(entry);
-	u64 since = 0;
 	int ret = 0;
 
 	if (!hmm)
@@ -114,8 +113,9 @@ static noinline int range_wait(struct hmm_mirror_range *range, unsigned long *se
 			finish_wait(&slot->waiters, &entry);
 			continue;
 		}
-		if (!since) {
-			since = ktime_get_ns();
+		w.slot = slot;
+		if (!w.since) {
+			w.since = ktime_get_ns();
 			trace_hmm_mirror_wait_begin(hmm->mm, range, start, last + 1);
 		}
 		spin_unlock(&hmm->lock);
@@ -124,8 +124,8 @@ static noinline int range_wait(struct hmm_mirror_range *range, unsigned long *se
 		spin_lock(&hmm->lock);
 	}
 	hlist_del(&w.list);
-	if (since)
-		wait_ended(hmm, range, since, ret);
+	if (w.since)
+		wait_ended(hmm, range, w.since, ret);
 	hmm_mirror_mm_put_unlock(hmm);
 	return ret;
 }

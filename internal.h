@@ -10,6 +10,7 @@
 #include <linux/log2.h>
 #include <linux/lockdep.h>
 #include <linux/rcupdate.h>
+#include <linux/sched.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -62,14 +63,38 @@ struct hmm_mirror_filter {
 
 /**
  * struct hmm_mirror_waiter - a thread that waits for a range
- * @list: entry in hmm->waiters
- * @range: the range; NULL once the driver has unregistered it
+ * @list: on hmm->waiters
+ * @range: the range; NULL once it was unregistered
+ * @slot: slot of the invalidation that the thread waits for; NULL before the wait begins
+ * @since: when the wait began, in ns
  *
- * On the stack of the waiting thread.
+ * On the stack of the waiter.
  */
 struct hmm_mirror_waiter {
 	struct hlist_node list;
 	const struct hmm_mirror_range *range;
+	const struct hmm_mirror_slot *slot;
+	u64 since;
+};
+
+/**
+ * struct hmm_mirror_reader - a thread that reads the CPU page table
+ * @list: on hmm->readers until the thread ends
+ * @mirror: mirror of the caller's range; for comparison only, because it may be freed
+ * @start: first address that the thread reads
+ * @end: first address behind it
+ * @write: the caller asks for pages that can be written
+ * @since: when the thread began, in ns
+ *
+ * Part of a structure of hmm_read.c.
+ */
+struct hmm_mirror_reader {
+	struct list_head list;
+	const struct hmm_mirror *mirror;
+	unsigned long start;
+	unsigned long end;
+	bool write;
+	u64 since;
 };
 
 /**
@@ -160,6 +185,9 @@ extern struct workqueue_struct *hmm_mirror_wq;
  * The files of the core, from the lowest layer to the highest. A file may call only the
  * files that come before it in this header.
  */
+
+/* hmm_trace.c: the process of an mm, for tracepoints and debugfs */
+pid_t hmm_mirror_owner(const struct mm_struct *mm, char comm[TASK_COMM_LEN]);
 
 /* hmm_debug.c: debugfs */
 struct dentry;

@@ -142,7 +142,7 @@ static bool mm_is_shown(struct kunit *test, const char *what)
 }
 
 struct counts {
-	int dead, mirrors, ranges, in_flight, waiting, hits, collisions, waits, longest_us;
+	int dead, mirrors, ranges, in_flight, waiting, blocked, hits, collisions, waits, longest_us;
 };
 
 static void expect_counts(struct kunit *test, struct counts c)
@@ -151,10 +151,10 @@ static void expect_counts(struct kunit *test, struct counts c)
 	int nr;
 
 	nr = scnprintf(what, sizeof(what),
-		       "dead %d mirrors %d ranges %d in_flight %d waiting %d ",
-		       c.dead, c.mirrors, c.ranges, c.in_flight, c.waiting);
+		       "dead %d mirrors %d ranges %d in_flight %d waiting %d blocked %d ",
+		       c.dead, c.mirrors, c.ranges, c.in_flight, c.waiting, c.blocked);
 	scnprintf(what + nr, sizeof(what) - nr,
-		  "hits %d collisions %d waits %d longest_wait_us %d\n",
+		  "hits %d collisions %d waits %d longest_wait_us %d comm ",
 		  c.hits, c.collisions, c.waits, c.longest_us);
 	KUNIT_EXPECT_TRUE_MSG(test, mm_is_shown(test, what), "%s is not in %s", what, files.text);
 }
@@ -172,8 +172,25 @@ static void expect_mirror(struct kunit *test, unsigned int i, const char *what)
 			      "%s is not in %s", line, files.text);
 }
 
+/* Is there a line that begins with @what? Returns the number behind it. */
+static long shown(struct kunit *test, const char *what)
+{
+	const char *at = strstr(text_of(test, "hmm_mirror/mms"), what);
+	unsigned long nr;
+
+	KUNIT_EXPECT_TRUE_MSG(test, at, "%s is not in %s", what, files.text);
+	if (!at)
+		return -1;
+	at += strlen(what);
+	nr = strcspn(at, "\n");
+	KUNIT_EXPECT_GT(test, nr, 0UL);
+	return simple_strtoul(at, NULL, 10);
+}
+
 static void mms(struct kunit *test)
 {
+	char line[300];
+
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range update[] = {
 		hmmt_update(f, P(10), P(20)), hmmt_update(f, P(10), P(20)),
@@ -191,19 +208,57 @@ static void mms(struct kunit *test)
 	hmmt_start(f, &update[1]);
 	waiter = hmmt_waiter(f, 0, &f->range[0], HMM_MIRROR_WAIT_FOREVER);
 	hmmt_until_it_sleeps(waiter);
-	expect_mm(0, 2, 3, 2, 1, 2, 0, 0, 0);
-	expect_mirror(test, 0, "ranges 1 tracked_only 0");
-	expect_mirror(test, 1, "ranges 2 tracked_only 1");
+	expect_mm(0, 2, 3, 2, 1, 0, 2, 0, 0, 0);
+	expect_mirror(test, 0, "ranges 1 tracked_only 0 cancelled 0");
+	expect_mirror(test, 1, "ranges 2 tracked_only 1 cancelled 0");
+	snprintf(line, sizeof(line), "\n  wait range %p start 0x%lx end 0x%lx invalidation_start 0x%lx invalidation_end 0x%lx us ",
+		 &f->range[0], P(10), P(20), P(10), P(20));
+	msleep(20);
+	KUNIT_EXPECT_GE(test, shown(test, line), 10000L);
+	hmm_mirror_cancel(&f->tm[1].mirror);
+	expect_mirror(test, 1, "ranges 2 tracked_only 1 cancelled 1");
 	hmmt_end(f, &update[0]);
 	hmmt_end(f, &update[1]);
 	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
 	f->hmm->stats.longest_wait_ns = 4711 * NSEC_PER_USEC;
 	f->hmm->stats.collisions = 42;
-	expect_mm(0, 2, 3, 0, 0, 2, 42, 1, 4711);
+	expect_mm(0, 2, 3, 0, 0, 0, 2, 42, 1, 4711);
 	hmmt_release(f);
-	expect_mm(1, 2, 3, 0, 0, 2, 42, 1, 4711);
+	expect_mm(1, 2, 3, 0, 0, 0, 2, 42, 1, 4711);
 	hmm_mirror_unregister(&f->tm[0].mirror);
-	expect_mm(1, 1, 2, 0, 0, 2, 42, 1, 4711);
+	expect_mm(1, 1, 2, 0, 0, 0, 2, 42, 1, 4711);
+}
+
+static int populates(struct test_thread *thread)
+{
+	struct test_fixture *f = thread->f;
+
+	f->fault.default_flags = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
+	return hmm_mirror_range_populate(&f->range[0], &f->fault, HMM_MIRROR_WAIT_FOREVER,
+					 hmmt_commit, &f->tm[0]);
+}
+
+/* A page that does not come. */
+static void mms_blocked(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = hmmt_slow_mapped(f, PROT_READ | PROT_WRITE, MAP_SHARED);
+	struct test_thread *thread;
+	char line[200];
+
+	hmmt_slow.block = true;
+	thread = hmmt_thread(f, 0, populates, NULL);
+	KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&hmmt_slow.at, hmmt_patience()));
+	snprintf(line, sizeof(line), "\n  fault mirror %p start 0x%lx end 0x%lx access write us ",
+		 &f->tm[0].mirror, addr, addr + P(TEST_MAPPED));
+	msleep(20);
+	KUNIT_EXPECT_GE(test, shown(test, line), 10000L);
+	expect_mm(0, 1, 1, 0, 0, 1);
+	complete_all(&hmmt_slow.go);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), 0);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(!f->hmm->nr_readers));
+	expect_mm(0, 1, 1, 0, 0, 0);
+	hmmt_slow_unmapped(f);
 }
 
 /* What needs the lock is in flight, too, and what shares a slot. */
@@ -522,6 +577,7 @@ static void no_memory(struct kunit *test)
 
 static struct kunit_case files_cases[] = {
 	KUNIT_CASE(mms),
+	KUNIT_CASE(mms_blocked),
 	KUNIT_CASE(mms_in_flight),
 	KUNIT_CASE(mms_go),
 	KUNIT_CASE(knobs),

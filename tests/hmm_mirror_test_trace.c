@@ -65,7 +65,6 @@ static void on_##what(void *data, const struct mm_struct *mm,		\
 ON_RANGE(register)
 ON_RANGE(unregister)
 ON_RANGE(wait_begin)
-ON_RANGE(fault_begin)
 ON_RANGE(collision)
 
 static void on_wait_end(void *data, const struct mm_struct *mm,
@@ -74,11 +73,16 @@ static void on_wait_end(void *data, const struct mm_struct *mm,
 	note(mm, (struct event) { "wait_end", range, .hits = waited_ns, .ret = ret });
 }
 
-static void on_fault_end(void *data, const struct mm_struct *mm,
-			 const struct hmm_mirror_range *range, int ret)
-{
-	note(mm, (struct event) { "fault_end", range, .ret = ret });
+#define ON_FAULT(what)							\
+static void on_##what(void *data, const struct mm_struct *mm,		\
+		      const struct hmm_mirror_range *range,		\
+		      const struct hmm_mirror_fault *fault, int ret)	\
+{									\
+	note(mm, (struct event) { #what, range, fault->start, fault->end, .ret = ret }); \
 }
+
+ON_FAULT(fault_begin)
+ON_FAULT(fault_end)
 
 #define for_each_probe(what)						\
 do {									\
@@ -276,14 +280,14 @@ static void faults(struct kunit *test)
 	traced.nr = 0;
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault, FOREVER), 0);
 	expect("fault_begin", range, addr + P(1), addr + P(3));
-	expect("fault_end", range, .ret = 0);
+	expect("fault_end", range, addr + P(1), addr + P(3), .ret = 0);
 	expect_no_more();
 	vm_munmap(addr + P(7), PAGE_SIZE);
 	traced.nr = 0;
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault, FOREVER), -EBUSY);
 	expect("fault_begin", range, addr + P(1), addr + P(3));
 	expect("collision", range, addr + P(1), addr + P(3));
-	expect("fault_end", range, .ret = -EBUSY);
+	expect("fault_end", range, addr + P(1), addr + P(3), .ret = -EBUSY);
 	expect_no_more();
 	hmmt_unmapped(f);
 }
