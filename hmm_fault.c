@@ -311,6 +311,9 @@ static int populate_by_part(const struct populate *p)
  * fault but cannot starve it. In such a round hmm_mirror_range_commit() in @commit gives the
  * exact answer, and hmm_mirror_range_retry() always returns true.
  *
+ * When this returns 0, the next invalidation may already have removed the device PTE: use the
+ * PTE inside @commit, or take the driver lock and look again.
+ *
  * Context: as of hmm_mirror_range_begin() and hmm_mirror_range_fault().
  * Return: the result of @commit, unless that is -EBUSY; -ETIME on a timeout; errors of
  * hmm_mirror_range_begin() and hmm_mirror_range_fault(), except -EBUSY; -EINVAL also if

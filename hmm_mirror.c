@@ -375,7 +375,8 @@ static bool ops_are_valid(const struct hmm_mirror_ops *ops)
  * @mm: the address space
  *
  * The first mirror of an mm subscribes to the mmu notifiers; later mirrors share the
- * subscriptions. Callbacks can run before this returns.
+ * subscriptions. Callbacks can run before this returns. Unless the caller holds the mmap lock
+ * already, it calls hmm_mirror_attach() instead. Ranges need no mmap lock.
  *
  * Context: process context, may sleep. The caller holds the mmap write lock of @mm, and
  * mm_users (@mm is current->mm, or comes from mmget() or get_task_mm()), as

@@ -97,6 +97,16 @@
  * deadlocks. It knows which locks a callback takes once the callback has run.
  */
 
+/**
+ * DOC: Teardown
+ *
+ * In this order: stop the device; call hmm_mirror_cancel() and wait for the threads that
+ * fault; remove the device PTEs and flush; unregister the ranges; unregister the mirror,
+ * without the driver lock; free the memory. When hmm_mirror_unregister() has returned, no
+ * callback of the mirror runs or starts, so the driver's module may be unloaded. All of
+ * this may come before or after ->release.
+ */
+
 struct device;
 struct hmm_mirror;
 struct hmm_mirror_mm;
@@ -144,8 +154,10 @@ struct hmm_mirror_pass {
  * @release: called when the mm dies, after all ranges have become invalid for good.
  *	Remove every device PTE and stop the device from using the address space: the
  *	mm frees the pages after this returns. Called at most once for each
- *	registration, and never by hmm_mirror_unregister(). Mandatory. Other
- *	callbacks can run at the same time. Must not unregister the mirror.
+ *	registration, and never by hmm_mirror_unregister(); also for a mirror without
+ *	ranges. Runs in the task that drops the last reference to the mm, and may sleep.
+ *	Other callbacks can run at the same time. Must not unregister the mirror.
+ *	Mandatory.
  * @sync_start: optional first pass, with @sync_finish instead of
  *	@sync_cpu_device_pagetables. The core starts up to 7 mirrors of the mm before
  *	it finishes the first, so the TLB flushes of several devices overlap. Remove
@@ -175,6 +187,9 @@ struct hmm_mirror_ops {
  *
  * Embed this in a structure of the driver. A mirror needs no zeroing before
  * registration, and can be registered again after it was unregistered.
+ *
+ * A child of fork() that uses the driver's file acts on @mm, not on its own mm. After
+ * the process has called exec() or has died, functions that take a range return -ESRCH.
  */
 struct hmm_mirror {
 	const struct hmm_mirror_ops *ops;
@@ -203,6 +218,9 @@ struct hmm_mirror {
  * hmm_mirror_range_resize() and hmm_mirror_range_split() change them. A range needs
  * no zeroing before registration, and can be registered again after it was
  * unregistered.
+ *
+ * The core checks only that the bounds are page aligned and in order. A range needs no
+ * memory behind it, and outlives munmap() and mmap() at its addresses.
  */
 struct hmm_mirror_range {
 	unsigned long start;
@@ -227,7 +245,7 @@ struct hmm_mirror_range {
  *	HMM_PFN_DMA_MAPPED and HMM_PFN_P2PDMA* of the input. Undefined after an error. If
  *	@pfn_flags_mask is 0, an entry changes only to a value that was read from the page
  *	table, so other threads may read the array during the call. Otherwise no other
- *	thread may use the array.
+ *	thread may use the array. The driver copies what it keeps under the driver lock.
  * @default_flags: HMM_PFN_REQ_FAULT and HMM_PFN_REQ_WRITE requested for every page
  * @pfn_flags_mask: request flags that are taken from @pfns
  * @dev_private_owner: device private pages of this owner are returned as they are;
@@ -332,6 +350,10 @@ int hmm_mirror_range_commit(const struct hmm_mirror_range *range, unsigned long 
  * device PTEs, unlock and return 0. If it returns -EBUSY, unlock and return -EBUSY:
  * hmm_mirror_range_populate() then starts again. hmm_mirror_range_populate() returns any
  * other value to its caller.
+ *
+ * Allocate memory for device page tables before hmm_mirror_range_populate(), or with
+ * GFP_NOWAIT here. If the function returns 0, it may leave the driver lock held; the caller of
+ * hmm_mirror_range_populate() then unlocks.
  */
 typedef int (*hmm_mirror_commit_fn)(struct hmm_mirror_range *range,
 				    unsigned long seq,
