@@ -57,16 +57,17 @@ kernel:
 # headers come without the key that their kernel was signed with. What other drivers
 # are built with goes where hmm_mirror.mk looks for it. "make kernelrelease" does not
 # tell the modules directory with Debian's headers for 5.10 and 6.1.
+install: modules_root = $(if $(DESTDIR)$(INSTALL_MOD_PATH),$(abspath $(DESTDIR)$(INSTALL_MOD_PATH)))
 install: release = $(shell sed -n 's/^.define UTS_RELEASE "\(.*\)"$$/\1/p' $(KDIR)/include/generated/utsrelease.h)
 install: core
-	$(kbuild) $(core_only) INSTALL_MOD_PATH=$(DESTDIR)$(INSTALL_MOD_PATH) \
+	$(kbuild) $(core_only) INSTALL_MOD_PATH=$(modules_root) \
 		$(if $(wildcard $(KDIR)/certs/signing_key.pem),,CONFIG_MODULE_SIG_ALL=) modules_install
 	install -D -m 644 Module.symvers \
-		$(DESTDIR)$(INSTALL_MOD_PATH)/lib/modules/$(release)/hmm_mirror/Module.symvers
+		$(modules_root)/lib/modules/$(release)/hmm_mirror/Module.symvers
 	install -D -m 644 -t $(DESTDIR)/usr/include/hmm_mirror hmm_mirror.h hmm_mirror.mk
 	install -D -m 644 -t $(DESTDIR)/usr/include/hmm_mirror/legacy legacy/*.h
 ifeq ($(DESTDIR),)
-	depmod $(if $(INSTALL_MOD_PATH),-b $(INSTALL_MOD_PATH)) $(release)
+	depmod $(if $(modules_root),-b $(modules_root)) $(release)
 endif
 
 # Without kbuild, so that it works when KDIR has gone.
