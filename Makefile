@@ -94,10 +94,13 @@ demo:
 	@$(rig)/demo.sh
 
 check:
-	@TIME=15 $(rig)/check.sh static series prove docs kunit kunit-6.12 vm suite torture
+	@TIME=15 $(rig)/check.sh static series prove docs install kunit kunit-6.12 vm suite torture
 
 static series prove kunit vm suite torture matrix mutants mutants-sample coverage package:
 	@$(rig)/check.sh $@
+
+check-install:
+	@$(rig)/check.sh install
 
 # Not a check: it reports, whatever it finds.
 bench:
@@ -128,6 +131,7 @@ help:
 	@echo 'make demo       see it work, in a virtual machine (KERNEL=6.12, 6.1 or 5.10)'
 	@echo 'make check      all tests, which are:'
 	@echo 'make static     compiler warnings, sparse, checkpatch, kernel-doc'
+	@echo 'make check-install  "make install" and docs/signing.md, on several kernels (KERNELS="6.1 ...")'
 	@echo 'make kunit      KUnit on User Mode Linux with lockdep (UML=7.3, 7.2 or 6.12)'
 	@echo 'make series     the patches of "make patches", on the trees in the cache'
 	@echo 'make prove      the protocol, model-checked: Spin, and litmus tests with herd7'
@@ -146,4 +150,4 @@ help:
 	@echo 'Demo and tests get Debian packages that they lack, and keep kernels in'
 	@echo '$${XDG_CACHE_HOME:-~/.cache}/hmm_mirror, which can be deleted at any time.'
 
-.PHONY: modules core kernel install clean deb docs package demo check static series prove kunit vm suite torture matrix mutants mutants-sample coverage bench patches help
+.PHONY: modules core kernel install clean deb docs package demo check check-install static series prove kunit vm suite torture matrix mutants mutants-sample coverage bench patches help

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# check.sh STAGE...: run the stages (static, series, prove, docs, kunit, kunit-6.12,
+# check.sh STAGE...: run the stages (static, series, prove, docs, install, kunit, kunit-6.12,
 # mutants-sample, vm, suite, torture, matrix, package, mutants, coverage), number and count
 # their results. TAP version 14; the last line has the totals. A stage that ends early or says
 # nothing is a failure, and so is a run without a test.
@@ -29,7 +29,7 @@ stage()
 {
 	local script=$rig/$1.sh rc=0
 	case $1 in
-	static | series | prove | docs | kunit | suite | torture | matrix | package | mutants | coverage) ;;
+	static | series | prove | docs | install | kunit | suite | torture | matrix | package | mutants | coverage) ;;
 	vm)		script=$rig/vm_tests.sh ;;
 	kunit-6.12)	script=kunit_6_12 ;;
 	mutants-sample)	script=mutants_sample ;;

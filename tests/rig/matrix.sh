@@ -58,6 +58,9 @@ x86()
 	holds "build: to_native.cocci moves a driver" to_native "$work/native-$1"
 	holds "build: and what it makes builds" build_native "$work/native-$1" "$dir" "$built"
 
+	echo "suite: install"
+	"$rig/install.sh" "$dir" || rc=$?
+
 	echo "suite: user"
 	if [[ $1 == *-debug ]]; then
 		step "building the canary" build_canary
