@@ -23,6 +23,7 @@ main()
 	check_man
 	check_examples
 	holds "docs: protocol.md names tests that there are" tests_exist
+	holds "docs: make knows what it is told to make" targets_exist
 	[[ ! -d $to/html ]] || say "$to/html/index.html, $to/man"
 }
 
@@ -233,6 +234,19 @@ tests_exist()
 			{ echo "there is no test $name"; unknown=1; }
 		n=$((n + 1))
 	done < <(sed -n '/<!-- who shows it -->/,/^$/p' "$repo/docs/protocol.md" | grep -o '`[^`]*`' | tr -d '`')
+	((n && !unknown))
+}
+
+# In code, of all documents.
+targets_exist()
+{
+	local target n=0 unknown=0
+	while read -r target; do
+		sed -n 's/^\.PHONY: //p' "$repo/Makefile" | tr ' ' '\n' | grep -qx -- "$target" ||
+			{ echo "make $target"; unknown=1; }
+		n=$((n + 1))
+	done < <(grep -ohE '(^ {4}(sudo )?|   |`|&& )make [a-z][a-z-]*' "$repo"/{README,CONTRIBUTING,SECURITY}.md \
+		"$repo"/docs/*.md | sed 's/.* //' | sort -u)
 	((n && !unknown))
 }
 
