@@ -14,6 +14,7 @@ fi
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
+. "$rig/documented.sh"
 # The functions that know the archive; without what the script does when it is run.
 # shellcheck disable=SC1090
 . <(sed '/^\. /d; $d' "$rig/kernels.sh") # and its main(), which is replaced below
@@ -175,6 +176,7 @@ check_dkms()
 		inside /etc/kernel/postinst.d/dkms "$release"
 	holds "package: which is there then" installed_version "$version"
 	holds "package: DKMS has signed it" signed_by "DKMS module signing key"
+	holds "package: docs/signing.md, with DKMS" signed_as_documented
 	holds "package: one without CONFIG_HMM_MIRROR is skipped, too" skipped_later "$release-poor"
 }
 
@@ -190,6 +192,16 @@ skipped_later()
 	inside /etc/kernel/postinst.d/dkms "$1" >"$work/out" 2>&1 || :
 	cat "$work/out"
 	grep 'includes a BUILD_EXCLUSIVE directive which does not match' "$work/out" && no_module "$1"
+}
+
+# The last command tells the signer.
+signed_as_documented()
+{
+	stand_ins "$root/stand-ins" "$release"
+	commands "$repo/docs/signing.md" "With DKMS" >"$root/signing" || return
+	inside env PATH=/stand-ins:/usr/sbin:/usr/bin:/sbin:/bin sh -ex /signing | tee "$work/signed" &&
+		[[ $(tail -n 1 "$work/signed") == "DKMS module signing key" ]] &&
+		installed_version "$version"
 }
 
 signed_by()
