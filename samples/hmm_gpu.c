@@ -2,11 +2,11 @@
 /*
  * hmm_gpu: a GPU made of software. A driver to start from.
  *
- *	struct gpu		a device: /dev/hmm_gpu, and an engine that executes
- *				one command after another
+ *	struct gpu		a device: /dev/hmm_gpu
  *	struct gpu_space	an open file: the address space of the process that
- *				opened it, as the device sees it
- *	struct gpu_job		a command, from ioctl() to its end
+ *				opened it, as the device sees it, and an engine that
+ *				executes one command of it after another
+ *	struct gpu_job		a command, while an ioctl() waits for its end
  *
  * hmm_gpu_dma.c is for GPUs that do DMA, of which hmm_gpu_edu.c drives a real one.
  *
@@ -29,7 +29,12 @@
  *	    gpu_space.lock
  *	      xa_lock
  *
- * (gpu_space.moving, of hmm_gpu_mem.c, is outside of all that.)
+ * (gpu_space.moving, of hmm_gpu_mem.c, is outside of all that. gpu_edu.lock, of
+ * hmm_gpu_edu.c, is outside of gpu_space.lock, and no callback takes it.)
+ *
+ * The engine of an address space waits for pages of that address space, and a user program
+ * can make it wait for ever. Therefore each address space has an engine of its own, and no
+ * wait of an engine is longer than LOOK_MS: it then looks whether the job is still wanted.
  *
  * Invalidations happen inside reclaim, too. So with gpu_space.lock held nothing is
  * allocated with GFP_KERNEL, no user memory is touched, and nothing waits for the mm.
@@ -41,7 +46,6 @@
 #include <linux/dma-mapping.h>
 #include <linux/fs.h>
 #include <linux/jiffies.h>
-#include <linux/kref.h>
 #include <linux/ktime.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
@@ -71,6 +75,9 @@
 
 /* Pages that one device page fault maps at most. */
 #define FAULT_PAGES	16
+
+/* How long a job waits before it looks whether it is still wanted. */
+#define LOOK_MS		100U
 
 /* A device TLB flush this short is worth spinning for. */
 #define FLUSH_SPIN_NS	(50 * NSEC_PER_USEC)
@@ -117,22 +124,20 @@ MODULE_PARM_DESC(dma, "Map pages for DMA, though a GPU made of software does non
 #define PTE_WRITE	1UL
 
 /**
- * struct gpu_job - a command, from ioctl() to its end
- * @ref: of ioctl(), which can be killed, and of the engine
+ * struct gpu_job - a command, while an ioctl() waits for its end
  * @work: for the engine
  * @done: the engine has finished
- * @cancelled: nobody waits any more
+ * @cancelled: the ioctl() has got a signal: stop, and keep what is done
  * @space: the address space
  * @cmd: in and out
  * @ret: 0 or an error
  */
 struct gpu_job {
-	struct kref ref;
 	struct work_struct work;
 	struct completion done;
 	bool cancelled;
 	struct gpu_space *space;
-	struct hmm_gpu_cmd cmd;
+	struct hmm_gpu_cmd *cmd;
 	int ret;
 };
 
@@ -410,6 +415,11 @@ err_free:
 	return ERR_PTR(ret);
 }
 
+static unsigned long gpu_deadline(void)
+{
+	return jiffies + msecs_to_jiffies(READ_ONCE(fault_timeout_ms));
+}
+
 static unsigned int gpu_ms_left(unsigned long deadline)
 {
 	long left = deadline - jiffies;
@@ -417,15 +427,26 @@ static unsigned int gpu_ms_left(unsigned long deadline)
 	return left > 0 ? jiffies_to_msecs(left) : 0;
 }
 
+static unsigned int gpu_look_ms(unsigned long deadline)
+{
+	return min(gpu_ms_left(deadline), LOOK_MS);
+}
+
+/* 0, or why the job should end. */
+static int gpu_stopped(const struct gpu_job *job)
+{
+	return READ_ONCE(job->cancelled) ? -ERESTARTSYS : 0;
+}
+
 /* hmm_mirror_range_begin(), and how long it took: a driver would simply call that. */
-static int gpu_begin(struct gpu_space *space, struct hmm_mirror_range *range,
+static int gpu_begin(struct gpu_job *job, struct hmm_mirror_range *range,
 		     unsigned long *seq, unsigned long deadline)
 {
-	unsigned int left = gpu_ms_left(deadline);
+	struct gpu_space *space = job->space;
 	u64 ns;
 	int ret;
 
-	if (!left)
+	if (!gpu_ms_left(deadline))
 		return -ETIME;
 
 	ret = hmm_mirror_range_begin(range, seq, 0);
@@ -433,13 +454,26 @@ static int gpu_begin(struct gpu_space *space, struct hmm_mirror_range *range,
 		return ret;
 
 	ns = ktime_get_ns();
-	ret = hmm_mirror_range_begin(range, seq, left);
+	do {
+		ret = hmm_mirror_range_begin(range, seq, gpu_look_ms(deadline));
+	} while (ret == -ETIME && gpu_ms_left(deadline) && !gpu_stopped(job));
 	ns = ktime_get_ns() - ns;
 	gpu_count(space, HMM_GPU_WAITS, 1);
 	gpu_count(space, HMM_GPU_WAIT_NS, ns);
 	if (ns > atomic64_read(&space->counter[HMM_GPU_MAX_WAIT_NS]))
 		atomic64_set(&space->counter[HMM_GPU_MAX_WAIT_NS], ns);
 	return ret;
+}
+
+/* A try has failed with @ret. Returns 0 for one more, or the error of the fault. */
+static int gpu_try_again(struct gpu_job *job, int ret, unsigned long deadline)
+{
+	if (ret == -EBUSY)
+		gpu_count(job->space, HMM_GPU_RETRIES, 1);
+	else if (ret != -ETIME || !gpu_ms_left(deadline))
+		return ret;
+	cond_resched();
+	return gpu_stopped(job);
 }
 
 /*
@@ -471,40 +505,32 @@ static int gpu_fault_pages(struct gpu_job *job, struct hmm_mirror_range *range,
 	unsigned long seq;
 	int ret;
 
-	for (;;) {
-		if (READ_ONCE(job->cancelled))
-			return -EINTR;
-
-		ret = gpu_begin(space, range, &seq, deadline);
-		if (ret)
-			return ret;
-
-		ret = gpu_reserve(space, fault);
-		if (ret)
-			return ret;
-
-		ret = hmm_mirror_range_fault(range, seq, fault, gpu_ms_left(deadline));
-		if (ret && ret != -EBUSY)
-			return ret;
-
+	do {
+		ret = gpu_begin(job, range, &seq, deadline);
+		if (!ret)
+			ret = gpu_reserve(space, fault);
+		if (!ret)
+			ret = hmm_mirror_range_fault(range, seq, fault, gpu_look_ms(deadline));
 		if (!ret && gpu_needs_cpu(fault)) {
 			fault->dev_private_owner = NULL;
-		} else if (!ret) {
+			ret = -EBUSY;
+		}
+		if (!ret) {
 			/* Here a driver maps the pages for DMA, which takes its time. */
 			fsleep(READ_ONCE(dma_map_us));
 
 			mutex_lock(&space->lock);
-			if (!hmm_mirror_range_retry(range, seq))
-				break;
+			if (!hmm_mirror_range_retry(range, seq)) {
+				ret = gpu_install(space, fault);
+				mutex_unlock(&space->lock);
+				return ret;
+			}
 			mutex_unlock(&space->lock);
 			gpu_count(space, HMM_GPU_COLLISIONS, 1);
+			ret = -EBUSY;
 		}
-		gpu_count(space, HMM_GPU_RETRIES, 1);
-		cond_resched();
-	}
-
-	ret = gpu_install(space, fault);
-	mutex_unlock(&space->lock);
+		ret = gpu_try_again(job, ret, deadline);
+	} while (!ret);
 	return ret;
 }
 
@@ -561,27 +587,20 @@ static int gpu_fault_block(struct gpu_job *job, struct hmm_mirror_range *range,
 	if (!block)
 		return -ENOMEM;
 
-	for (;;) {
-		ret = READ_ONCE(job->cancelled) ? -EINTR : gpu_begin(space, range, &seq, deadline);
-		if (ret)
-			break;
-
-		ret = gpu_reserve(space, &block->fault);
+	do {
+		ret = gpu_begin(job, range, &seq, deadline);
+		if (!ret)
+			ret = gpu_reserve(space, &block->fault);
 		if (!ret)
 			ret = xa_reserve(&space->blocks, range->start / RANGE_SIZE, GFP_KERNEL);
-		if (ret)
-			break;
-
-		ret = hmm_mirror_range_fault(range, seq, wanted, gpu_ms_left(deadline));
+		if (!ret)
+			ret = hmm_mirror_range_fault(range, seq, wanted, gpu_look_ms(deadline));
 		if (!ret)
 			ret = hmm_mirror_range_snapshot(range, seq, &block->fault,
-							gpu_ms_left(deadline));
+							gpu_look_ms(deadline));
 		if (!ret)
 			ret = hmm_mirror_range_dma_map(range, seq, &block->fault, dev,
 						       gpu_block_addrs(block));
-		if (ret < 0 && ret != -EBUSY)
-			break;
-
 		if (ret >= 0) {
 			fsleep(READ_ONCE(dma_map_us));
 
@@ -596,13 +615,13 @@ static int gpu_fault_block(struct gpu_job *job, struct hmm_mirror_range *range,
 			gpu_count(space, HMM_GPU_COLLISIONS, 1);
 			hmm_mirror_range_dma_unmap(&block->fault, dev, gpu_block_addrs(block),
 						   false);
+			ret = -EBUSY;
 		}
 		/* If a range changes faster than all of it can be mapped, that has no end. */
-		if (++tries == WHOLE_RANGE_TRIES)
+		if (ret == -EBUSY && ++tries == WHOLE_RANGE_TRIES)
 			gpu_block_narrow(block, wanted);
-		gpu_count(space, HMM_GPU_RETRIES, 1);
-		cond_resched();
-	}
+		ret = gpu_try_again(job, ret, deadline);
+	} while (!ret);
 	gpu_block_free(block);
 	return ret;
 }
@@ -649,8 +668,8 @@ static int gpu_fault(struct gpu_job *job, unsigned long addr, unsigned long len,
 out:
 	if (ret == -ETIME)
 		gpu_count(space, HMM_GPU_TIMEOUTS, 1);
-	if (ret)
-		job->cmd.fault_addr = addr;
+	if (ret && ret != -ERESTARTSYS)
+		job->cmd->fault_addr = addr;
 	return ret;
 }
 
@@ -688,20 +707,39 @@ static int gpu_verify_commit(struct hmm_mirror_range *range, unsigned long seq,
 		if (!(pfn & HMM_PFN_VALID) ||
 		    hmm_pfn_to_page(pfn) != xa_untag_pointer(pte) ||
 		    (xa_pointer_tag(pte) == PTE_WRITE && !(pfn & HMM_PFN_WRITE))) {
-			job->cmd.fault_addr = addr;
+			job->cmd->fault_addr = addr;
 			ret = -EUCLEAN;
 			break;
 		}
 	}
 	mutex_unlock(&space->lock);
-	job->cmd.result += nr;
+	job->cmd->result += nr;
+	return ret;
+}
+
+static int gpu_verify_pages(struct gpu_job *job, struct hmm_mirror_range *range,
+			    struct hmm_mirror_fault *fault)
+{
+	unsigned long deadline = gpu_deadline();
+	int ret;
+
+	do {
+		mutex_lock(&job->space->moving);
+		ret = hmm_mirror_range_populate(range, fault, gpu_look_ms(deadline),
+						gpu_verify_commit, job);
+		mutex_unlock(&job->space->moving);
+		if (ret != -ETIME || !gpu_ms_left(deadline))
+			return ret;
+		ret = gpu_stopped(job);
+	} while (!ret);
 	return ret;
 }
 
 static int gpu_verify(struct gpu_job *job)
 {
-	unsigned long first = job->cmd.addr & PAGE_MASK;
-	unsigned long end = PAGE_ALIGN(job->cmd.addr + job->cmd.len);
+	struct hmm_gpu_cmd *cmd = job->cmd;
+	unsigned long first = (cmd->addr + cmd->done) & PAGE_MASK;
+	unsigned long end = PAGE_ALIGN(cmd->addr + cmd->len);
 	unsigned long pfns[FAULT_PAGES];
 	struct gpu_space *space = job->space;
 	struct hmm_mirror_fault fault = {
@@ -716,20 +754,20 @@ static int gpu_verify(struct gpu_job *job)
 			  (end - 1) / RANGE_SIZE) {
 		fault.end = max(first, range->start);
 		do {
-			if (READ_ONCE(job->cancelled))
-				return -EINTR;
 			fault.start = fault.end;
 			fault.end = min3(end, range->end,
 					 fault.start + FAULT_PAGES * PAGE_SIZE);
-			mutex_lock(&space->moving);
-			ret = hmm_mirror_range_populate(range, &fault,
-							READ_ONCE(fault_timeout_ms),
-							gpu_verify_commit, job);
-			mutex_unlock(&space->moving);
+			ret = gpu_verify_pages(job, range, &fault);
+			if (ret)
+				return ret;
+			cmd->done = min_t(u64, fault.end - cmd->addr, cmd->len);
+			if (cmd->done < cmd->len)
+				ret = gpu_stopped(job);
 			if (ret)
 				return ret;
 		} while (fault.end < min(end, range->end));
 	}
+	cmd->done = cmd->len;
 	return 0;
 }
 
@@ -801,9 +839,9 @@ static int gpu_execute_by_dma(struct gpu_space *space, struct hmm_gpu_cmd *cmd, 
 /* One step: @len bytes, which are in one page, and so are those of @src. */
 static int gpu_step(struct gpu_job *job, unsigned long len)
 {
-	unsigned long deadline = jiffies + msecs_to_jiffies(READ_ONCE(fault_timeout_ms));
+	unsigned long deadline = gpu_deadline();
 	struct gpu_space *space = job->space;
-	struct hmm_gpu_cmd *cmd = &job->cmd;
+	struct hmm_gpu_cmd *cmd = job->cmd;
 	unsigned long addr = cmd->addr + cmd->done;
 	unsigned long src_addr = cmd->src + cmd->done;
 	unsigned long left = cmd->len - cmd->done;
@@ -812,6 +850,9 @@ static int gpu_step(struct gpu_job *job, unsigned long len)
 	int ret = 0;
 
 	do {
+		/* Not inside: an invalidation would wait for transfers of other processes. */
+		if (space->gpu->edu)
+			gpu_edu_lock(space->gpu->edu);
 		mutex_lock(&space->lock);
 		dst = gpu_translate(space, addr, write);
 		src = gpu_ops[cmd->op].src ? gpu_translate(space, src_addr, false) : dst;
@@ -820,6 +861,8 @@ static int gpu_step(struct gpu_job *job, unsigned long len)
 		else if (dst && src)
 			cmd->done += 8 * gpu_execute(cmd, dst, src, len / 8);
 		mutex_unlock(&space->lock);
+		if (space->gpu->edu)
+			gpu_edu_unlock(space->gpu->edu);
 
 		if (dst && src)
 			return ret;
@@ -834,17 +877,15 @@ static int gpu_step(struct gpu_job *job, unsigned long len)
 
 static int gpu_run(struct gpu_job *job)
 {
-	struct hmm_gpu_cmd *cmd = &job->cmd;
+	struct hmm_gpu_cmd *cmd = job->cmd;
 	unsigned long before, len;
-	int ret;
+	int ret = 0;
 
-	if (cmd->op == HMM_GPU_VERIFY)
+	if (cmd->op == HMM_GPU_VERIFY && cmd->done < cmd->len)
 		return gpu_verify(job);
 
-	while (cmd->done < cmd->len) {
-		if (READ_ONCE(job->cancelled))
-			return -EINTR;
-
+	/* A job gets on by a page each time, however often it is interrupted. */
+	while (!ret && cmd->done < cmd->len) {
 		before = cmd->done;
 		len = min_t(unsigned long, cmd->len - before,
 			    PAGE_SIZE - offset_in_page(cmd->addr + before));
@@ -857,10 +898,12 @@ static int gpu_run(struct gpu_job *job)
 		if (cmd->done < before + len)
 			break;
 		cond_resched();
+		if (cmd->done < cmd->len)
+			ret = gpu_stopped(job);
 	}
-	if (cmd->op == HMM_GPU_COMPARE)
+	if (!ret && cmd->op == HMM_GPU_COMPARE)
 		cmd->result = cmd->done;
-	return 0;
+	return ret;
 }
 
 static void gpu_put(struct gpu *gpu)
@@ -869,36 +912,32 @@ static void gpu_put(struct gpu *gpu)
 		complete(&gpu->unused);
 }
 
-static void gpu_space_free(struct kref *ref)
-{
-	struct gpu_space *space = container_of(ref, struct gpu_space, ref);
-	struct gpu *gpu = space->gpu;
-
-	/* first, so that no callback runs any more */
-	hmm_mirror_unregister(&space->mirror);
-	gpu_drop_ranges(space);
-	mutex_destroy(&space->moving);
-	mutex_destroy(&space->lock);
-	kfree(space);
-	gpu_put(gpu);
-}
-
-static void gpu_job_free(struct kref *ref)
-{
-	struct gpu_job *job = container_of(ref, struct gpu_job, ref);
-
-	kref_put(&job->space->ref, gpu_space_free);
-	kfree(job);
-}
-
 static void gpu_work(struct work_struct *work)
 {
 	struct gpu_job *job = container_of(work, struct gpu_job, work);
 
 	job->ret = gpu_run(job);
-	gpu_count(job->space, HMM_GPU_COMMANDS, 1);
 	complete(&job->done);
-	kref_put(&job->ref, gpu_job_free);
+}
+
+/*
+ * Let the engine execute a command. A signal stops it, also one of the freezer; what is done
+ * of the command is kept. When this returns the engine does not know the job any more.
+ */
+static int gpu_submit(struct gpu_space *space, struct hmm_gpu_cmd *cmd)
+{
+	struct gpu_job job = { .space = space, .cmd = cmd, .ret = -ERESTARTSYS };
+
+	init_completion(&job.done);
+	INIT_WORK_ONSTACK(&job.work, gpu_work);
+	queue_work(space->engine, &job.work);
+	if (wait_for_completion_interruptible(&job.done)) {
+		WRITE_ONCE(job.cancelled, true);
+		/* In the queue it need not wait for those before it, and has done nothing. */
+		cancel_work_sync(&job.work);
+	}
+	destroy_work_on_stack(&job.work);
+	return job.ret;
 }
 
 /* --------------------------------------------------------------------- files */
@@ -913,7 +952,6 @@ static int gpu_open(struct inode *inode, struct file *file)
 	if (!space)
 		return -ENOMEM;
 
-	kref_init(&space->ref);
 	space->gpu = gpu;
 	xa_init(&space->ranges);
 	mutex_init(&space->lock);
@@ -922,14 +960,21 @@ static int gpu_open(struct inode *inode, struct file *file)
 	xa_init(&space->blocks);
 	space->mirror.ops = READ_ONCE(two_pass) ? &gpu_two_pass_ops : &gpu_one_pass_ops;
 
+	/* Nothing in reclaim waits for the engine, which itself faults pages in. */
+	ret = -ENOMEM;
+	space->engine = alloc_ordered_workqueue("%s", 0, gpu->name);
+	if (!space->engine)
+		goto err_free;
 	ret = hmm_mirror_attach(&space->mirror, current->mm);
 	if (ret)
-		goto err_free;
+		goto err_engine;
 
 	refcount_inc(&gpu->users);
 	file->private_data = space;
 	return 0;
 
+err_engine:
+	destroy_workqueue(space->engine);
 err_free:
 	mutex_destroy(&space->moving);
 	mutex_destroy(&space->lock);
@@ -937,15 +982,24 @@ err_free:
 	return ret;
 }
 
-/*
- * Jobs of a process that was killed may still be on their way. They hold the address
- * space, and end at the next page.
- */
 static int gpu_close(struct inode *inode, struct file *file)
 {
 	struct gpu_space *space = file->private_data;
+	struct gpu *gpu = space->gpu;
 
-	kref_put(&space->ref, gpu_space_free);
+	/*
+	 * Here no ioctl() waits for a job. A device that works on after its ioctl() has to
+	 * be stopped first, and so that this does not take long, its waits are ended.
+	 */
+	hmm_mirror_cancel(&space->mirror);
+	destroy_workqueue(space->engine);
+	/* before the ranges, so that no callback runs any more */
+	hmm_mirror_unregister(&space->mirror);
+	gpu_drop_ranges(space);
+	mutex_destroy(&space->moving);
+	mutex_destroy(&space->lock);
+	kfree(space);
+	gpu_put(gpu);
 	return 0;
 }
 
@@ -954,11 +1008,13 @@ static int gpu_check_cmd(const struct gpu_space *space, const struct hmm_gpu_cmd
 	u64 task_size = space->mirror.mm->task_size;
 	u64 end, src_end;
 
-	if (cmd->op >= HMM_GPU_NR_OPS || cmd->flags || !cmd->len ||
+	if (cmd->op >= HMM_GPU_NR_OPS || cmd->flags & ~HMM_GPU_RESUMES || !cmd->len ||
 	    (!gpu_ops[cmd->op].src && cmd->src) ||
 	    (!gpu_ops[cmd->op].value && cmd->value))
 		return -EINVAL;
 	if ((cmd->addr | cmd->src | cmd->len) % 8)
+		return -EINVAL;
+	if (cmd->flags & HMM_GPU_RESUMES && (cmd->done % 8 || cmd->done > cmd->len))
 		return -EINVAL;
 	if (check_add_overflow(cmd->addr, cmd->len, &end) ||
 	    check_add_overflow(cmd->src, cmd->len, &src_end))
@@ -976,58 +1032,34 @@ static int gpu_check_cmd(const struct gpu_space *space, const struct hmm_gpu_cmd
 
 static long gpu_ioctl_run(struct gpu_space *space, struct hmm_gpu_cmd __user *arg)
 {
-	struct gpu_job *job;
+	struct hmm_gpu_cmd cmd;
 	long ret;
 
-	job = kzalloc(sizeof(*job), GFP_KERNEL_ACCOUNT);
-	if (!job)
-		return -ENOMEM;
-
-	ret = -EFAULT;
-	if (copy_from_user(&job->cmd, arg, sizeof(job->cmd)))
-		goto out_free;
-	ret = gpu_check_cmd(space, &job->cmd);
+	if (copy_from_user(&cmd, arg, sizeof(cmd)))
+		return -EFAULT;
+	ret = gpu_check_cmd(space, &cmd);
 	if (ret)
-		goto out_free;
+		return ret;
 
-	job->cmd.result = 0;
-	job->cmd.done = 0;
-	job->cmd.fault_addr = 0;
+	if (!(cmd.flags & HMM_GPU_RESUMES)) {
+		cmd.result = 0;
+		cmd.done = 0;
+	}
+	cmd.fault_addr = 0;
 	/* A command whose result has no place to go does nothing. */
-	ret = -EFAULT;
-	if (copy_to_user(arg, &job->cmd, sizeof(job->cmd)))
-		goto out_free;
+	if (copy_to_user(arg, &cmd, sizeof(cmd)))
+		return -EFAULT;
 
-	if (job->cmd.op == HMM_GPU_MIGRATE_TO_VRAM) {
-		ret = gpu_mem_move(space, &job->cmd);
+	if (cmd.op == HMM_GPU_MIGRATE_TO_VRAM)
+		ret = gpu_mem_move(space, &cmd);
+	else
+		ret = gpu_submit(space, &cmd);
+
+	/* After a signal the system call is made once more, perhaps by the program. */
+	cmd.flags = ret == -ERESTARTSYS ? HMM_GPU_RESUMES : 0;
+	if (!cmd.flags)
 		gpu_count(space, HMM_GPU_COMMANDS, 1);
-		if (copy_to_user(arg, &job->cmd, sizeof(job->cmd)))
-			ret = -EFAULT;
-		goto out_free;
-	}
-
-	kref_get(&space->ref);
-	job->space = space;
-	init_completion(&job->done);
-	INIT_WORK(&job->work, gpu_work);
-	kref_init(&job->ref);
-
-	kref_get(&job->ref);
-	queue_work(space->gpu->engine, &job->work);
-	if (wait_for_completion_killable(&job->done)) {
-		WRITE_ONCE(job->cancelled, true);
-		ret = -EINTR;
-	} else {
-		ret = job->ret;
-		if (copy_to_user(arg, &job->cmd, sizeof(job->cmd)))
-			ret = -EFAULT;
-	}
-	kref_put(&job->ref, gpu_job_free);
-	return ret;
-
-out_free:
-	kfree(job);
-	return ret;
+	return copy_to_user(arg, &cmd, sizeof(cmd)) ? -EFAULT : ret;
 }
 
 static long gpu_ioctl_stats(struct gpu_space *space, struct hmm_gpu_stats __user *arg)
@@ -1088,17 +1120,12 @@ static int gpu_add(struct gpu *gpu, unsigned int i)
 	refcount_set(&gpu->users, 1);
 	init_completion(&gpu->unused);
 
-	/* Nothing in reclaim waits for the engine, which itself faults pages in. */
-	gpu->engine = alloc_ordered_workqueue("%s", 0, gpu->name);
-	if (!gpu->engine)
-		return -ENOMEM;
-
 	/* Pages in there have no DMA address. */
 	ret = gpu_mem_add(gpu, gpu->dma_dev ? 0 : vram_mb);
 	if (ret == -EOPNOTSUPP)
 		pr_err("vram_mb=%u: not with this kernel\n", vram_mb);
 	if (ret)
-		goto err_engine;
+		return ret;
 
 	gpu->misc.minor = MISC_DYNAMIC_MINOR;
 	gpu->misc.name = gpu->name;
@@ -1106,13 +1133,7 @@ static int gpu_add(struct gpu *gpu, unsigned int i)
 	gpu->misc.mode = 0666;
 	ret = misc_register(&gpu->misc);
 	if (ret)
-		goto err_mem;
-	return 0;
-
-err_mem:
-	gpu_mem_remove(gpu);
-err_engine:
-	destroy_workqueue(gpu->engine);
+		gpu_mem_remove(gpu);
 	return ret;
 }
 
@@ -1122,7 +1143,6 @@ static void gpu_remove(struct gpu *gpu)
 	/* The last jobs of killed processes may still run; and hardware can be pulled out. */
 	gpu_put(gpu);
 	wait_for_completion(&gpu->unused);
-	destroy_workqueue(gpu->engine);
 	gpu_mem_remove(gpu);
 }
 

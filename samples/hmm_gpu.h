@@ -31,22 +31,35 @@ enum hmm_gpu_op {
 	HMM_GPU_NR_OPS
 };
 
+/*
+ * hmm_gpu_cmd.flags: a signal has interrupted the command, which goes on behind @done. Set by
+ * the GPU, and cleared by the end of the command.
+ */
+#define HMM_GPU_RESUMES	1U
+
 /**
  * struct hmm_gpu_cmd - a command, for HMM_GPU_RUN
  * @op: enum hmm_gpu_op
- * @flags: 0
+ * @flags: 0 for a new command, or HMM_GPU_RESUMES
  * @addr: what to work on: [addr, addr + len)
  * @len: bytes
  * @src: second operand of COPY and COMPARE, else 0
  * @value: of FILL and ATOMIC_ADD, else 0
- * @result: out
+ * @result: out; in with HMM_GPU_RESUMES
  * @done: out: bytes that were executed; less than @len after an error, or if COMPARE
- *	found a difference. Nothing behind them was written.
+ *	found a difference. Nothing behind them was written. In with HMM_GPU_RESUMES.
  * @fault_addr: out: the address that could not be accessed, after an error
+ *
+ * A signal interrupts a command, at the latest after 100 ms and after the page that is being
+ * executed. The structure then says what is done, with HMM_GPU_RESUMES. If the signal has no
+ * handler, or one with SA_RESTART, the kernel makes the system call once more with that
+ * structure; else it fails with EINTR, and the program does so, or clears @flags to start anew.
+ * Each word is executed once.
  *
  * Errors of the command itself, by which nothing happens:
  *	EINVAL	unknown op, flags, an operand that the op has not, no length, not
- *		aligned, wraps around, overlaps
+ *		aligned, wraps around, overlaps; HMM_GPU_RESUMES with a @done that is not
+ *		aligned or more than @len
  *	EFAULT	not in the address space of any process; or this structure cannot be
  *		read and written
  *	EOPNOTSUPP	not an op of this GPU: one that is hardware fills and copies;

@@ -1249,7 +1249,11 @@ static void test_bad_commands(int fd, __u64 *mem)
 	} tests[] = {
 		{ "unknown op", EINVAL, { .op = HMM_GPU_NR_OPS, .addr = a, .len = p } },
 		{ "op -1", EINVAL, { .op = -1U, .addr = a, .len = p } },
-		{ "flags", EINVAL, { .flags = 1, .addr = a, .len = p } },
+		{ "flags", EINVAL, { .flags = 2, .addr = a, .len = p } },
+		{ "resumes behind its end", EINVAL,
+		  { .flags = HMM_GPU_RESUMES, .addr = a, .len = p, .done = p + 8 } },
+		{ "resumes unaligned", EINVAL,
+		  { .flags = HMM_GPU_RESUMES, .addr = a, .len = p, .done = 4 } },
 		{ "no length", EINVAL, { .addr = a } },
 		{ "length 4", EINVAL, { .addr = a, .len = 4 } },
 		{ "unaligned fill", EINVAL, { .addr = a + 1, .len = p } },

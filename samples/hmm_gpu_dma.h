@@ -45,6 +45,8 @@ void gpu_remove_edu(struct gpu *gpu);
 
 int gpu_edu_register(void);
 void gpu_edu_unregister(void);
+void gpu_edu_lock(struct gpu_edu *edu);
+void gpu_edu_unlock(struct gpu_edu *edu);
 bool gpu_edu_knows(enum hmm_gpu_op op);
 int gpu_edu_execute(struct gpu_edu *edu, const struct hmm_gpu_cmd *cmd,
 		    dma_addr_t dst, dma_addr_t src, size_t len);
@@ -57,6 +59,14 @@ static inline int gpu_edu_register(void)
 }
 
 static inline void gpu_edu_unregister(void)
+{
+}
+
+static inline void gpu_edu_lock(struct gpu_edu *edu)
+{
+}
+
+static inline void gpu_edu_unlock(struct gpu_edu *edu)
 {
 }
 

@@ -17,6 +17,7 @@
 #include <linux/iopoll.h>
 #include <linux/minmax.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/pci.h>
 
 #include "hmm_gpu_dma.h"
@@ -37,15 +38,15 @@
  * @gpu: the GPU that uses the device as its engine
  * @id: number of the GPU
  * @regs: registers
+ * @lock: protects the registers and the buffer, which all address spaces share
  * @pattern: EDU_CHUNK bytes with which memory is filled
  * @pattern_addr: DMA address of @pattern
- *
- * Only the one engine of the GPU uses this, so no lock is needed.
  */
 struct gpu_edu {
 	struct gpu *gpu;
 	int id;
 	void __iomem *regs;
+	struct mutex lock;	/* see above */
 	u64 *pattern;
 	dma_addr_t pattern_addr;
 };
@@ -64,6 +65,16 @@ static int edu_transfer(struct gpu_edu *edu, u64 from, u64 to, size_t len, u64 d
 				  USEC_PER_MSEC, 10 * USEC_PER_SEC);
 }
 
+void gpu_edu_lock(struct gpu_edu *edu)
+{
+	mutex_lock(&edu->lock);
+}
+
+void gpu_edu_unlock(struct gpu_edu *edu)
+{
+	mutex_unlock(&edu->lock);
+}
+
 bool gpu_edu_knows(enum hmm_gpu_op op)
 {
 	return op == HMM_GPU_FILL || op == HMM_GPU_COPY;
@@ -74,6 +85,8 @@ int gpu_edu_execute(struct gpu_edu *edu, const struct hmm_gpu_cmd *cmd,
 {
 	size_t done, n;
 	int ret;
+
+	lockdep_assert_held(&edu->lock);
 
 	if (cmd->op == HMM_GPU_FILL)
 		memset64(edu->pattern, cmd->value, EDU_CHUNK / sizeof(u64));
@@ -97,6 +110,7 @@ static int edu_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	edu = devm_kzalloc(&pdev->dev, sizeof(*edu), GFP_KERNEL);
 	if (!edu)
 		return -ENOMEM;
+	mutex_init(&edu->lock);
 	ret = pcim_enable_device(pdev);
 	if (ret)
 		return ret;

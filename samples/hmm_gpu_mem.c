@@ -237,13 +237,17 @@ static long gpu_mem_move_some(struct gpu_space *space, unsigned long start,
 	struct vm_area_struct *vma;
 	long ret;
 
+	/* Only for these pages: a long command must not keep the memory of a killed process. */
+	if (!mmget_not_zero(mm))
+		return -ESRCH;
+	ret = -ERESTARTSYS;
 	if (mmap_read_lock_killable(mm))
-		return -EINTR;
+		goto out_put;
 
 	ret = -EFAULT;
 	vma = vma_lookup(mm, start);
 	if (!vma || !(vma->vm_flags & VM_READ))
-		goto out;
+		goto out_unlock;
 
 	end = min(end, vma->vm_end);
 	/* migrate_vma_setup() moves only anonymous memory to a device. */
@@ -251,47 +255,43 @@ static long gpu_mem_move_some(struct gpu_space *space, unsigned long start,
 		end = min(end, start + MOVE_PAGES * PAGE_SIZE);
 		ret = gpu_mem_move_pages(space, vma, start, end, moved);
 		if (ret)
-			goto out;
+			goto out_unlock;
 	}
 	ret = end - start;
-out:
+out_unlock:
 	mmap_read_unlock(mm);
+out_put:
+	/* The last mmput() would run exit_mmap() and ->release in this thread. */
+	mmput_async(mm);
 	return ret;
 }
 
 /*
- * Execute HMM_GPU_MIGRATE_TO_VRAM, in the calling thread. Real devices have separate copy
- * engines, so this runs concurrently with other commands, and their faults collide with it.
+ * Execute HMM_GPU_MIGRATE_TO_VRAM, in the calling thread, until a signal is pending. Real
+ * devices have separate copy engines, so this runs concurrently with other commands, and their
+ * faults collide with it.
  */
 int gpu_mem_move(struct gpu_space *space, struct hmm_gpu_cmd *cmd)
 {
-	unsigned long addr = cmd->addr & PAGE_MASK;
+	unsigned long addr = (cmd->addr + cmd->done) & PAGE_MASK;
 	unsigned long end = PAGE_ALIGN(cmd->addr + cmd->len);
-	struct mm_struct *mm = space->mirror.mm;
-	long ret = 0;
-
-	if (!mmget_not_zero(mm))
-		return -ESRCH;
+	long ret;
 
 	while (addr < end) {
-		/* mutex_lock_killable() ignores a signal if the mutex is free. */
-		ret = fatal_signal_pending(current) ? -EINTR : mutex_lock_killable(&space->moving);
-		if (ret)
-			break;
+		/* mutex_lock_interruptible() ignores a signal if the mutex is free. */
+		if (signal_pending(current) || mutex_lock_interruptible(&space->moving))
+			return -ERESTARTSYS;
 		ret = gpu_mem_move_some(space, addr, end, &cmd->result);
 		mutex_unlock(&space->moving);
 		if (ret < 0) {
 			cmd->fault_addr = max_t(u64, addr, cmd->addr);
-			break;
+			return ret;
 		}
 		addr += ret;
 		cmd->done = min_t(u64, addr - cmd->addr, cmd->len);
 		cond_resched();
 	}
-
-	/* The last mmput() would run exit_mmap() and ->release in this thread. */
-	mmput_async(mm);
-	return ret < 0 ? ret : 0;
+	return 0;
 }
 
 int gpu_mem_add(struct gpu *gpu, unsigned int mb)

@@ -7,7 +7,6 @@
 
 #include <linux/atomic.h>
 #include <linux/completion.h>
-#include <linux/kref.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
@@ -25,7 +24,6 @@ struct gpu_mem;
  * struct gpu - a device
  * @misc: its files
  * @name: of those
- * @engine: executes commands
  * @mem: its memory; NULL if it has none
  * @dma_dev: what does DMA; NULL if nothing does
  * @edu: the hardware; NULL if the GPU is made of software
@@ -37,7 +35,6 @@ struct gpu_mem;
 struct gpu {
 	struct miscdevice misc;
 	char name[24];
-	struct workqueue_struct *engine;
 	struct gpu_mem *mem;
 	struct device *dma_dev;
 	struct gpu_edu *edu;
@@ -47,8 +44,8 @@ struct gpu {
 
 /**
  * struct gpu_space - an open file
- * @ref: of the file, and of each job that has not ended
  * @gpu: the device
+ * @engine: executes commands, one after another
  * @mirror: what hmm_mirror knows
  * @ranges: struct hmm_mirror_range by address / RANGE_SIZE; all device PTEs are inside
  *	one. Used by the engine only, so it needs no lock.
@@ -63,8 +60,8 @@ struct gpu {
  * @counter: enum hmm_gpu_counter
  */
 struct gpu_space {
-	struct kref ref;
 	struct gpu *gpu;
+	struct workqueue_struct *engine;
 	struct hmm_mirror mirror;
 	struct xarray ranges;
 	unsigned int nr_ranges;

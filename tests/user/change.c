@@ -108,7 +108,8 @@ CASE(edges, "addresses and lengths at the edges of everything: an error, and not
 			continue;
 		}
 		reached++;
-		check(!cmd.done && !cmd.result && cmd.fault_addr == (err ? was.addr : 0),
+		check(cmd.done == (err ? 0 : was.len) && !cmd.result &&
+		      cmd.fault_addr == (err ? was.addr : 0),
 		      "op %u of %llx: %llu bytes done, an error at %llx", was.op, was.addr,
 		      cmd.done, cmd.fault_addr);
 	}
