@@ -68,8 +68,8 @@
 
 /* A range is tracked as a whole: large ones are few, small ones collide less. */
 #define RANGE_SIZE	(2UL << 20)
-/* All of it is mapped for DMA at once, but after so many collisions only what is wanted. */
-#define WHOLE_RANGE_TRIES	3
+/* After so many collisions the page that is wanted gets a range of its own. */
+#define RANGE_TRIES	3
 /* The memory of the device for page tables is not endless. */
 #define RANGES_MAX	1024
 
@@ -192,39 +192,49 @@ static int gpu_install(struct gpu_space *space, const struct hmm_mirror_fault *f
 	return ret;
 }
 
-/* Their device PTEs have been removed, and hardware would have flushed its TLB. */
-static void gpu_unmap_blocks(struct gpu_space *space, unsigned long start, unsigned long last)
+/* Removes the device PTEs of [start, end), and returns how many there were. */
+static unsigned long gpu_zap_ptes(struct gpu_space *space, unsigned long start,
+				  unsigned long end)
 {
-	struct gpu_block *block;
-	unsigned long index;
-
-	lockdep_assert_held(&space->lock);
-
-	xa_for_each_range(&space->blocks, index, block, start / RANGE_SIZE, last / RANGE_SIZE) {
-		xa_erase(&space->blocks, index);
-		gpu_block_free(block);
-	}
-}
-
-/* Removes the device PTEs of [start, end). */
-static void gpu_zap(struct gpu_space *space, unsigned long start, unsigned long end)
-{
-	unsigned long last = end - 1;
-	unsigned long index;
+	unsigned long index, nr = 0;
 	void *pte;
 
+	if (start >= end)
+		return 0;
+	xa_for_each_range(&space->ptes, index, pte, start >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT) {
+		xa_erase(&space->ptes, index);
+		nr++;
+	}
+	return nr;
+}
+
+/* Those of blocks that intersect [start, end): what was mapped at once goes at once. */
+static unsigned long gpu_zap_blocks(struct gpu_space *space, unsigned long start,
+				    unsigned long end)
+{
+	struct gpu_block *block;
+	unsigned long index, nr = 0;
+
+	xa_for_each_range(&space->blocks, index, block,
+			  ALIGN_DOWN(start, RANGE_SIZE) >> PAGE_SHIFT, (end - 1) >> PAGE_SHIFT) {
+		if (block->fault.end <= start)
+			continue;
+		nr += gpu_zap_ptes(space, block->fault.start, block->fault.end);
+		xa_erase(&space->blocks, index);
+		/* Hardware would have flushed its TLB. */
+		gpu_block_free(block);
+	}
+	return nr;
+}
+
+/* Removes the device PTEs of [start, end), and perhaps others. */
+static void gpu_zap(struct gpu_space *space, unsigned long start, unsigned long end)
+{
 	lockdep_assert_held(&space->lock);
 
-	/* What was mapped for DMA at once has to go at once. */
-	if (space->gpu->dma_dev) {
-		start = ALIGN_DOWN(start, RANGE_SIZE);
-		last |= RANGE_SIZE - 1;
-	}
-	xa_for_each_range(&space->ptes, index, pte, start >> PAGE_SHIFT, last >> PAGE_SHIFT) {
-		xa_erase(&space->ptes, index);
-		gpu_count(space, HMM_GPU_PTES_REMOVED, 1);
-	}
-	gpu_unmap_blocks(space, start, last);
+	gpu_count(space, HMM_GPU_PTES_REMOVED,
+		  space->gpu->dma_dev ? gpu_zap_blocks(space, start, end) :
+					gpu_zap_ptes(space, start, end));
 }
 
 /*
@@ -358,6 +368,7 @@ static const struct hmm_mirror_ops gpu_two_pass_ops = {
 static void gpu_drop_ranges(struct gpu_space *space)
 {
 	struct hmm_mirror_range *range;
+	struct gpu_block *block;
 	unsigned long index;
 
 	/*
@@ -366,7 +377,8 @@ static void gpu_drop_ranges(struct gpu_space *space)
 	 */
 	mutex_lock(&space->lock);
 	xa_destroy(&space->ptes);
-	gpu_unmap_blocks(space, 0, ULONG_MAX);
+	xa_for_each(&space->blocks, index, block)
+		gpu_block_free(block);
 	xa_destroy(&space->blocks);
 	xa_for_each(&space->ranges, index, range) {
 		hmm_mirror_range_unregister(range);
@@ -466,12 +478,16 @@ static int gpu_begin(struct gpu_job *job, struct hmm_mirror_range *range,
 }
 
 /* A try has failed with @ret. Returns 0 for one more, or the error of the fault. */
-static int gpu_try_again(struct gpu_job *job, int ret, unsigned long deadline)
+static int gpu_try_again(struct gpu_job *job, int ret, unsigned long deadline,
+			 unsigned int *tries)
 {
-	if (ret == -EBUSY)
+	if (ret == -EBUSY) {
 		gpu_count(job->space, HMM_GPU_RETRIES, 1);
-	else if (ret != -ETIME || !gpu_ms_left(deadline))
+		if (!--*tries)
+			return ret;
+	} else if (ret != -ETIME || !gpu_ms_left(deadline)) {
 		return ret;
+	}
 	cond_resched();
 	return gpu_stopped(job);
 }
@@ -496,10 +512,11 @@ static bool gpu_needs_cpu(const struct hmm_mirror_fault *fault)
 
 /*
  * The collision-retry loop. hmm_mirror_range_populate() has it ready-made, see
- * gpu_verify(); here it is in full.
+ * gpu_verify(); here it is in full. Returns -EBUSY after @tries collisions.
  */
 static int gpu_fault_pages(struct gpu_job *job, struct hmm_mirror_range *range,
-			   struct hmm_mirror_fault *fault, unsigned long deadline)
+			   struct hmm_mirror_fault *fault, unsigned long deadline,
+			   unsigned int tries)
 {
 	struct gpu_space *space = job->space;
 	unsigned long seq;
@@ -529,44 +546,48 @@ static int gpu_fault_pages(struct gpu_job *job, struct hmm_mirror_range *range,
 			gpu_count(space, HMM_GPU_COLLISIONS, 1);
 			ret = -EBUSY;
 		}
-		ret = gpu_try_again(job, ret, deadline);
+		ret = gpu_try_again(job, ret, deadline, &tries);
 	} while (!ret);
 	return ret;
 }
 
-/* PTEs for a block, which takes the place of the one that was there. */
+/* PTEs for a block, which takes the place of those that were there of its pages. */
 static int gpu_install_block(struct gpu_space *space, struct gpu_block *block,
 			     const struct hmm_mirror_fault *wanted)
 {
-	const unsigned long start = rounddown(block->fault.start, RANGE_SIZE);
-	unsigned long addr = start, i;
+	const unsigned long start = block->fault.start, end = block->fault.end;
+	unsigned long addr, index, i = 0;
 	struct gpu_block *old;
 	int ret;
 
 	lockdep_assert_held(&space->lock);
 
-	old = xa_store(&space->blocks, addr / RANGE_SIZE, block, GFP_NOWAIT);
-	ret = xa_err(old);
+	/* Their device PTEs are replaced below, without making room for them again. */
+	xa_for_each_range(&space->blocks, index, old, start >> PAGE_SHIFT,
+			  (end - 1) >> PAGE_SHIFT) {
+		if (old->fault.start != start)
+			xa_erase(&space->blocks, index);
+		gpu_block_free(old);
+	}
+	ret = xa_err(xa_store(&space->blocks, start >> PAGE_SHIFT, block, GFP_NOWAIT));
 	if (ret) {
+		gpu_zap_ptes(space, start, end);
 		gpu_block_free(block);
 		return ret;
 	}
-	for (i = 0; i < RANGE_SIZE / PAGE_SIZE; i++, addr += PAGE_SIZE) {
+	for (addr = start; addr < end; addr += PAGE_SIZE, i++) {
 		ret = -EFAULT;
 		if (block->addrs[i] != DMA_MAPPING_ERROR)
 			ret = gpu_install_page(space, addr, block->pfns[i]);
-		if (ret && addr >= wanted->start && addr < wanted->end)
-			break;
+		if (ret && addr >= wanted->start && addr < wanted->end) {
+			gpu_zap(space, start, end);
+			return ret;
+		}
 		/* Nobody has asked for this one. */
 		if (ret && xa_load(&space->ptes, addr >> PAGE_SHIFT))
 			xa_erase(&space->ptes, addr >> PAGE_SHIFT);
-		ret = 0;
 	}
-	if (old)
-		gpu_block_free(old);
-	if (ret)
-		gpu_zap(space, start, start + RANGE_SIZE);
-	return ret;
+	return 0;
 }
 
 /*
@@ -574,11 +595,11 @@ static int gpu_install_block(struct gpu_space *space, struct gpu_block *block,
  * with it all is mapped that is there of the range.
  */
 static int gpu_fault_block(struct gpu_job *job, struct hmm_mirror_range *range,
-			   struct hmm_mirror_fault *wanted, unsigned long deadline)
+			   struct hmm_mirror_fault *wanted, unsigned long deadline,
+			   unsigned int tries)
 {
 	struct gpu_space *space = job->space;
 	struct device *dev = space->gpu->dma_dev;
-	unsigned int tries = 0;
 	struct gpu_block *block;
 	unsigned long seq;
 	long ret;
@@ -592,7 +613,7 @@ static int gpu_fault_block(struct gpu_job *job, struct hmm_mirror_range *range,
 		if (!ret)
 			ret = gpu_reserve(space, &block->fault);
 		if (!ret)
-			ret = xa_reserve(&space->blocks, range->start / RANGE_SIZE, GFP_KERNEL);
+			ret = xa_reserve(&space->blocks, range->start >> PAGE_SHIFT, GFP_KERNEL);
 		if (!ret)
 			ret = hmm_mirror_range_fault(range, seq, wanted, gpu_look_ms(deadline));
 		if (!ret)
@@ -600,7 +621,7 @@ static int gpu_fault_block(struct gpu_job *job, struct hmm_mirror_range *range,
 							gpu_look_ms(deadline));
 		if (!ret)
 			ret = hmm_mirror_range_dma_map(range, seq, &block->fault, dev,
-						       gpu_block_addrs(block));
+						       block->addrs);
 		if (ret >= 0) {
 			fsleep(READ_ONCE(dma_map_us));
 
@@ -613,25 +634,49 @@ static int gpu_fault_block(struct gpu_job *job, struct hmm_mirror_range *range,
 			}
 			mutex_unlock(&space->lock);
 			gpu_count(space, HMM_GPU_COLLISIONS, 1);
-			hmm_mirror_range_dma_unmap(&block->fault, dev, gpu_block_addrs(block),
-						   false);
+			hmm_mirror_range_dma_unmap(&block->fault, dev, block->addrs, false);
 			ret = -EBUSY;
 		}
-		/* If a range changes faster than all of it can be mapped, that has no end. */
-		if (ret == -EBUSY && ++tries == WHOLE_RANGE_TRIES)
-			gpu_block_narrow(block, wanted);
-		ret = gpu_try_again(job, ret, deadline);
+		ret = gpu_try_again(job, ret, deadline, &tries);
 	} while (!ret);
 	gpu_block_free(block);
 	return ret;
 }
 
+static int gpu_fault_range(struct gpu_job *job, struct hmm_mirror_range *range,
+			   struct hmm_mirror_fault *fault, unsigned long deadline,
+			   unsigned int tries)
+{
+	if (job->space->gpu->dma_dev)
+		return gpu_fault_block(job, range, fault, deadline, tries);
+	return gpu_fault_pages(job, range, fault, deadline, tries);
+}
+
+/*
+ * A range collides with changes of any page of it. If it changes all the time, the first page
+ * gets a range of its own until it is mapped. Callbacks come for the other range as before.
+ */
 static int gpu_fault_in(struct gpu_job *job, struct hmm_mirror_range *range,
 			struct hmm_mirror_fault *fault, unsigned long deadline)
 {
-	if (job->space->gpu->dma_dev)
-		return gpu_fault_block(job, range, fault, deadline);
-	return gpu_fault_pages(job, range, fault, deadline);
+	struct hmm_mirror_range own;
+	int ret;
+
+	ret = gpu_fault_range(job, range, fault, deadline, RANGE_TRIES);
+	if (ret != -EBUSY)
+		return ret;
+
+	fault->end = fault->start + PAGE_SIZE;
+	own.start = fault->start;
+	own.end = fault->end;
+	/* What is left of the range may go with a neighbour: see gpu_reserve(). */
+	gpu_unmap(job->space, own.start, own.end);
+	ret = hmm_mirror_range_register(&own, &job->space->mirror);
+	if (ret)
+		return ret;
+	ret = gpu_fault_range(job, &own, fault, deadline, UINT_MAX);
+	hmm_mirror_range_unregister(&own);
+	return ret;
 }
 
 /* The device could not access [addr, addr + len). Maps the first pages of that. */
@@ -816,10 +861,15 @@ static size_t gpu_execute(struct hmm_gpu_cmd *cmd, u64 *dst, const u64 *src, siz
 /* Where the device finds what it has a PTE for. */
 static dma_addr_t gpu_dma_addr(struct gpu_space *space, unsigned long addr)
 {
-	struct gpu_block *block = xa_load(&space->blocks, addr / RANGE_SIZE);
+	struct gpu_block *block;
 
 	lockdep_assert_held(&space->lock);
-	return block->addrs[addr % RANGE_SIZE / PAGE_SIZE] + offset_in_page(addr);
+
+	/* It is one of the whole range, or one of the page. */
+	block = xa_load(&space->blocks, ALIGN_DOWN(addr, RANGE_SIZE) >> PAGE_SHIFT);
+	if (!block || addr >= block->fault.end)
+		block = xa_load(&space->blocks, addr >> PAGE_SHIFT);
+	return block->addrs[(addr - block->fault.start) >> PAGE_SHIFT] + offset_in_page(addr);
 }
 
 static int gpu_execute_by_dma(struct gpu_space *space, struct hmm_gpu_cmd *cmd, size_t len)

@@ -3,10 +3,10 @@
  * hmm_gpu: pages that are mapped for DMA.
  *
  * The driver faults in the pages that the GPU wants, then maps all pages of the range that
- * are present, so a huge page costs one mapping. After some collisions it maps only the pages
- * that the GPU wants. If any page is invalidated, the driver unmaps all of them, and the next
- * device page fault maps the rest again. That is simple, and hmm_mirror_range_dma_unmap() can
- * unmap only all pages of a call of hmm_mirror_range_dma_map().
+ * are present, so a huge page costs one mapping. After some collisions the range is a single
+ * page. If any page is invalidated, the driver unmaps all of them, and the next device page
+ * fault maps the rest again. That is simple, and hmm_mirror_range_dma_unmap() can unmap only
+ * all pages of a call of hmm_mirror_range_dma_map().
  */
 #include <linux/dma-mapping.h>
 #include <linux/err.h>
@@ -39,20 +39,6 @@ struct gpu_block *gpu_block_alloc(const struct hmm_mirror_range *range, struct d
 	return block;
 }
 
-/* Limit @block, in which no page is mapped yet, to the pages of @wanted. */
-void gpu_block_narrow(struct gpu_block *block, const struct hmm_mirror_fault *wanted)
-{
-	block->fault.pfns += (wanted->start - block->fault.start) >> PAGE_SHIFT;
-	block->fault.start = wanted->start;
-	block->fault.end = wanted->end;
-}
-
-/* Return the DMA addresses, from the first page that is mapped on. */
-dma_addr_t *gpu_block_addrs(const struct gpu_block *block)
-{
-	return block->addrs + (block->fault.pfns - block->pfns);
-}
-
 /*
  * Unmap and free @block, which the device does not use any more. Callbacks call this, so it
  * must not sleep. A driver that does not know which pages its device has written marks them
@@ -60,7 +46,7 @@ dma_addr_t *gpu_block_addrs(const struct gpu_block *block)
  */
 void gpu_block_free(struct gpu_block *block)
 {
-	hmm_mirror_range_dma_unmap(&block->fault, block->dev, gpu_block_addrs(block), false);
+	hmm_mirror_range_dma_unmap(&block->fault, block->dev, block->addrs, false);
 	kfree(block->addrs);
 	kfree(block);
 }

@@ -15,11 +15,11 @@ struct gpu;
 struct gpu_edu;
 
 /**
- * struct gpu_block - pages that are mapped for DMA together, and unmapped together
- * @fault: the pages; all of a range or some
+ * struct gpu_block - pages of a range that are mapped for DMA together, and unmapped together
+ * @fault: the pages; all of the range
  * @dev: the device for which they are mapped
- * @addrs: DMA addresses of all pages of the range
- * @pfns: pfns of all pages of the range
+ * @addrs: DMA addresses of the pages
+ * @pfns: pfns of the pages
  */
 struct gpu_block {
 	struct hmm_mirror_fault fault;
@@ -30,8 +30,6 @@ struct gpu_block {
 
 /* hmm_gpu_dma.c */
 struct gpu_block *gpu_block_alloc(const struct hmm_mirror_range *range, struct device *dev);
-void gpu_block_narrow(struct gpu_block *block, const struct hmm_mirror_fault *wanted);
-dma_addr_t *gpu_block_addrs(const struct gpu_block *block);
 void gpu_block_free(struct gpu_block *block);
 struct device *gpu_dma_device_add(unsigned int i);
 void gpu_dma_device_remove(struct device *dev);

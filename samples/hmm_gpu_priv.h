@@ -53,8 +53,8 @@ struct gpu {
  * @lock: the driver's lock, see top of hmm_gpu.c
  * @ptes: the device page table: struct page by address / PAGE_SIZE, tagged with
  *	PTE_WRITE if the device may write. Changed under @lock.
- * @blocks: struct gpu_block by address / RANGE_SIZE: the DMA addresses of what @ptes
- *	has, if the device does DMA. Changed under @lock.
+ * @blocks: struct gpu_block by first address / PAGE_SIZE: the DMA addresses of what @ptes
+ *	has, if the device does DMA. They do not overlap. Changed under @lock.
  * @moving: held while pages are moved to the memory of the device
  * @mover: the thread that has the mm collect these pages now
  * @counter: enum hmm_gpu_counter
