@@ -30,11 +30,18 @@
  *	      xa_lock
  *
  * (gpu_space.moving, of hmm_gpu_mem.c, is outside of all that. gpu_edu.lock, of
- * hmm_gpu_edu.c, is outside of gpu_space.lock, and no callback takes it.)
+ * hmm_gpu_edu.c, is outside of gpu_space.lock, and no callback takes it. Outermost are
+ * gpu_list_lock, gpu_space.stopping and gpu_space.running, in this order.)
  *
  * The engine of an address space waits for pages of that address space, and a user program
  * can make it wait for ever. Therefore each address space has an engine of its own, and no
  * wait of an engine is longer than LOOK_MS: it then looks whether the job is still wanted.
+ *
+ * A device can be removed while its files are open. Only between gpu_enter() and gpu_leave()
+ * an ioctl() may use the device, and then it does not touch user memory, which a user program
+ * can make last for ever. Removal marks each address space, ends its waits, waits for the
+ * ioctls, and takes down all that uses the device: gpu_space_stop(). What is left is for
+ * close().
  *
  * Invalidations happen inside reclaim, too. So with gpu_space.lock held nothing is
  * allocated with GFP_KERNEL, no user memory is touched, and nothing waits for the mm.
@@ -47,12 +54,13 @@
 #include <linux/fs.h>
 #include <linux/jiffies.h>
 #include <linux/ktime.h>
+#include <linux/list.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/overflow.h>
-#include <linux/refcount.h>
+#include <linux/rwsem.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/workqueue.h>
@@ -119,6 +127,9 @@ MODULE_PARM_DESC(fault_timeout_ms, "Give up a device page fault after this many 
 static bool dma;
 module_param(dma, bool, 0444);
 MODULE_PARM_DESC(dma, "Map pages for DMA, though a GPU made of software does none (default N)");
+
+/* Protects gpu.spaces; not in struct gpu, which a file may outlive. */
+static DEFINE_MUTEX(gpu_list_lock);
 
 #define PTE_READ	0UL
 #define PTE_WRITE	1UL
@@ -447,6 +458,8 @@ static unsigned int gpu_look_ms(unsigned long deadline)
 /* 0, or why the job should end. */
 static int gpu_stopped(const struct gpu_job *job)
 {
+	if (READ_ONCE(job->space->gone))
+		return -ENODEV;
 	return READ_ONCE(job->cancelled) ? -ERESTARTSYS : 0;
 }
 
@@ -956,17 +969,13 @@ static int gpu_run(struct gpu_job *job)
 	return ret;
 }
 
-static void gpu_put(struct gpu *gpu)
-{
-	if (refcount_dec_and_test(&gpu->users))
-		complete(&gpu->unused);
-}
-
 static void gpu_work(struct work_struct *work)
 {
 	struct gpu_job *job = container_of(work, struct gpu_job, work);
 
 	job->ret = gpu_run(job);
+	if (job->ret == -ECANCELED)
+		job->ret = -ENODEV;
 	complete(&job->done);
 }
 
@@ -992,6 +1001,48 @@ static int gpu_submit(struct gpu_space *space, struct hmm_gpu_cmd *cmd)
 
 /* --------------------------------------------------------------------- files */
 
+/* Until gpu_leave() the device is there. */
+static int gpu_enter(struct gpu_space *space)
+{
+	down_read(&space->running);
+	if (!READ_ONCE(space->gone))
+		return 0;
+	up_read(&space->running);
+	return -ENODEV;
+}
+
+static void gpu_leave(struct gpu_space *space)
+{
+	up_read(&space->running);
+}
+
+/* The device forgets the address space. Either removal or close() does it; both can wait. */
+static void gpu_space_stop(struct gpu_space *space)
+{
+	mutex_lock(&space->stopping);
+	if (!space->gone) {
+		/* Running commands end, without waiting for pages any more. */
+		WRITE_ONCE(space->gone, true);
+		hmm_mirror_cancel(&space->mirror);
+		down_write(&space->running);
+		up_write(&space->running);
+
+		destroy_workqueue(space->engine);
+		/* before the ranges, so that no callback runs any more */
+		hmm_mirror_unregister(&space->mirror);
+		gpu_drop_ranges(space);
+	}
+	mutex_unlock(&space->stopping);
+}
+
+static void gpu_space_free(struct gpu_space *space)
+{
+	mutex_destroy(&space->moving);
+	mutex_destroy(&space->lock);
+	mutex_destroy(&space->stopping);
+	kfree(space);
+}
+
 static int gpu_open(struct inode *inode, struct file *file)
 {
 	struct gpu *gpu = container_of(file->private_data, struct gpu, misc);
@@ -1003,6 +1054,8 @@ static int gpu_open(struct inode *inode, struct file *file)
 		return -ENOMEM;
 
 	space->gpu = gpu;
+	mutex_init(&space->stopping);
+	init_rwsem(&space->running);
 	xa_init(&space->ranges);
 	mutex_init(&space->lock);
 	xa_init(&space->ptes);
@@ -1019,37 +1072,31 @@ static int gpu_open(struct inode *inode, struct file *file)
 	if (ret)
 		goto err_engine;
 
-	refcount_inc(&gpu->users);
+	/* misc_deregister() waits for us: afterwards the list does not grow. */
+	mutex_lock(&gpu_list_lock);
+	list_add(&space->list, &gpu->spaces);
+	mutex_unlock(&gpu_list_lock);
 	file->private_data = space;
 	return 0;
 
 err_engine:
 	destroy_workqueue(space->engine);
 err_free:
-	mutex_destroy(&space->moving);
-	mutex_destroy(&space->lock);
-	kfree(space);
+	gpu_space_free(space);
 	return ret;
 }
 
+/* No ioctl() is left. The device may be gone, or be on its way out. */
 static int gpu_close(struct inode *inode, struct file *file)
 {
 	struct gpu_space *space = file->private_data;
-	struct gpu *gpu = space->gpu;
 
-	/*
-	 * Here no ioctl() waits for a job. A device that works on after its ioctl() has to
-	 * be stopped first, and so that this does not take long, its waits are ended.
-	 */
-	hmm_mirror_cancel(&space->mirror);
-	destroy_workqueue(space->engine);
-	/* before the ranges, so that no callback runs any more */
-	hmm_mirror_unregister(&space->mirror);
-	gpu_drop_ranges(space);
-	mutex_destroy(&space->moving);
-	mutex_destroy(&space->lock);
-	kfree(space);
-	gpu_put(gpu);
+	/* before it leaves the list, so that removal waits for that */
+	gpu_space_stop(space);
+	mutex_lock(&gpu_list_lock);
+	list_del(&space->list);
+	mutex_unlock(&gpu_list_lock);
+	gpu_space_free(space);
 	return 0;
 }
 
@@ -1080,6 +1127,13 @@ static int gpu_check_cmd(const struct gpu_space *space, const struct hmm_gpu_cmd
 	return 0;
 }
 
+static int gpu_execute_cmd(struct gpu_space *space, struct hmm_gpu_cmd *cmd)
+{
+	if (cmd->op == HMM_GPU_MIGRATE_TO_VRAM)
+		return gpu_mem_move(space, cmd);
+	return gpu_submit(space, cmd);
+}
+
 static long gpu_ioctl_run(struct gpu_space *space, struct hmm_gpu_cmd __user *arg)
 {
 	struct hmm_gpu_cmd cmd;
@@ -1087,7 +1141,11 @@ static long gpu_ioctl_run(struct gpu_space *space, struct hmm_gpu_cmd __user *ar
 
 	if (copy_from_user(&cmd, arg, sizeof(cmd)))
 		return -EFAULT;
+	ret = gpu_enter(space);
+	if (ret)
+		return ret;
 	ret = gpu_check_cmd(space, &cmd);
+	gpu_leave(space);
 	if (ret)
 		return ret;
 
@@ -1100,11 +1158,11 @@ static long gpu_ioctl_run(struct gpu_space *space, struct hmm_gpu_cmd __user *ar
 	if (copy_to_user(arg, &cmd, sizeof(cmd)))
 		return -EFAULT;
 
-	if (cmd.op == HMM_GPU_MIGRATE_TO_VRAM)
-		ret = gpu_mem_move(space, &cmd);
-	else
-		ret = gpu_submit(space, &cmd);
-
+	ret = gpu_enter(space);
+	if (!ret) {
+		ret = gpu_execute_cmd(space, &cmd);
+		gpu_leave(space);
+	}
 	/* After a signal the system call is made once more, perhaps by the program. */
 	cmd.flags = ret == -ERESTARTSYS ? HMM_GPU_RESUMES : 0;
 	if (!cmd.flags)
@@ -1167,8 +1225,7 @@ static int gpu_add(struct gpu *gpu, unsigned int i)
 		snprintf(gpu->name, sizeof(gpu->name), "%s%u", name, i);
 	else
 		strscpy(gpu->name, name, sizeof(gpu->name));
-	refcount_set(&gpu->users, 1);
-	init_completion(&gpu->unused);
+	INIT_LIST_HEAD(&gpu->spaces);
 
 	/* Pages in there have no DMA address. */
 	ret = gpu_mem_add(gpu, gpu->dma_dev ? 0 : vram_mb);
@@ -1187,12 +1244,18 @@ static int gpu_add(struct gpu *gpu, unsigned int i)
 	return ret;
 }
 
+/* Does not wait for open files, which get -ENODEV from now on. */
 static void gpu_remove(struct gpu *gpu)
 {
+	struct gpu_space *space, *next;
+
 	misc_deregister(&gpu->misc);
-	/* The last jobs of killed processes may still run; and hardware can be pulled out. */
-	gpu_put(gpu);
-	wait_for_completion(&gpu->unused);
+	mutex_lock(&gpu_list_lock);
+	list_for_each_entry_safe(space, next, &gpu->spaces, list) {
+		gpu_space_stop(space);
+		list_del_init(&space->list);
+	}
+	mutex_unlock(&gpu_list_lock);
 	gpu_mem_remove(gpu);
 }
 

@@ -62,6 +62,7 @@ enum hmm_gpu_op {
  *		aligned or more than @len
  *	EFAULT	not in the address space of any process; or this structure cannot be
  *		read and written
+ *	ENODEV	the device has been removed; also if that happens during the command
  *	EOPNOTSUPP	not an op of this GPU: one that is hardware fills and copies;
  *		MIGRATE_TO_VRAM wants one that has memory (parameter vram_mb)
  *

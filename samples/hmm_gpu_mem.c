@@ -278,6 +278,8 @@ int gpu_mem_move(struct gpu_space *space, struct hmm_gpu_cmd *cmd)
 	long ret;
 
 	while (addr < end) {
+		if (READ_ONCE(space->gone))
+			return -ENODEV;
 		/* mutex_lock_interruptible() ignores a signal if the mutex is free. */
 		if (signal_pending(current) || mutex_lock_interruptible(&space->moving))
 			return -ERESTARTSYS;

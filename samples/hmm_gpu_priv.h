@@ -6,11 +6,11 @@
 #define HMM_GPU_PRIV_H
 
 #include <linux/atomic.h>
-#include <linux/completion.h>
+#include <linux/list.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
-#include <linux/refcount.h>
+#include <linux/rwsem.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
@@ -27,8 +27,7 @@ struct gpu_mem;
  * @mem: its memory; NULL if it has none
  * @dma_dev: what does DMA; NULL if nothing does
  * @edu: the hardware; NULL if the GPU is made of software
- * @users: open files, and who can remove the device
- * @unused: there are none
+ * @spaces: its open files
  *
  * It is also the owner of its device private pages.
  */
@@ -38,13 +37,16 @@ struct gpu {
 	struct gpu_mem *mem;
 	struct device *dma_dev;
 	struct gpu_edu *edu;
-	refcount_t users;
-	struct completion unused;
+	struct list_head spaces;
 };
 
 /**
  * struct gpu_space - an open file
- * @gpu: the device
+ * @gpu: the device, as long as it is not @gone
+ * @list: in gpu.spaces
+ * @stopping: held while the device forgets the address space
+ * @running: held for reading by what uses the device
+ * @gone: the device has forgotten the address space, or is about to
  * @engine: executes commands, one after another
  * @mirror: what hmm_mirror knows
  * @ranges: struct hmm_mirror_range by address / RANGE_SIZE; all device PTEs are inside
@@ -61,6 +63,10 @@ struct gpu {
  */
 struct gpu_space {
 	struct gpu *gpu;
+	struct list_head list;
+	struct mutex stopping;	/* see above */
+	struct rw_semaphore running;
+	bool gone;
 	struct workqueue_struct *engine;
 	struct hmm_mirror mirror;
 	struct xarray ranges;
