@@ -85,7 +85,7 @@ tests/user/hmm_gpu_vram: tests/user/hmm_gpu_vram.c $(wildcard samples/*.h)
 	$(or $(HOSTCC),cc) -O2 -g -Wall -Wextra -pthread -static -I. $(CFLAGS) -o $@ $< $(LDFLAGS)
 
 # In the order of the cases.
-suite := $(addprefix tests/user/,memory.c change.c process.c race.c suite.c)
+suite := $(addprefix tests/user/,memory.c change.c process.c race.c wait.c suite.c)
 
 tests/user/hmm_gpu_suite: $(suite) tests/user/suite.h samples/hmm_gpu.h
 	$(or $(HOSTCC),cc) -O2 -g -Wall -Wextra -pthread -static -I. $(CFLAGS) -o $@ $(suite) $(LDFLAGS)

@@ -35,7 +35,8 @@ main()
 	"$rig/vm.sh" --kernel "$stock" --modules "$built" --log "$cache/vm-dma.log" \
 		--qemu "-machine q35 -device intel-iommu,intremap=off -device edu" \
 		--append "intel_iommu=on" \
-		--add "$built/samples/hmm_gpu_demo" --run "$rig/vm/dma.sh"
+		--add "$built/samples/hmm_gpu_demo" --add "$built/tests/user/hmm_gpu_suite" \
+		--run "$rig/vm/dma.sh"
 
 	"$rig/vm.sh" --kernel "$stock" --modules "$built" --log "$cache/vm-swiotlb.log" \
 		--append "swiotlb=force" \

@@ -137,11 +137,12 @@ hmm_gpu_suite -f /files $without $(argument suite | tr , ' ') 2>&1 | translate
 holds 'suite: nothing uses the modules any more' unused "${driver:-hmm_gpu}"
 holds 'suite: the modules unload' unload_driver
 
-# What the GPU has written is dirty, also where it is mapped for DMA.
+# What the GPU has written is dirty, also where it is mapped for DMA, and it is mapped beside
+# pages that change.
 if [ ! "$driver$(argument suite)" ]; then
 	holds 'suite-dma: the modules load' load dma=1
-	hmm_gpu_suite -f /files lazyfree shmem_swap shmem_clean file_writeback file_reclaim 2>&1 |
-		translate suite-dma
+	hmm_gpu_suite -f /files lazyfree shmem_swap shmem_clean file_writeback file_reclaim \
+		busy_neighbours 2>&1 | translate suite-dma
 	holds 'suite-dma: nothing uses the modules any more' unused hmm_gpu
 	holds 'suite-dma: the modules unload' unload
 fi
