@@ -29,19 +29,18 @@
  *	    gpu_space.lock
  *	      xa_lock
  *
- * (gpu_space.moving, of hmm_gpu_mem.c, is outside of all that. gpu_edu.lock, of
- * hmm_gpu_edu.c, is outside of gpu_space.lock, and no callback takes it. Outermost are
- * gpu_list_lock, gpu_space.stopping and gpu_space.running, in this order.)
+ * Outside of all that nest gpu_list_lock, gpu_space.stopping, gpu_space.running and, of
+ * hmm_gpu_mem.c, gpu_space.moving, in this order. gpu_edu.lock, of hmm_gpu_edu.c, is outside
+ * of gpu_space.lock; no callback takes it.
  *
- * The engine of an address space waits for pages of that address space, and a user program
- * can make it wait for ever. Therefore each address space has an engine of its own, and no
- * wait of an engine is longer than LOOK_MS: it then looks whether the job is still wanted.
+ * A user program can make an engine wait for a page for ever. Therefore each address space has
+ * its own engine, and an engine waits for at most LOOK_MS before it checks whether its job is
+ * cancelled.
  *
- * A device can be removed while its files are open. Only between gpu_enter() and gpu_leave()
- * an ioctl() may use the device, and then it does not touch user memory, which a user program
- * can make last for ever. Removal marks each address space, ends its waits, waits for the
- * ioctls, and takes down all that uses the device: gpu_space_stop(). What is left is for
- * close().
+ * A device can be removed while its files are open. An ioctl() uses the device only between
+ * gpu_enter() and gpu_leave(). There it accesses no user memory, since a user program can make
+ * such an access last for ever. Removal calls gpu_space_stop() for each address space, which
+ * ends its waits, waits for its ioctls, and unmaps everything. close() frees the structure.
  *
  * Invalidations happen inside reclaim, too. So with gpu_space.lock held nothing is
  * allocated with GFP_KERNEL, no user memory is touched, and nothing waits for the mm.
@@ -76,7 +75,7 @@
 
 /* A range is tracked as a whole: large ones are few, small ones collide less. */
 #define RANGE_SIZE	(2UL << 20)
-/* After so many collisions the page that is wanted gets a range of its own. */
+/* Number of collisions after which the driver registers a range for one page. */
 #define RANGE_TRIES	3
 /* The memory of the device for page tables is not endless. */
 #define RANGES_MAX	1024
@@ -84,7 +83,7 @@
 /* Pages that one device page fault maps at most. */
 #define FAULT_PAGES	16
 
-/* How long a job waits before it looks whether it is still wanted. */
+/* Longest wait, in milliseconds, between two checks whether a job is cancelled. */
 #define LOOK_MS		100U
 
 /* A device TLB flush this short is worth spinning for. */
@@ -128,7 +127,7 @@ static bool dma;
 module_param(dma, bool, 0444);
 MODULE_PARM_DESC(dma, "Map pages for DMA, though a GPU made of software does none (default N)");
 
-/* Protects gpu.spaces; not in struct gpu, which a file may outlive. */
+/* Protects gpu.spaces. Global, because a file can outlive its struct gpu. */
 static DEFINE_MUTEX(gpu_list_lock);
 
 #define PTE_READ	0UL
@@ -138,7 +137,7 @@ static DEFINE_MUTEX(gpu_list_lock);
  * struct gpu_job - a command, while an ioctl() waits for its end
  * @work: for the engine
  * @done: the engine has finished
- * @cancelled: the ioctl() has got a signal: stop, and keep what is done
+ * @cancelled: the ioctl() has a signal: the engine stops, and keeps the progress
  * @space: the address space
  * @cmd: in and out
  * @ret: 0 or an error
@@ -203,7 +202,7 @@ static int gpu_install(struct gpu_space *space, const struct hmm_mirror_fault *f
 	return ret;
 }
 
-/* Removes the device PTEs of [start, end), and returns how many there were. */
+/* Remove the device PTEs of [start, end). Return their number. */
 static unsigned long gpu_zap_ptes(struct gpu_space *space, unsigned long start,
 				  unsigned long end)
 {
@@ -219,7 +218,7 @@ static unsigned long gpu_zap_ptes(struct gpu_space *space, unsigned long start,
 	return nr;
 }
 
-/* Those of blocks that intersect [start, end): what was mapped at once goes at once. */
+/* Remove all blocks that intersect [start, end). Return the number of their device PTEs. */
 static unsigned long gpu_zap_blocks(struct gpu_space *space, unsigned long start,
 				    unsigned long end)
 {
@@ -232,13 +231,13 @@ static unsigned long gpu_zap_blocks(struct gpu_space *space, unsigned long start
 			continue;
 		nr += gpu_zap_ptes(space, block->fault.start, block->fault.end);
 		xa_erase(&space->blocks, index);
-		/* Hardware would have flushed its TLB. */
+		/* A driver of real hardware flushes the TLB before this. */
 		gpu_block_free(block);
 	}
 	return nr;
 }
 
-/* Removes the device PTEs of [start, end), and perhaps others. */
+/* Remove the device PTEs of [start, end), and with DMA the rest of their blocks. */
 static void gpu_zap(struct gpu_space *space, unsigned long start, unsigned long end)
 {
 	lockdep_assert_held(&space->lock);
@@ -455,7 +454,7 @@ static unsigned int gpu_look_ms(unsigned long deadline)
 	return min(gpu_ms_left(deadline), LOOK_MS);
 }
 
-/* 0, or why the job should end. */
+/* Return 0, or the error with which the job must end. */
 static int gpu_stopped(const struct gpu_job *job)
 {
 	if (READ_ONCE(job->space->gone))
@@ -490,7 +489,7 @@ static int gpu_begin(struct gpu_job *job, struct hmm_mirror_range *range,
 	return ret;
 }
 
-/* A try has failed with @ret. Returns 0 for one more, or the error of the fault. */
+/* A try has failed with @ret. Return 0 if the caller tries again, or the error of the fault. */
 static int gpu_try_again(struct gpu_job *job, int ret, unsigned long deadline,
 			 unsigned int *tries)
 {
@@ -525,7 +524,7 @@ static bool gpu_needs_cpu(const struct hmm_mirror_fault *fault)
 
 /*
  * The collision-retry loop. hmm_mirror_range_populate() has it ready-made, see
- * gpu_verify(); here it is in full. Returns -EBUSY after @tries collisions.
+ * gpu_verify(); here it is in full. Return -EBUSY after @tries collisions.
  */
 static int gpu_fault_pages(struct gpu_job *job, struct hmm_mirror_range *range,
 			   struct hmm_mirror_fault *fault, unsigned long deadline,
@@ -564,7 +563,7 @@ static int gpu_fault_pages(struct gpu_job *job, struct hmm_mirror_range *range,
 	return ret;
 }
 
-/* PTEs for a block, which takes the place of those that were there of its pages. */
+/* Install the device PTEs of @block, which replaces all older blocks of its pages. */
 static int gpu_install_block(struct gpu_space *space, struct gpu_block *block,
 			     const struct hmm_mirror_fault *wanted)
 {
@@ -575,7 +574,7 @@ static int gpu_install_block(struct gpu_space *space, struct gpu_block *block,
 
 	lockdep_assert_held(&space->lock);
 
-	/* Their device PTEs are replaced below, without making room for them again. */
+	/* The loop below overwrites their device PTEs, so that no store has to allocate. */
 	xa_for_each_range(&space->blocks, index, old, start >> PAGE_SHIFT,
 			  (end - 1) >> PAGE_SHIFT) {
 		if (old->fault.start != start)
@@ -666,8 +665,9 @@ static int gpu_fault_range(struct gpu_job *job, struct hmm_mirror_range *range,
 }
 
 /*
- * A range collides with changes of any page of it. If it changes all the time, the first page
- * gets a range of its own until it is mapped. Callbacks come for the other range as before.
+ * A fault collides with invalidations of any page of its range. After RANGE_TRIES collisions
+ * a second range, which exists only during the fault, covers just the first page. @range stays
+ * registered, so the core calls the callback for all of it.
  */
 static int gpu_fault_in(struct gpu_job *job, struct hmm_mirror_range *range,
 			struct hmm_mirror_fault *fault, unsigned long deadline)
@@ -682,7 +682,10 @@ static int gpu_fault_in(struct gpu_job *job, struct hmm_mirror_range *range,
 	fault->end = fault->start + PAGE_SIZE;
 	own.start = fault->start;
 	own.end = fault->end;
-	/* What is left of the range may go with a neighbour: see gpu_reserve(). */
+	/*
+	 * Remove the old block. Otherwise an invalidation of another page could remove it, and
+	 * the entries that gpu_reserve() found, without a collision.
+	 */
 	gpu_unmap(job->space, own.start, own.end);
 	ret = hmm_mirror_range_register(&own, &job->space->mirror);
 	if (ret)
@@ -878,7 +881,7 @@ static dma_addr_t gpu_dma_addr(struct gpu_space *space, unsigned long addr)
 
 	lockdep_assert_held(&space->lock);
 
-	/* It is one of the whole range, or one of the page. */
+	/* A range has one block of all pages, or blocks of single pages. */
 	block = xa_load(&space->blocks, ALIGN_DOWN(addr, RANGE_SIZE) >> PAGE_SHIFT);
 	if (!block || addr >= block->fault.end)
 		block = xa_load(&space->blocks, addr >> PAGE_SHIFT);
@@ -913,7 +916,10 @@ static int gpu_step(struct gpu_job *job, unsigned long len)
 	int ret = 0;
 
 	do {
-		/* Not inside: an invalidation would wait for transfers of other processes. */
+		/*
+		 * Take the device first: a callback, which waits for space->lock, must not
+		 * wait for transfers of other processes.
+		 */
 		if (space->gpu->edu)
 			gpu_edu_lock(space->gpu->edu);
 		mutex_lock(&space->lock);
@@ -947,7 +953,7 @@ static int gpu_run(struct gpu_job *job)
 	if (cmd->op == HMM_GPU_VERIFY && cmd->done < cmd->len)
 		return gpu_verify(job);
 
-	/* A job gets on by a page each time, however often it is interrupted. */
+	/* The check comes last: a job that runs makes progress, however often signals come. */
 	while (!ret && cmd->done < cmd->len) {
 		before = cmd->done;
 		len = min_t(unsigned long, cmd->len - before,
@@ -980,8 +986,8 @@ static void gpu_work(struct work_struct *work)
 }
 
 /*
- * Let the engine execute a command. A signal stops it, also one of the freezer; what is done
- * of the command is kept. When this returns the engine does not know the job any more.
+ * Have the engine execute a command. If a signal comes, or the freezer wakes this thread, stop
+ * the engine and keep the progress. The engine never uses the job after this has returned.
  */
 static int gpu_submit(struct gpu_space *space, struct hmm_gpu_cmd *cmd)
 {
@@ -992,7 +998,7 @@ static int gpu_submit(struct gpu_space *space, struct hmm_gpu_cmd *cmd)
 	queue_work(space->engine, &job.work);
 	if (wait_for_completion_interruptible(&job.done)) {
 		WRITE_ONCE(job.cancelled, true);
-		/* In the queue it need not wait for those before it, and has done nothing. */
+		/* A job that is still queued is removed, and job.ret stays as it is. */
 		cancel_work_sync(&job.work);
 	}
 	destroy_work_on_stack(&job.work);
@@ -1001,7 +1007,7 @@ static int gpu_submit(struct gpu_space *space, struct hmm_gpu_cmd *cmd)
 
 /* --------------------------------------------------------------------- files */
 
-/* Until gpu_leave() the device is there. */
+/* Keep the device until gpu_leave(), or return -ENODEV. */
 static int gpu_enter(struct gpu_space *space)
 {
 	down_read(&space->running);
@@ -1016,19 +1022,22 @@ static void gpu_leave(struct gpu_space *space)
 	up_read(&space->running);
 }
 
-/* The device forgets the address space. Either removal or close() does it; both can wait. */
+/*
+ * Remove the address space from the device. If removal and close() call this at the same time,
+ * the second call waits for the first.
+ */
 static void gpu_space_stop(struct gpu_space *space)
 {
 	mutex_lock(&space->stopping);
 	if (!space->gone) {
-		/* Running commands end, without waiting for pages any more. */
+		/* Commands in flight end now: their waits return -ECANCELED. */
 		WRITE_ONCE(space->gone, true);
 		hmm_mirror_cancel(&space->mirror);
 		down_write(&space->running);
 		up_write(&space->running);
 
 		destroy_workqueue(space->engine);
-		/* before the ranges, so that no callback runs any more */
+		/* First the mirror: no callback must run while the ranges go. */
 		hmm_mirror_unregister(&space->mirror);
 		gpu_drop_ranges(space);
 	}
@@ -1063,7 +1072,7 @@ static int gpu_open(struct inode *inode, struct file *file)
 	xa_init(&space->blocks);
 	space->mirror.ops = READ_ONCE(two_pass) ? &gpu_two_pass_ops : &gpu_one_pass_ops;
 
-	/* Nothing in reclaim waits for the engine, which itself faults pages in. */
+	/* No WQ_MEM_RECLAIM: reclaim never waits for the engine, which faults pages in. */
 	ret = -ENOMEM;
 	space->engine = alloc_ordered_workqueue("%s", 0, gpu->name);
 	if (!space->engine)
@@ -1072,7 +1081,7 @@ static int gpu_open(struct inode *inode, struct file *file)
 	if (ret)
 		goto err_engine;
 
-	/* misc_deregister() waits for us: afterwards the list does not grow. */
+	/* misc_deregister() waits for open(): after it the list never grows. */
 	mutex_lock(&gpu_list_lock);
 	list_add(&space->list, &gpu->spaces);
 	mutex_unlock(&gpu_list_lock);
@@ -1086,12 +1095,12 @@ err_free:
 	return ret;
 }
 
-/* No ioctl() is left. The device may be gone, or be on its way out. */
+/* No ioctl() of the file runs any more. Removal of the device may run, or be over. */
 static int gpu_close(struct inode *inode, struct file *file)
 {
 	struct gpu_space *space = file->private_data;
 
-	/* before it leaves the list, so that removal waits for that */
+	/* Removal waits for this as long as the space is on the list. */
 	gpu_space_stop(space);
 	mutex_lock(&gpu_list_lock);
 	list_del(&space->list);
@@ -1163,7 +1172,7 @@ static long gpu_ioctl_run(struct gpu_space *space, struct hmm_gpu_cmd __user *ar
 		ret = gpu_execute_cmd(space, &cmd);
 		gpu_leave(space);
 	}
-	/* After a signal the system call is made once more, perhaps by the program. */
+	/* The kernel restarts the system call, or the program does after EINTR. */
 	cmd.flags = ret == -ERESTARTSYS ? HMM_GPU_RESUMES : 0;
 	if (!cmd.flags)
 		gpu_count(space, HMM_GPU_COMMANDS, 1);
@@ -1244,7 +1253,7 @@ static int gpu_add(struct gpu *gpu, unsigned int i)
 	return ret;
 }
 
-/* Does not wait for open files, which get -ENODEV from now on. */
+/* Remove a device. Its open files stay, and get -ENODEV. */
 static void gpu_remove(struct gpu *gpu)
 {
 	struct gpu_space *space, *next;

@@ -32,8 +32,8 @@ enum hmm_gpu_op {
 };
 
 /*
- * hmm_gpu_cmd.flags: a signal has interrupted the command, which goes on behind @done. Set by
- * the GPU, and cleared by the end of the command.
+ * hmm_gpu_cmd.flags: a signal has interrupted the command, which resumes at @done. The driver
+ * sets this flag, and clears it when the command ends.
  */
 #define HMM_GPU_RESUMES	1U
 
@@ -50,11 +50,12 @@ enum hmm_gpu_op {
  *	found a difference. Nothing behind them was written. In with HMM_GPU_RESUMES.
  * @fault_addr: out: the address that could not be accessed, after an error
  *
- * A signal interrupts a command, at the latest after 100 ms and after the page that is being
- * executed. The structure then says what is done, with HMM_GPU_RESUMES. If the signal has no
- * handler, or one with SA_RESTART, the kernel makes the system call once more with that
- * structure; else it fails with EINTR, and the program does so, or clears @flags to start anew.
- * Each word is executed once.
+ * A signal interrupts a command: within 100 ms, or when the page that is being executed is
+ * done. The driver then writes @done, @result and HMM_GPU_RESUMES to the structure. If the
+ * signal has no handler, or a handler with SA_RESTART, the kernel restarts the system call,
+ * which resumes the command. Otherwise the system call fails with EINTR; the program can call
+ * it again with the same structure, or clear @flags and start anew. A command that resumes
+ * executes each word once.
  *
  * Errors of the command itself, by which nothing happens:
  *	EINVAL	unknown op, flags, an operand that the op has not, no length, not

@@ -27,7 +27,7 @@ struct gpu_mem;
  * @mem: its memory; NULL if it has none
  * @dma_dev: what does DMA; NULL if nothing does
  * @edu: the hardware; NULL if the GPU is made of software
- * @spaces: its open files
+ * @spaces: struct gpu_space of all open files; protected by gpu_list_lock
  *
  * It is also the owner of its device private pages.
  */
@@ -42,11 +42,11 @@ struct gpu {
 
 /**
  * struct gpu_space - an open file
- * @gpu: the device, as long as it is not @gone
- * @list: in gpu.spaces
- * @stopping: held while the device forgets the address space
- * @running: held for reading by what uses the device
- * @gone: the device has forgotten the address space, or is about to
+ * @gpu: the device; only an ioctl() between gpu_enter() and gpu_leave() follows it
+ * @list: entry of gpu.spaces
+ * @stopping: serializes gpu_space_stop()
+ * @running: each ioctl() that uses the device holds it for reading
+ * @gone: gpu_space_stop() has begun; set once, under @stopping
  * @engine: executes commands, one after another
  * @mirror: what hmm_mirror knows
  * @ranges: struct hmm_mirror_range by address / RANGE_SIZE; all device PTEs are inside
@@ -55,8 +55,8 @@ struct gpu {
  * @lock: the driver's lock, see top of hmm_gpu.c
  * @ptes: the device page table: struct page by address / PAGE_SIZE, tagged with
  *	PTE_WRITE if the device may write. Changed under @lock.
- * @blocks: struct gpu_block by first address / PAGE_SIZE: the DMA addresses of what @ptes
- *	has, if the device does DMA. They do not overlap. Changed under @lock.
+ * @blocks: struct gpu_block by first address / PAGE_SIZE: the DMA addresses of the pages
+ *	in @ptes, if the device does DMA. Blocks do not overlap. Changed under @lock.
  * @moving: held while pages are moved to the memory of the device
  * @mover: the thread that has the mm collect these pages now
  * @counter: enum hmm_gpu_counter
