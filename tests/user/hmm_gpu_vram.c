@@ -23,6 +23,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -1148,6 +1149,50 @@ static void test_kill_move(void)
 	close(fd);
 }
 
+static void on_alarm(int sig)
+{
+	(void)sig;
+}
+
+/* A move that would take minutes is interrupted by signals, and resumes. */
+static void test_signal_move(void)
+{
+	struct sigaction sa = { .sa_handler = on_alarm };
+	struct itimerval timer = {
+		.it_interval = { .tv_usec = 50000 }, .it_value = { .tv_usec = 50000 },
+	};
+	struct hmm_gpu_cmd cmd = { .op = HMM_GPU_MIGRATE_TO_VRAM, .len = 1UL << 43 };
+	int fd = gpu_open(gpu0), i;
+	uint64_t last = 0;
+	size_t n;
+	void *mem;
+
+	mem = mmap(NULL, cmd.len, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (mem == MAP_FAILED) {
+		skipped = "no 8 TiB of address space";
+		close(fd);
+		return;
+	}
+	cmd.addr = (uintptr_t)mem;
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
+	for (i = 0; i < 20; i++) {
+		expect_err("move", ioctl(fd, HMM_GPU_RUN, &cmd) ? errno : 0, EINTR);
+		if (cmd.flags != HMM_GPU_RESUMES || cmd.done < last || cmd.done % page)
+			bad("flags %x, and %llu bytes after %llu", cmd.flags, cmd.done,
+			    (unsigned long long)last);
+		last = cmd.done;
+	}
+	timer = (struct itimerval){ };
+	setitimer(ITIMER_REAL, &timer, NULL);
+	n = pages_away(mem, last < 2 * vram ? last : 2 * vram);
+	if (!last || cmd.result != n * page)
+		bad("%zu pages moved, and not %llu bytes", n, cmd.result);
+	munmap(mem, cmd.len);
+	all_is_free("after signals", fd);
+	close(fd);
+}
+
 /* ------------------------------------------- pages that change while they move */
 
 static void *cpu_reads(void *arg)
@@ -1546,6 +1591,7 @@ static const struct {
 	{ "exit", test_exit },
 	{ "kill -9", test_kill },
 	{ "kill -9 of a move that takes long", test_kill_move },
+	{ "signals during a move that takes long", test_signal_move },
 	{ "MADV_DONTNEED of a page that moves", test_zapped },
 	{ "MADV_DONTNEED of a huge page that is being split", test_split },
 	{ "process_mrelease() of a page that moves", test_reaped },
