@@ -235,7 +235,7 @@ bool hmm_mirror_ranges_hit(const struct hmm_mirror *mirror,
 
 	spin_lock(&hmm->lock);
 	range = range_own(tree_first(hmm, update->start, update->end), mirror,
-			 update->start, update->end);
+			  update->start, update->end);
 	spin_unlock(&hmm->lock);
 	return range;
 }

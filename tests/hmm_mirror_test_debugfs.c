@@ -176,20 +176,18 @@ static void expect_mirror(struct kunit *test, unsigned int i, const char *what)
 static long shown(struct kunit *test, const char *what)
 {
 	const char *at = strstr(text_of(test, "hmm_mirror/mms"), what);
-	unsigned long nr;
+	long nr = -1;
 
 	KUNIT_EXPECT_TRUE_MSG(test, at, "%s is not in %s", what, files.text);
-	if (!at)
-		return -1;
-	at += strlen(what);
-	nr = strcspn(at, "\n");
-	KUNIT_EXPECT_GT(test, nr, 0UL);
-	return simple_strtoul(at, NULL, 10);
+	if (at)
+		KUNIT_EXPECT_EQ(test, sscanf(at + strlen(what), "%ld", &nr), 1);
+	return nr;
 }
 
 static void mms(struct kunit *test)
 {
 	char line[300];
+	int nr;
 
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range update[] = {
@@ -211,8 +209,10 @@ static void mms(struct kunit *test)
 	expect_mm(0, 2, 3, 2, 1, 0, 2, 0, 0, 0);
 	expect_mirror(test, 0, "ranges 1 tracked_only 0 cancelled 0");
 	expect_mirror(test, 1, "ranges 2 tracked_only 1 cancelled 0");
-	snprintf(line, sizeof(line), "\n  wait range %p start 0x%lx end 0x%lx invalidation_start 0x%lx invalidation_end 0x%lx us ",
-		 &f->range[0], P(10), P(20), P(10), P(20));
+	nr = scnprintf(line, sizeof(line), "\n  wait range %p start 0x%lx end 0x%lx ",
+		       &f->range[0], P(10), P(20));
+	scnprintf(line + nr, sizeof(line) - nr,
+		  "invalidation_start 0x%lx invalidation_end 0x%lx us ", P(10), P(20));
 	msleep(20);
 	KUNIT_EXPECT_GE(test, shown(test, line), 10000L);
 	hmm_mirror_cancel(&f->tm[1].mirror);
@@ -530,7 +530,8 @@ static void inject_collision(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, number_of(test, "collision_injected"), before + 1);
 	/* not of one that has failed, or only looks */
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault, FOREVER), -EBUSY);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, hmmt_begin(f, range), fault, FOREVER), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, hmmt_begin(f, range),
+							fault, FOREVER), 0);
 	KUNIT_EXPECT_EQ(test, number_of(test, "collision_injected"), before + 1);
 	set(test, "collision", "0");
 	seq = hmmt_begin(f, range);

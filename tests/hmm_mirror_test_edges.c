@@ -516,7 +516,8 @@ static void fault_in_last_chunk(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &fault, FOREVER),
 			-EFAULT);
 	KUNIT_EXPECT_TRUE(test, canaries_live(e, 1));
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, hmmt_begin(f, range), &fault, FOREVER), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, hmmt_begin(f, range),
+							&fault, FOREVER), 0);
 	KUNIT_EXPECT_TRUE(test, canaries_live(e, 1));
 }
 

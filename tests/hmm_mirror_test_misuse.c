@@ -9,7 +9,6 @@
 
 #include "hmm_mirror_test.h"
 
-
 static int sync(struct hmm_mirror *mirror, const struct mmu_notifier_range *update)
 {
 	return 0;

@@ -16,7 +16,6 @@
 
 #include "hmm_mirror_test.h"
 
-
 static int populate(struct test_fixture *f, unsigned int first, unsigned int nr,
 		    unsigned long flags)
 {
@@ -197,14 +196,16 @@ static void fault_by_page(struct kunit *test)
 	fault = hmmt_read(f, 0, TEST_MAPPED, 0);
 	for (i = 0; i < TEST_MAPPED; i++)
 		f->pfns[i] = HMM_PFN_REQ_FAULT;
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), fault, FOREVER), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range),
+						     fault, FOREVER), 0);
 	for (i = 0; i < TEST_MAPPED; i++)
 		KUNIT_EXPECT_EQ(test, f->pfns[i], 0UL);
 
 	fault->pfn_flags_mask = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
 	f->pfns[1] = HMM_PFN_REQ_FAULT;
 	f->pfns[4] = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), fault, FOREVER), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range),
+						     fault, FOREVER), 0);
 	KUNIT_EXPECT_TRUE(test, f->pfns[1] & HMM_PFN_VALID);
 	KUNIT_EXPECT_TRUE(test, f->pfns[4] & HMM_PFN_WRITE);
 	hmmt_unmapped(f);
@@ -256,8 +257,8 @@ static void fault_without_read(struct kunit *test)
 
 		/* nothing is asked for: nothing is wrong */
 		fault = hmmt_read(f, 0, TEST_MAPPED, 0);
-		KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), fault,
-						     FOREVER), 0);
+		KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range),
+							     fault, FOREVER), 0);
 		KUNIT_EXPECT_EQ(test, f->pfns[0], (unsigned long)HMM_PFN_ERROR);
 
 		/* the first page that cannot be had says why */
@@ -270,8 +271,8 @@ static void fault_without_read(struct kunit *test)
 		fault->pfn_flags_mask = HMM_PFN_REQ_FAULT;
 		memset(f->pfns, 0, sizeof(f->pfns));
 		f->pfns[1] = HMM_PFN_REQ_FAULT;
-		KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), fault,
-						     FOREVER), -EFAULT);
+		KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range),
+							     fault, FOREVER), -EFAULT);
 		hmmt_unmapped(f);
 		hmm_mirror_range_unregister(range);
 		hmm_mirror_unregister(&f->tm[0].mirror);
@@ -292,9 +293,8 @@ static void fault_error_is_stale(struct kunit *test)
 	unsigned long seq = hmmt_begin(f, range);
 
 	vm_munmap(addr, PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq,
-						     hmmt_read(f, 0, 1, HMM_PFN_REQ_FAULT), FOREVER),
-			-EBUSY);
+	hmmt_read(f, 0, 1, HMM_PFN_REQ_FAULT);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault, FOREVER), -EBUSY);
 	hmmt_unmapped(f);
 }
 
@@ -384,7 +384,8 @@ static void fault_by_page_drops_the_lock(struct kunit *test)
 	fault->pfn_flags_mask = HMM_PFN_REQ_FAULT;
 	memset(f->pfns, 0, sizeof(f->pfns));
 	f->pfns[2] = HMM_PFN_REQ_FAULT;
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), fault, FOREVER), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range),
+						     fault, FOREVER), 0);
 	for (i = 0; i < TEST_MAPPED; i++)
 		KUNIT_EXPECT_EQ(test, hmmt_slow.faults[i], (unsigned int)(i == 2));
 	KUNIT_EXPECT_FALSE(test, f->pfns[1] & HMM_PFN_VALID);

@@ -64,8 +64,8 @@ static void sticky_bits(struct kunit *test)
 	hmmt_mapped(f, PROT_READ | PROT_WRITE);
 	for (i = 0; i < TEST_MAPPED; i++)
 		f->pfns[i] = i % 2 ? HMM_PFN_DMA_MAPPED : HMM_PFN_P2PDMA_BUS;
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &f->fault,
-						     FOREVER), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range),
+						     &f->fault, FOREVER), 0);
 	for (i = 0; i < TEST_MAPPED; i++) {
 		KUNIT_EXPECT_TRUE(test, f->pfns[i] & HMM_PFN_VALID);
 		KUNIT_EXPECT_EQ(test, !!(f->pfns[i] & HMM_PFN_DMA_MAPPED), i % 2);
@@ -94,8 +94,8 @@ static void requests_outlive_a_read(struct kunit *test)
 	memset(f->pfns, 0, sizeof(f->pfns));
 	f->pfns[2] = FAULT;
 	f->pfns[4] = FAULT_WRITE;
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &f->fault,
-						     FOREVER), 0);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range),
+						     &f->fault, FOREVER), 0);
 	for (i = 0; i < TEST_MAPPED; i++) {
 		bool is_there = i == 0 || i == 2 || i == 4;
 
@@ -126,8 +126,8 @@ static void reaped_meanwhile(struct kunit *test)
 	hmmt_slow.drop = true;
 	hmmt_slow.reap = true;
 	hmmt_read(f, 0, TEST_MAPPED, FAULT);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &f->fault,
-						     FOREVER), -ESRCH);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range),
+						     &f->fault, FOREVER), -ESRCH);
 	KUNIT_EXPECT_TRUE(test, hmmt_slow.dropped);
 	KUNIT_EXPECT_NE(test, hmmt_slow.faults[0], 0U);
 	hmmt_slow_unmapped(f);

@@ -13,7 +13,6 @@
 
 #include "hmm_mirror_test.h"
 
-
 /*
  *	begin
  *	reads pages

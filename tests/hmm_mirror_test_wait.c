@@ -11,7 +11,6 @@
 
 #include "hmm_mirror_test.h"
 
-
 /* [10, 20) and what invalidates it. */
 static struct hmm_mirror_range *invalid_range(struct test_fixture *f,
 					      struct mmu_notifier_range *update)
