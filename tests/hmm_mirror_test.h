@@ -99,6 +99,7 @@ struct test_fixture {
 	struct completion at, go;	/* of a hook: arrived; go on */
 	struct hmm_mirror_fault fault;
 	unsigned long pfns[TEST_PAGES];
+	void *guarded;			/* of hmmt_before_hole() */
 	char trace[TEST_TRACE];
 	unsigned int traced;
 };
@@ -109,9 +110,20 @@ static inline bool hmmt_tainted(void)
 	return test_taint(TAINT_WARN);
 }
 
-/* Before and after what makes the kernel warn, as intended. */
+/*
+ * Before and after what makes the kernel warn, as intended. In a kernel that has the test
+ * built in, a warning that comes once comes again after hmmt_expect_begin().
+ */
 void hmmt_expect_begin(void);
 void hmmt_expect_end(void);
+void hmmt_expect_warned(struct kunit *test, const char *text);
+
+/* What the core frees; a module cannot see it, nor can a kernel without tracepoints. */
+bool hmmt_sees_frees(void);
+void hmmt_watch(const void *object);
+bool hmmt_is_freed(void);
+void hmmt_count_frees(size_t size);
+unsigned int hmmt_counted_frees(void);
 
 /* Of random sequences of steps. */
 unsigned long hmmt_steps(void);
@@ -180,6 +192,8 @@ int hmmt_commit(struct hmm_mirror_range *range, unsigned long seq,
 
 /* -------------------------------------------------------------------- memory */
 
+void *hmmt_before_hole(struct test_fixture *f, size_t size);
+
 #define TEST_MAPPED	8
 
 unsigned long hmmt_map(unsigned long addr, unsigned long pages, unsigned long prot);
@@ -202,6 +216,8 @@ int hmmt_device_peek(struct test_mirror *tm, unsigned long addr);
  * @reap: the OOM reaper comes as soon as the lock is dropped
  * @block: a fault sleeps until a fatal signal, or until @go
  * @dropped: a fault has dropped the mmap lock
+ * @held: a fault was to keep the mmap lock, and could not have been killed
+ * @task: the thread that has slept first; the test holds a reference
  * @at: a fault sleeps
  * @go: no fault has to sleep any more
  */
@@ -212,6 +228,8 @@ struct test_slow {
 	bool reap;
 	bool block;
 	bool dropped;
+	bool held;
+	struct task_struct *task;
 	struct completion at, go;
 };
 

@@ -19,8 +19,18 @@
 #include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <linux/vmalloc.h>
 
 #include "hmm_mirror_test.h"
+
+/* Where the test is built in, it sees what the kernel says and frees. */
+#if !defined(MODULE) && defined(CONFIG_TRACEPOINTS)
+#define HAS_PROBES
+#include <linux/bug.h>
+#include <trace/events/kmem.h>
+#include <trace/events/printk.h>
+#include <asm/sections.h>
+#endif
 
 static unsigned int patience = 10;
 module_param(patience, uint, 0444);
@@ -80,6 +90,139 @@ unsigned long hmmt_patience(void)
 	return patience * HZ;
 }
 
+/* ------------------------------------------------- what the kernel says and frees */
+
+#ifdef HAS_PROBES
+
+static struct {
+	raw_spinlock_t lock;	/* of the text, to which all CPUs add */
+	bool on;
+	size_t length;
+	char text[2000];
+} said = { .lock = __RAW_SPIN_LOCK_UNLOCKED(said.lock) };
+
+static void on_console(void *data, const char *text, size_t length)
+{
+	unsigned long flags;
+
+	if (!READ_ONCE(said.on) || !strnstr(text, "hmm_mirror: ", length))
+		return;
+	raw_spin_lock_irqsave(&said.lock, flags);
+	if (length < sizeof(said.text) - said.length) {
+		memcpy(said.text + said.length, text, length);
+		said.length += length;
+		said.text[said.length] = 0;
+	}
+	raw_spin_unlock_irqrestore(&said.lock, flags);
+}
+
+/* Of the core, since hmmt_expect_begin(). */
+static bool is_said(const char *text)
+{
+	return strstr(said.text, text);
+}
+
+static void listen(void)
+{
+	static bool listens;
+
+	if (!listens)
+		listens = !register_trace_console(on_console, NULL);
+	said.length = 0;
+	said.text[0] = 0;
+	WRITE_ONCE(said.on, true);
+	/* as a write to clear_warn_once in debugfs */
+	generic_bug_clear_once();
+	memset(__start_once, 0, __end_once - __start_once);
+}
+
+void hmmt_expect_begin(void)
+{
+	listen();
+	pr_info("hmm_mirror_test: expect-begin\n");
+}
+
+void hmmt_expect_end(void)
+{
+	pr_info("hmm_mirror_test: expect-end\n");
+	WRITE_ONCE(said.on, false);
+}
+
+/* The core has said @text since hmmt_expect_begin(). */
+void hmmt_expect_warned(struct kunit *test, const char *text)
+{
+	KUNIT_EXPECT_TRUE_MSG(test, is_said(text), "\"%s\" is not in \"%s\"", text, said.text);
+}
+
+static struct {
+	bool on;
+	const void *object;
+	bool is_freed;
+	const struct task_struct *task;
+	size_t size;
+	unsigned int nr;
+} frees;
+
+static void on_kfree(void *data, unsigned long call_site, const void *object)
+{
+	if (ZERO_OR_NULL_PTR(object))
+		return;
+	if (object == READ_ONCE(frees.object))
+		WRITE_ONCE(frees.is_freed, true);
+	if (in_task() && current == READ_ONCE(frees.task) && ksize(object) >= frees.size)
+		frees.nr++;
+}
+
+static void watch_frees(void)
+{
+	if (!frees.on)
+		frees.on = !register_trace_kfree(on_kfree, NULL);
+}
+
+static void unwatch_frees(void)
+{
+	if (!frees.on)
+		return;
+	unregister_trace_kfree(on_kfree, NULL);
+	tracepoint_synchronize_unregister();
+	memset(&frees, 0, sizeof(frees));
+}
+
+bool hmmt_sees_frees(void)
+{
+	return true;
+}
+
+/* Until hmmt_is_freed(), or the next one. */
+void hmmt_watch(const void *object)
+{
+	watch_frees();
+	WRITE_ONCE(frees.is_freed, false);
+	WRITE_ONCE(frees.object, object);
+}
+
+bool hmmt_is_freed(void)
+{
+	return READ_ONCE(frees.is_freed);
+}
+
+/* Objects of at least @size bytes that this thread frees from now on. */
+void hmmt_count_frees(size_t size)
+{
+	watch_frees();
+	frees.size = size;
+	frees.nr = 0;
+	WRITE_ONCE(frees.task, current);
+}
+
+unsigned int hmmt_counted_frees(void)
+{
+	WRITE_ONCE(frees.task, NULL);
+	return frees.nr;
+}
+
+#else
+
 void hmmt_expect_begin(void)
 {
 	pr_info("hmm_mirror_test: expect-begin\n");
@@ -89,6 +232,39 @@ void hmmt_expect_end(void)
 {
 	pr_info("hmm_mirror_test: expect-end\n");
 }
+
+void hmmt_expect_warned(struct kunit *test, const char *text)
+{
+}
+
+static void unwatch_frees(void)
+{
+}
+
+bool hmmt_sees_frees(void)
+{
+	return false;
+}
+
+void hmmt_watch(const void *object)
+{
+}
+
+bool hmmt_is_freed(void)
+{
+	return true;
+}
+
+void hmmt_count_frees(size_t size)
+{
+}
+
+unsigned int hmmt_counted_frees(void)
+{
+	return 0;
+}
+
+#endif
 
 /* ------------------------------------------------------- where an mm comes from */
 
@@ -219,6 +395,7 @@ void hmmt_exit(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	unsigned int i;
 
+	unwatch_frees();
 	if (!f)
 		return;
 	if (f->attached || !threads_are_gone(f)) {
@@ -237,6 +414,7 @@ void hmmt_exit(struct kunit *test)
 		mmput(f->mm);
 	else
 		mmdrop(f->mm);
+	vfree(f->guarded);
 	kfree(f);
 }
 
@@ -536,6 +714,15 @@ bool hmmt_has_ptes(struct test_mirror *tm, unsigned long start, unsigned long en
 
 /* -------------------------------------------------------------------- memory */
 
+/* Memory behind which there is none, once for each test. */
+void *hmmt_before_hole(struct test_fixture *f, size_t size)
+{
+	KUNIT_ASSERT_FALSE(f->test, f->guarded);
+	f->guarded = vzalloc(PAGE_ALIGN(size));
+	KUNIT_ASSERT_TRUE(f->test, f->guarded);
+	return f->guarded + PAGE_ALIGN(size) - size;
+}
+
 /* At addr, instead of what is there, or anywhere if that is 0. */
 unsigned long hmmt_map(unsigned long addr, unsigned long pages, unsigned long prot)
 {
@@ -577,8 +764,10 @@ static vm_fault_t slow_fault(struct vm_fault *vmf)
 {
 	struct mm_struct *mm = vmf->vma->vm_mm;
 
-	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
+	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY)) {
+		hmmt_slow.held = true;
 		return VM_FAULT_SIGBUS;
+	}
 	if (hmmt_slow.block || (hmmt_slow.drop && !(vmf->flags & FAULT_FLAG_TRIED))) {
 		if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
 			return VM_FAULT_RETRY;
@@ -587,6 +776,8 @@ static vm_fault_t slow_fault(struct vm_fault *vmf)
 		if (hmmt_slow.reap)
 			hmmt_mark_reaped(mm);
 		if (hmmt_slow.block) {
+			if (!hmmt_slow.task)
+				hmmt_slow.task = get_task_struct(current);
 			complete(&hmmt_slow.at);
 			if (!wait_for_completion_killable(&hmmt_slow.go))
 				hmmt_slow.block = false;
@@ -649,6 +840,8 @@ void hmmt_slow_freed(void)
 
 	for (i = 0; i < TEST_MAPPED; i++)
 		put_page(hmmt_slow.page[i]);
+	if (hmmt_slow.task)
+		put_task_struct(hmmt_slow.task);
 }
 
 void hmmt_slow_unmapped(struct test_fixture *f)
