@@ -876,6 +876,50 @@ static void any_bounds(struct kunit *test)
 	hmmt_expect_begin();
 	hmm_mirror_range_dma_unmap(&fault, dev, d.addrs, true);
 	hmmt_expect_end();
+	hmmt_expect_warned(test, "of pages that hmm_mirror_range_dma_map() has refused");
+}
+
+/* What map() refuses, unmap() does, too, and writes to no entry. */
+static void arguments_of_unmap(struct kunit *test)
+{
+	struct device *dev = direct_device(test, DMA_BIT_MASK(64));
+	struct hmm_mirror_fault *fault = fault_of(test, "ABC", 3);
+	struct hmm_mirror_fault empty = *fault;
+
+	if (!dev)
+		return;
+	empty.end = empty.start;
+	hmmt_expect_begin();
+	hmm_mirror_range_dma_unmap(NULL, dev, d.addrs, true);
+	hmm_mirror_range_dma_unmap(fault, NULL, d.addrs, true);
+	hmm_mirror_range_dma_unmap(fault, dev, NULL, true);
+	hmm_mirror_range_dma_unmap(&empty, dev, d.addrs, true);
+	hmmt_expect_end();
+	hmmt_expect_warned(test, "of pages that hmm_mirror_range_dma_map() has refused");
+	KUNIT_EXPECT_EQ(test, d.addrs[0], UNTOUCHED);
+	KUNIT_EXPECT_FALSE(test, PageDirty(page_of('A')));
+}
+
+/* Neither function reads or writes an address behind the last page. */
+static void addresses_before_a_hole(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range = &f->range[0];
+	struct device *dev = direct_device(test, DMA_BIT_MASK(64));
+	dma_addr_t *addrs = hmmt_before_hole(f, 3 * sizeof(*addrs));
+	unsigned int i;
+
+	if (!dev)
+		return;
+	for (i = 0; i < 2; i++) {
+		struct hmm_mirror_fault *fault = fault_of(test, i ? "ABC" : "...", 3);
+
+		KUNIT_EXPECT_EQ(test, hmm_mirror_range_dma_map(range, hmmt_begin(f, range), fault,
+							       dev, addrs), (long)i);
+		hmm_mirror_range_dma_unmap(fault, dev, addrs, true);
+		hmm_mirror_range_dma_unmap(fault, dev, addrs, true);
+	}
+	KUNIT_EXPECT_EQ(test, addrs[2], DMA_MAPPING_ERROR);
 }
 
 /* The pages that the device may have written are, and only if it is said. */
@@ -969,6 +1013,8 @@ static struct kunit_case dma_cases[] = {
 	KUNIT_CASE(bounce_buffers),
 	KUNIT_CASE(arguments),
 	KUNIT_CASE(any_bounds),
+	KUNIT_CASE(arguments_of_unmap),
+	KUNIT_CASE(addresses_before_a_hole),
 	KUNIT_CASE(writable_pages_get_dirty),
 	KUNIT_CASE(memory_of_a_process),
 	{}

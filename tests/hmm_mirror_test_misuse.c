@@ -4,7 +4,9 @@
  */
 #include <linux/debug_locks.h>
 #include <linux/mm.h>
+#include <linux/mman.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/string.h>
 
 #include "hmm_mirror_test.h"
@@ -99,6 +101,47 @@ static void mirror_without_lock(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmm_mirror_register(&mirror, f->mm), -EINVAL);
 	mmap_read_unlock(f->mm);
 	hmmt_expect_end();
+	hmmt_expect_warned(test, "hmm_mirror_register() without the mmap write lock");
+}
+
+static int attaches_when_killed(struct test_thread *thread)
+{
+	struct hmm_mirror *mirror = thread->arg;
+	int ret;
+
+	send_sig(SIGKILL, current, 1);
+	hmmt_count_frees(256);
+	ret = hmm_mirror_attach(mirror, thread->f->mm);
+	if (!ret)
+		hmm_mirror_unregister(mirror);
+	mirror->hmm = NULL;
+	return ret;
+}
+
+/* A killed thread does not wait for the lock, and leaves no subscription. */
+static void attach_is_killable(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror *mirror = &f->tm[1].mirror;
+
+	/* the kernel looks for signals at each mapping */
+	hmmt_mm_attach(f);
+	KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(hmmt_map(0, 1, PROT_READ)));
+	hmmt_mm_detach(f);
+	/* what the kernel allocates with the first subscription of an mm, it keeps */
+	hmmt_mirror(f, 0);
+	hmmt_watch(f->hmm);
+	hmm_mirror_unregister(&f->tm[0].mirror);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(hmmt_is_freed()));
+
+	mirror->ops = &f->tm[0].ops;
+	mmap_write_lock(f->mm);
+	KUNIT_EXPECT_EQ(test, hmmt_join(hmmt_thread(f, 0, attaches_when_killed, mirror)), -EINTR);
+	mmap_write_unlock(f->mm);
+	KUNIT_EXPECT_EQ(test, hmmt_join(hmmt_thread(f, 0, attaches_when_killed, mirror)), -EINTR);
+	/* of the core: the filter, and the rest */
+	if (hmmt_sees_frees())
+		KUNIT_EXPECT_EQ(test, hmmt_counted_frees(), 2U);
 }
 
 static int holds_mmap_lock(struct test_thread *thread)
@@ -131,6 +174,7 @@ static void mirror_with_lock_of_another(struct kunit *test)
 	hmmt_expect_begin();
 	KUNIT_EXPECT_EQ(test, hmm_mirror_register(&mirror, f->mm), -EINVAL);
 	hmmt_expect_end();
+	hmmt_expect_warned(test, "hmm_mirror_register() without the mmap write lock");
 	complete(&f->go);
 	KUNIT_EXPECT_EQ(test, hmmt_join(thread), 0);
 }
@@ -281,6 +325,8 @@ static void unregister_twice(struct kunit *test)
 	hmm_mirror_range_unregister(&f->range[0]);
 	hmm_mirror_unregister(&f->tm[0].mirror);
 	hmmt_expect_end();
+	hmmt_expect_warned(test, "hmm_mirror_range_unregister() of a range that is not registered");
+	hmmt_expect_warned(test, "hmm_mirror_unregister() of a mirror that is not registered");
 	KUNIT_EXPECT_EQ(test, hmmt_users(f), 1U);
 	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(&f->range[1]));
 	hmmt_start_end(f, P(10), P(20));
@@ -288,11 +334,23 @@ static void unregister_twice(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].calls), 1);
 }
 
+static void cancel_unregistered(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+
+	hmmt_mirror(f, 0);
+	hmm_mirror_unregister(&f->tm[0].mirror);
+	hmmt_expect_begin();
+	hmm_mirror_cancel(&f->tm[0].mirror);
+	hmmt_expect_end();
+	hmmt_expect_warned(test, "hmm_mirror_cancel() of a mirror that is not registered");
+	KUNIT_EXPECT_FALSE(test, f->tm[0].mirror.cancelled);
+}
+
 /* The first registration stays as it is, and is taken back once. */
 static void register_twice(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	int before = atomic_read(&f->mm->mm_count);
 	struct test_mirror *tm = hmmt_mirror(f, 0);
 	struct hmm_mirror_range *range = hmmt_range(f, 0, 0, P(10), P(20));
 	unsigned long seq = hmmt_begin(f, range);
@@ -302,13 +360,15 @@ static void register_twice(struct kunit *test)
 	for (i = 0; i < 10; i++)
 		KUNIT_EXPECT_EQ(test, hmm_mirror_attach(&tm->mirror, f->mm), -EEXIST);
 	hmmt_expect_end();
+	hmmt_expect_warned(test, "hmm_mirror_register() of a mirror that is registered already");
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, seq));
 	hmmt_start_end(f, P(10), P(20));
 	KUNIT_EXPECT_EQ(test, atomic_read(&tm->calls), 1);
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
 	hmm_mirror_range_unregister(range);
+	hmmt_watch(f->hmm);
 	hmm_mirror_unregister(&tm->mirror);
-	KUNIT_EXPECT_TRUE(test, hmmt_poll(atomic_read(&f->mm->mm_count) < before + 5));
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(hmmt_is_freed()));
 }
 
 /* The waiter returns, and does not look at the range again. */
@@ -331,6 +391,7 @@ static void unregister_with_waiter(struct kunit *test)
 	hmmt_expect_begin();
 	hmm_mirror_range_unregister(range);
 	hmmt_expect_end();
+	hmmt_expect_warned(test, "while a thread waits for the range");
 	memset(range, 0x5a, sizeof(*range));
 	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), -ESRCH);
 	memset(range, 0, sizeof(*range));
@@ -364,6 +425,7 @@ static void use_after_unregister(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(10), P(15)), -ESRCH);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_split(range, P(15), &f->range[1]), -ESRCH);
 	hmmt_expect_end();
+	hmmt_expect_warned(test, "use of a range that is not registered");
 }
 
 static int hook_eio(struct test_mirror *tm, const struct mmu_notifier_range *update)
@@ -389,12 +451,13 @@ static void wrong_errors(struct kunit *test)
 		int (*hook)(struct test_mirror *tm,
 			    const struct mmu_notifier_range *update);
 		bool blockable;
+		const char *warning;
 	} wrong[] = {
-		{ hook_always_eagain, true },
-		{ hook_eio, true },
-		{ hook_eio, false },
-		{ hook_one, true },
-		{ hook_one, false },
+		{ hook_always_eagain, true, "returned -11 in a blockable invalidation" },
+		{ hook_eio, true, "returned -5 in a blockable invalidation" },
+		{ hook_eio, false, "returned -5 in a non-blockable invalidation" },
+		{ hook_one, true, "returned 1 in a blockable invalidation" },
+		{ hook_one, false, "returned 1 in a non-blockable invalidation" },
 	};
 	struct test_fixture *f = test->priv;
 	unsigned int i, j;
@@ -416,6 +479,7 @@ static void wrong_errors(struct kunit *test)
 		hmmt_expect_begin();
 		ret = hmmt_start(f, &update);
 		hmmt_expect_end();
+		hmmt_expect_warned(test, wrong[i].warning);
 		KUNIT_EXPECT_EQ_MSG(test, ret, 0, "case %u", i);
 		for (j = 0; j < 3; j++)
 			KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[j].calls), 1);
@@ -435,6 +499,8 @@ static struct kunit_case hmm_mirror_misuse_cases[] = {
 	KUNIT_CASE(fault_arguments),
 	KUNIT_CASE(mirror_without_lock),
 	KUNIT_CASE(mirror_with_lock_of_another),
+	KUNIT_CASE(attach_is_killable),
+	KUNIT_CASE(cancel_unregistered),
 	KUNIT_CASE(register_twice),
 	KUNIT_CASE(unregister_twice),
 	KUNIT_CASE(unregister_with_waiter),
