@@ -390,6 +390,13 @@ static void i1_endless(struct kunit *test)
 	hmmt_end(f, &update);
 	hmmt_end(f, &other);
 	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
+
+	/* what has ended them holds nothing any more */
+	hmmt_watch(f->hmm);
+	hmm_mirror_range_unregister(range);
+	hmm_mirror_range_unregister(other_range);
+	hmm_mirror_unregister(&f->tm[0].mirror);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(hmmt_is_freed()));
 }
 
 /* -------------------------------------------------------------- I2: validity */
@@ -613,6 +620,25 @@ static void i5_late_registration(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
 }
 
+static bool is_clean(const struct hmm_mirror_range *range)
+{
+	return !(READ_ONCE(range->state) & HMM_MIRROR_RANGE_DIRTY);
+}
+
+/* A range that nothing in flight intersects costs no lock from its registration on. */
+static void i5_born_clean(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = hmmt_update(f, P(30), P(40));
+
+	hmmt_mirror(f, 0);
+	KUNIT_EXPECT_TRUE(test, is_clean(hmmt_range(f, 0, 0, P(30), P(40))));
+	hmmt_start(f, &update);
+	KUNIT_EXPECT_TRUE(test, is_clean(hmmt_range(f, 1, 0, P(10), P(30))));
+	KUNIT_EXPECT_FALSE(test, is_clean(hmmt_range(f, 2, 0, P(30), P(40))));
+	hmmt_end(f, &update);
+}
+
 /* Unregistered in between; the end must not touch what is gone. */
 static void i5_unregister_in_flight(struct kunit *test)
 {
@@ -630,6 +656,8 @@ static void i5_unregister_in_flight(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_users(f), 0U);
 	memset(range, 0, sizeof(*range));
 }
+
+HMMT_LOCKED(i5_born_clean)
 
 /* ---------------------------------------------------------- I7: non-blockable */
 
@@ -944,6 +972,20 @@ static void i8_mm_count(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hmmt_poll(atomic_read(&f->mm->mm_count) < before + 5));
 }
 
+/* So do our structure and its filter. */
+static void i8_all_is_freed(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		hmmt_mirror(f, 0);
+		hmmt_watch(i ? (void *)f->hmm : (void *)f->hmm->filter);
+		hmm_mirror_unregister(&f->tm[0].mirror);
+		KUNIT_EXPECT_TRUE(test, hmmt_poll(hmmt_is_freed()));
+	}
+}
+
 /* ---------------------------------------------------------------- two passes */
 
 static void expect_trace(struct test_fixture *f, const char *expected)
@@ -1161,6 +1203,7 @@ static void range_resize(struct kunit *test)
 	struct mmu_notifier_range update = hmmt_update(f, P(5), P(8));
 	struct hmm_mirror_range *range, *other;
 	unsigned long seq, other_seq;
+	unsigned int rebounds;
 
 	hmmt_mirror(f, 0);
 	range = hmmt_range(f, 0, 0, P(10), P(20));
@@ -1170,7 +1213,10 @@ static void range_resize(struct kunit *test)
 	hmmt_start(f, &update);
 
 	seq = hmmt_begin(f, range);
+	rebounds = f->hmm->rebounds;
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(7), P(15)), 0);
+	/* for invalidations that have looked for it without the lock */
+	KUNIT_EXPECT_NE(test, f->hmm->rebounds, rebounds);
 	KUNIT_EXPECT_EQ(test, range->start, P(7));
 	KUNIT_EXPECT_EQ(test, range->end, P(15));
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
@@ -1304,6 +1350,21 @@ static void walk_dead(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_first(&f->tm[0].mirror, 0, ULONG_MAX));
 }
 
+/* Behind a range whose mirror is gone there is none: it is in no tree. */
+static void walk_orphan(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned int i;
+
+	hmmt_mirror(f, 0);
+	hmmt_mirror(f, 1);
+	for (i = 0; i < 5; i++)
+		hmmt_range(f, i, i == 4, P(10) + P(i), P(20));
+	hmm_mirror_unregister(&f->tm[0].mirror);
+	for (i = 0; i < 4; i++)
+		KUNIT_EXPECT_FALSE(test, hmm_mirror_range_next(&f->range[i], 0, ULONG_MAX));
+}
+
 /* Until 5.13 it had another name. */
 #ifdef HMM_MIRROR_COMPAT_PGMAP_OWNER
 #define update_owner migrate_pgmap_owner
@@ -1347,11 +1408,13 @@ static bool is_hit(struct test_fixture *f, struct hmm_mirror_range *range,
  * 0		|-| 16-18
  * 1		|-| 16-18
  * 2						  |-----| 52-62
+ * 3			       |-| 31-33, in two chunks
  */
 static void filter_counts(struct kunit *test)
 {
 	static const struct { unsigned long start, end; } at[] = {
 		{ P(16), P(18) }, { P(16), P(18) }, { P(52), P(62) },
+		{ P(31), P(33) },
 	};
 	struct test_fixture *f = test->priv;
 	unsigned int i, j;
@@ -1370,6 +1433,24 @@ static void filter_counts(struct kunit *test)
 		}
 		hmm_mirror_range_unregister(&f->range[i]);
 	}
+	KUNIT_EXPECT_EQ(test, f->hmm->levels, 0ULL);
+	for (i = 0; i < f->hmm->filter->nr; i++)
+		KUNIT_EXPECT_EQ(test, (int)f->hmm->filter->cell[i], 0);
+}
+
+/* A range that has moved is counted where it is, and nowhere else. */
+static void filter_follows(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range;
+	unsigned int i;
+
+	f->tm[0].ops.flags = HMM_MIRROR_TRACKED_ONLY;
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(16), P(17));
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(64), P(80)), 0);
+	KUNIT_EXPECT_TRUE(test, is_hit(f, range, P(79), P(80)));
+	hmm_mirror_range_unregister(range);
 	KUNIT_EXPECT_EQ(test, f->hmm->levels, 0ULL);
 	for (i = 0; i < f->hmm->filter->nr; i++)
 		KUNIT_EXPECT_EQ(test, (int)f->hmm->filter->cell[i], 0);
@@ -1402,6 +1483,9 @@ static void filter_has_many(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	unsigned int i;
 
+	/* none has left a cell that is full */
+	flush_work(&f->hmm->grow);
+	KUNIT_EXPECT_EQ(test, f->hmm->filter->stale, 0U);
 	for (i = 0; i < nr; i++) {
 		KUNIT_EXPECT_TRUE(test, is_hit(f, &range[i], P(1), P(2)));
 		hmm_mirror_range_unregister(&range[i]);
@@ -1518,6 +1602,27 @@ static void filter_grows(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, (int)f->hmm->filter->cell[i], 0);
 }
 
+/* As soon as it has no room for another range, and not earlier. The old one is freed. */
+static void filter_grows_in_time(struct kunit *test)
+{
+	const unsigned int nr = 63;
+	struct hmm_mirror_range *range = many_ranges(test, nr, 0);
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_filter *filter = f->hmm->filter;
+	unsigned int i;
+
+	flush_work(&f->hmm->grow);
+	KUNIT_EXPECT_EQ(test, filter->room, nr + 1);
+	KUNIT_EXPECT_PTR_EQ(test, f->hmm->filter, filter);
+	hmmt_watch(filter);
+	hmmt_range(f, 0, 0, P(1), P(2));
+	flush_work(&f->hmm->grow);
+	KUNIT_EXPECT_GT(test, f->hmm->filter->room, nr + 1);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_freed());
+	for (i = 0; i < nr; i++)
+		hmm_mirror_range_unregister(&range[i]);
+}
+
 /* There is room for seven to overlap; each that follows is finished at once. */
 static void two_pass_room(struct kunit *test)
 {
@@ -1631,6 +1736,8 @@ static struct kunit_case hmm_mirror_cases[] = {
 	KUNIT_CASE(i4_sequence_before_callback),
 	KUNIT_CASE(i4_invalid_before_release),
 	KUNIT_CASE(i5_late_registration),
+	KUNIT_CASE(i5_born_clean),
+	KUNIT_CASE(i5_born_clean_locked),
 	KUNIT_CASE(i5_unregister_in_flight),
 	KUNIT_CASE(i7_only_a_driver_fails),
 	KUNIT_CASE(i8_no_call_after_unregister),
@@ -1639,6 +1746,7 @@ static struct kunit_case hmm_mirror_cases[] = {
 	KUNIT_CASE(i8_any_order),
 	KUNIT_CASE(i8_again),
 	KUNIT_CASE(i8_mm_count),
+	KUNIT_CASE(i8_all_is_freed),
 	KUNIT_CASE(i9_atomic),
 	KUNIT_CASE(i9_inside_reclaim),
 	KUNIT_CASE(atomic_contexts),
@@ -1651,16 +1759,19 @@ static struct kunit_case hmm_mirror_cases[] = {
 	KUNIT_CASE(update_bounds),
 	KUNIT_CASE(walk),
 	KUNIT_CASE(walk_dead),
+	KUNIT_CASE(walk_orphan),
 	KUNIT_CASE(range_lookup),
 	KUNIT_CASE(range_resize),
 	KUNIT_CASE(range_split),
 	KUNIT_CASE(bounds_are_refused),
 	KUNIT_CASE(update_is_own),
 	KUNIT_CASE(filter_counts),
+	KUNIT_CASE(filter_follows),
 	KUNIT_CASE(filter_has_many),
 	KUNIT_CASE(filter_is_renewed),
 	KUNIT_CASE(filter_tells_apart),
 	KUNIT_CASE(filter_grows),
+	KUNIT_CASE(filter_grows_in_time),
 	KUNIT_CASE(always_called),
 	KUNIT_CASE(two_pass_room),
 	KUNIT_CASE(tracked_only_behind_two_passes),

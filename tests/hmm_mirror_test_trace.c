@@ -269,6 +269,37 @@ static void waits(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, traced.event[2].ret, 0L);
 }
 
+/* A waiter that is woken too early goes on with the same wait. */
+static void waits_on(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update[] = {
+		hmmt_update(f, P(10), P(15)), hmmt_update(f, P(15), P(20)),
+	};
+	static const char *const names[] = { "wait_begin", "end", "end", "wait_end" };
+	struct hmm_mirror_slot *slot;
+	struct test_thread *waiter;
+	unsigned int i, first;
+
+	hmmt_mirror(f, 0);
+	hmmt_range(f, 0, 0, P(10), P(20));
+	hmmt_start(f, &update[0]);
+	hmmt_start(f, &update[1]);
+	traced.nr = 0;
+	waiter = hmmt_waiter(f, 0, &f->range[0], HMM_MIRROR_WAIT_FOREVER);
+	hmmt_until_it_sleeps(waiter);
+	/* the one that it waits for */
+	slot = hmm_mirror_slot_hashed(f->hmm, &update[0]);
+	first = !waitqueue_active(&slot->waiters);
+	hmmt_end(f, &update[first]);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(hmmt_sleeps(waiter)));
+	hmmt_end(f, &update[!first]);
+	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
+	KUNIT_ASSERT_EQ(test, traced.nr, (unsigned int)ARRAY_SIZE(names));
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		KUNIT_EXPECT_STREQ(test, traced.event[i].name, names[i]);
+}
+
 static void faults(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -321,6 +352,7 @@ NOT_SEEN(invalidations_locked)
 NOT_SEEN(missed)
 NOT_SEEN(ranges)
 NOT_SEEN(waits)
+NOT_SEEN(waits_on)
 NOT_SEEN(faults)
 NOT_SEEN(failures)
 
@@ -335,6 +367,7 @@ static struct kunit_case trace_cases[] = {
 	KUNIT_CASE(missed),
 	KUNIT_CASE(ranges),
 	KUNIT_CASE(waits),
+	KUNIT_CASE(waits_on),
 	KUNIT_CASE(faults),
 	KUNIT_CASE(failures),
 	{}

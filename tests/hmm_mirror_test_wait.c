@@ -396,7 +396,10 @@ static void valid_does_not_wait(struct kunit *test)
 	hmmt_start(f, &other);
 	hmmt_end(f, &update);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, FOREVER), 0);
+	/* nor does begin() look at anything else: that the mm is dead, the range would say */
+	f->hmm->dead = true;
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, FOREVER), 0);
+	f->hmm->dead = false;
 	hmmt_end(f, &other);
 }
 
