@@ -220,6 +220,9 @@ static void mms(struct kunit *test)
 	hmmt_end(f, &update[0]);
 	hmmt_end(f, &update[1]);
 	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
+	hmm_mirror_range_unregister(&f->range[2]);
+	expect_mirror(test, 1, "ranges 1 tracked_only 1");
+	hmmt_range(f, 2, 1, P(30), P(40));
 	f->hmm->stats.longest_wait_ns = 4711 * NSEC_PER_USEC;
 	f->hmm->stats.collisions = 42;
 	expect_mm(0, 2, 3, 0, 0, 0, 2, 42, 1, 4711);
@@ -391,11 +394,12 @@ static void inject_eagain(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range blockable = hmmt_update(f, P(10), P(20));
 	struct mmu_notifier_range nonblock = hmmt_update_nonblock(f, P(10), P(20));
-	unsigned long before;
+	unsigned long before, overflows;
 	unsigned int i, failed;
 
 	if (skips_injection(test))
 		return;
+	overflows = number_of(test, "overflow_injected");
 	before = number_of(test, "eagain_injected");
 	hmmt_mirror(f, 0);
 	hmmt_two_pass(f, 1);
@@ -428,6 +432,8 @@ static void inject_eagain(struct kunit *test)
 		else
 			hmmt_end(f, &nonblock);
 	}
+	/* what is at 0 does not happen while something else does */
+	KUNIT_EXPECT_EQ(test, number_of(test, "overflow_injected"), overflows);
 	KUNIT_EXPECT_GT(test, failed, 300U);
 	KUNIT_EXPECT_LT(test, failed, 700U);
 	KUNIT_EXPECT_EQ(test, number_of(test, "eagain_injected"), before + failed);
@@ -437,15 +443,20 @@ static void inject_eagain(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, number_of(test, "eagain_injected"), before + failed);
 }
 
-static u64 time_of(struct test_fixture *f, struct mmu_notifier_range *update, unsigned int nr)
+static u64 time_of(struct test_fixture *f, struct mmu_notifier_range *update, unsigned int nr,
+		   u64 *shortest)
 {
-	u64 since = ktime_get_ns();
+	u64 since = ktime_get_ns(), last = since, now = since;
 
+	*shortest = U64_MAX;
 	while (nr--) {
 		KUNIT_EXPECT_EQ(f->test, hmmt_start(f, update), 0);
 		hmmt_end(f, update);
+		now = ktime_get_ns();
+		*shortest = min(*shortest, now - last);
+		last = now;
 	}
-	return ktime_get_ns() - since;
+	return now - since;
 }
 
 static void inject_delay(struct kunit *test)
@@ -453,29 +464,32 @@ static void inject_delay(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range blockable = hmmt_update(f, P(10), P(20));
 	struct mmu_notifier_range nonblock = hmmt_update_nonblock(f, P(10), P(20));
-	unsigned long before;
-	u64 took;
+	unsigned long before, sleeps;
+	u64 took, shortest;
 
 	if (skips_injection(test))
 		return;
 	before = number_of(test, "delay_us_injected");
 	hmmt_mirror(f, 0);
 	set(test, "delay_us", "10000");
-	/* between 0 and 10 ms each, so 5 */
-	took = time_of(f, &blockable, 40);
+	/* between 0 and 10 ms each, so 5; asleep */
+	sleeps = current->nvcsw;
+	took = time_of(f, &blockable, 40, &shortest);
+	KUNIT_EXPECT_GE(test, current->nvcsw, sleeps + 40);
 	KUNIT_EXPECT_GT(test, took, 80 * (u64)NSEC_PER_MSEC);
+	KUNIT_EXPECT_LT(test, shortest, 10 * (u64)NSEC_PER_MSEC);
 	KUNIT_EXPECT_EQ(test, number_of(test, "delay_us_injected"), before + 40);
 	/*
 	 * 1 ms each where it must not sleep. If the machine was busy when the kernel calibrated
 	 * udelay(), that takes a fraction of the time.
 	 */
 	set(test, "delay_us", "1000000");
-	took = time_of(f, &nonblock, 20);
+	took = time_of(f, &nonblock, 20, &shortest);
 	KUNIT_EXPECT_GT(test, took, 2 * (u64)NSEC_PER_MSEC);
 	KUNIT_EXPECT_LT(test, took, 2 * (u64)NSEC_PER_SEC);
 	KUNIT_EXPECT_EQ(test, number_of(test, "delay_us_injected"), before + 60);
 	set(test, "delay_us", "0");
-	time_of(f, &blockable, 10);
+	time_of(f, &blockable, 10, &shortest);
 	KUNIT_EXPECT_EQ(test, number_of(test, "delay_us_injected"), before + 60);
 }
 
@@ -528,6 +542,9 @@ static void inject_collision(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault, FOREVER), 0);
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
 	KUNIT_EXPECT_EQ(test, number_of(test, "collision_injected"), before + 1);
+	/* for good: no sequence comes twice */
+	hmmt_begin(f, range);
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
 	/* not of one that has failed, or only looks */
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault, FOREVER), -EBUSY);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, hmmt_begin(f, range),
@@ -557,12 +574,18 @@ static void no_memory(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, file_write(test, "failslab/verbose", "0"), (ssize_t)0);
 	KUNIT_ASSERT_EQ(test, file_write(test, "failslab/ignore-gfp-wait", "N"), (ssize_t)0);
 	for (nth = 1; ret && nth < 20; nth++) {
+		unsigned int freed;
+
+		hmmt_count_frees(sizeof(struct hmm_mirror_mm));
 		current->fail_nth = nth;
 		ret = hmm_mirror_attach(&tm->mirror, f->mm);
 		current->fail_nth = 0;
+		freed = hmmt_counted_frees();
 		if (!ret)
 			break;
 		KUNIT_EXPECT_EQ(test, ret, -ENOMEM);
+		if (hmmt_sees_frees())
+			KUNIT_EXPECT_EQ(test, freed, (unsigned int)(nth > 1));
 		KUNIT_EXPECT_EQ(test, atomic_read(&f->mm->mm_count), count);
 		KUNIT_EXPECT_FALSE(test, mm_is_shown(test, ""));
 	}
@@ -571,6 +594,83 @@ static void no_memory(struct kunit *test)
 	/* that of the mm, and that of the filter */
 	KUNIT_EXPECT_GT(test, nth, 2);
 	hmm_mirror_unregister(&tm->mirror);
+#else
+	hmmt_skip(test, "in this kernel no allocation fails to order");
+#endif
+}
+
+/* A filter that cannot be replaced stays. */
+static void no_memory_for_filter(struct kunit *test)
+{
+#if defined(CONFIG_FAILSLAB) && defined(CONFIG_FAULT_INJECTION_DEBUG_FS)
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_filter *filter;
+	struct hmm_mirror_mm *hmm;
+
+	hmmt_mirror(f, 0);
+	hmmt_range(f, 0, 0, P(10), P(20));
+	hmmt_range(f, 1, 0, P(30), P(40));
+	hmm = f->hmm;
+	filter = hmm->filter;
+	filter->room = 1;
+
+	KUNIT_ASSERT_EQ(test, file_write(test, "failslab/verbose", "0"), (ssize_t)0);
+	KUNIT_ASSERT_EQ(test, file_write(test, "failslab/ignore-gfp-wait", "N"), (ssize_t)0);
+	spin_lock(&hmm->lock);
+	hmm->users++;		/* as queue_growth() */
+	spin_unlock(&hmm->lock);
+	current->fail_nth = 1;
+	hmm->grow.func(&hmm->grow);
+	current->fail_nth = 0;
+	file_write(test, "failslab/ignore-gfp-wait", "Y");
+	KUNIT_EXPECT_PTR_EQ(test, hmm->filter, filter);
+	KUNIT_EXPECT_EQ(test, hmmt_users(f), 2U);
+#else
+	hmmt_skip(test, "in this kernel no allocation fails to order");
+#endif
+}
+
+/* No page can be had without waiting, and each allocation on the way to a thread fails once. */
+static void no_memory_to_read(struct kunit *test)
+{
+#if defined(CONFIG_FAILSLAB) && defined(CONFIG_FAULT_INJECTION_DEBUG_FS)
+	struct test_fixture *f = test->priv;
+	int mm_users = atomic_read(&f->mm->mm_users), nth, ret;
+	struct hmm_mirror_range *range;
+	unsigned int freed;
+	unsigned long seq;
+
+	hmmt_mirror(f, 0);
+	range = hmmt_range(f, 0, 0, P(10), P(20));	/* a hole */
+	hmmt_read(f, 0, 1, HMM_PFN_REQ_FAULT);
+	seq = hmmt_begin(f, range);
+
+	KUNIT_ASSERT_EQ(test, file_write(test, "failslab/verbose", "0"), (ssize_t)0);
+	KUNIT_ASSERT_EQ(test, file_write(test, "failslab/ignore-gfp-wait", "N"), (ssize_t)0);
+	/* nothing is allocated for a call that must not wait */
+	current->fail_nth = 1;
+	ret = hmm_mirror_range_fault(range, seq, &f->fault, 0);
+	current->fail_nth = 0;
+	KUNIT_EXPECT_EQ(test, ret, -ETIME);
+	for (nth = 1; nth < 20; nth++) {
+		hmmt_count_frees(256);
+		current->fail_nth = nth;
+		ret = hmm_mirror_range_fault(range, seq, &f->fault, FOREVER);
+		current->fail_nth = 0;
+		freed = hmmt_counted_frees();
+		if (ret != -ENOMEM)
+			break;
+		if (hmmt_sees_frees())
+			KUNIT_EXPECT_EQ(test, freed, (unsigned int)(nth > 1));
+		KUNIT_EXPECT_EQ(test, atomic_read(&f->mm->mm_users), mm_users);
+		KUNIT_EXPECT_EQ(test, hmmt_users(f), 1U);
+		KUNIT_EXPECT_EQ(test, f->hmm->nr_readers, 0U);
+	}
+	file_write(test, "failslab/ignore-gfp-wait", "Y");
+	KUNIT_EXPECT_EQ(test, ret, -EFAULT);
+	/* what the caller and the thread share, and the thread */
+	KUNIT_EXPECT_GT(test, nth, 2);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(hmmt_users(f) == 1));
 #else
 	hmmt_skip(test, "in this kernel no allocation fails to order");
 #endif
@@ -588,6 +688,8 @@ static struct kunit_case files_cases[] = {
 	KUNIT_CASE(inject_overflow),
 	KUNIT_CASE(inject_collision),
 	KUNIT_CASE(no_memory),
+	KUNIT_CASE(no_memory_for_filter),
+	KUNIT_CASE(no_memory_to_read),
 	{}
 };
 
