@@ -57,6 +57,51 @@ static void munmap_invalidates(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
+static int unmaps(struct test_thread *thread)
+{
+	struct test_fixture *f = thread->f;
+	int ret;
+
+	kthread_use_mm(f->mm);
+	ret = vm_munmap(f->range[0].start, PAGE_SIZE);
+	kthread_unuse_mm(f->mm);
+	return ret;
+}
+
+/*
+ *	munmap				register: the filter is full
+ *
+ *	start: reads the filter
+ *	  callback: takes its time
+ *					replace the filter
+ *					free the old one: after the callback, at the earliest
+ */
+static void filter_outlives_callbacks(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_mirror *tm = &f->tm[0];
+	struct hmm_mirror_filter *filter;
+	struct test_thread *thread;
+	unsigned int i;
+
+	hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	tm->hook = hmmt_hook_pause;
+	thread = hmmt_thread(f, 0, unmaps, NULL);
+	hmmt_arrives(f);
+	filter = f->hmm->filter;
+	hmmt_watch(filter);
+	filter->room = 2;
+	for (i = 1; i < 4; i++)
+		hmmt_range(f, i, 0, P(10), P(20));
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(READ_ONCE(f->hmm->filter) != filter));
+	msleep(50);
+	KUNIT_EXPECT_TRUE(test, !hmmt_is_freed() || !hmmt_sees_frees());
+	complete_all(&f->go);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), 0);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(hmmt_is_freed()));
+	hmmt_unmapped(f);
+}
+
 /*
  * Pages go, and the mapping stays: the device must not keep them, and finds new ones.
  */
@@ -332,6 +377,11 @@ static void fault_many(struct kunit *test)
 			 *(unsigned int *)page_address(hmm_pfn_to_page(pfn)) != i;
 	}
 	KUNIT_EXPECT_EQ(test, wrong, 0U);
+
+	/* a hole in the first part decides, though the last one could be read */
+	vm_munmap(addr + P(2), PAGE_SIZE);
+	seq = hmmt_begin(f, range);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &fault, FOREVER), -EFAULT);
 	hmm_mirror_range_unregister(range);
 	vm_munmap(addr, P(MANY_PAGES));
 	hmmt_mm_detach(f);
@@ -367,6 +417,23 @@ static void write_drops_the_lock(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, f->tm[0].pte[1] & HMM_PFN_WRITE);
 	KUNIT_EXPECT_TRUE(test, f->tm[0].pte[2] & HMM_PFN_WRITE);
 	KUNIT_EXPECT_EQ(test, hmmt_device_peek(&f->tm[0], addr + P(1)), (int)'s');
+	KUNIT_EXPECT_EQ(test, hmmt_slow.faults[0], 0U);
+	KUNIT_EXPECT_EQ(test, hmmt_slow.faults[3], 0U);
+	hmmt_slow_unmapped(f);
+}
+
+/* What comes after a page that cannot be had is not faulted in. */
+static void hole_ends_a_read(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = hmmt_slow_mapped(f, PROT_READ, MAP_PRIVATE);
+	unsigned int i;
+
+	hmmt_slow.drop = true;
+	KUNIT_EXPECT_EQ(test, vm_munmap(addr + P(3), PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test, populate(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT), -EFAULT);
+	for (i = 0; i < TEST_MAPPED; i++)
+		KUNIT_EXPECT_EQ(test, hmmt_slow.faults[i], (unsigned int)(i < 3));
 	hmmt_slow_unmapped(f);
 }
 
@@ -509,10 +576,12 @@ static void populate_returns(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, populate_in_thread(f, 0, &commits), -ETIME);
 	KUNIT_EXPECT_EQ(test, commits.nr, 1U);
 
-	/* not valid in time */
+	/* not valid in time: nothing is read */
 	hmmt_start(f, &update);
+	f->hmm->stats.collisions = 0;
 	KUNIT_EXPECT_EQ(test, populate_in_thread(f, 10, &commits), -ETIME);
 	KUNIT_EXPECT_EQ(test, commits.nr, 0U);
+	KUNIT_EXPECT_EQ(test, f->hmm->stats.collisions, 0ULL);
 	hmmt_end(f, &update);
 	hmmt_unmapped(f);
 }
@@ -534,6 +603,48 @@ static void populate_is_killable(struct kunit *test)
 	hmmt_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT);
 	thread = hmmt_thread(f, 0, populates_when_killed, &commits);
 	KUNIT_EXPECT_EQ(test, hmmt_join(thread), -EINTR);
+	hmmt_unmapped(f);
+}
+
+static int commit_is_killed(struct hmm_mirror_range *range, unsigned long seq,
+			    const struct hmm_mirror_fault *fault, void *arg)
+{
+	send_sig(SIGKILL, current, 1);
+	return -EBUSY;
+}
+
+static int populates_and_is_killed(struct test_thread *thread)
+{
+	struct test_fixture *f = thread->f;
+
+	return hmm_mirror_range_populate(&f->range[0], &f->fault, 0, commit_is_killed, NULL);
+}
+
+static int faults_when_killed(struct test_thread *thread)
+{
+	struct test_fixture *f = thread->f;
+
+	send_sig(SIGKILL, current, 1);
+	return hmm_mirror_range_fault(&f->range[0], thread->seq, &f->fault, 0);
+}
+
+/*
+ * A signal ends what could go on, also if there was nothing to wait for. It does not end what
+ * has ended.
+ */
+static void killed_without_waiting(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_thread *thread = &f->thread[0];
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+
+	hmmt_poke(f, addr, 'x');
+	hmmt_read(f, 0, 1, HMM_PFN_REQ_FAULT);
+	KUNIT_EXPECT_EQ(test, hmmt_join(hmmt_thread(f, 0, populates_and_is_killed, NULL)), -EINTR);
+	thread->seq = hmmt_begin(f, &f->range[0]);
+	KUNIT_EXPECT_EQ(test, hmmt_join(hmmt_thread(f, 0, faults_when_killed, NULL)), -EINTR);
+	hmmt_start_end(f, addr, addr + P(1));
+	KUNIT_EXPECT_EQ(test, hmmt_join(hmmt_thread(f, 0, faults_when_killed, NULL)), -EBUSY);
 	hmmt_unmapped(f);
 }
 
@@ -720,6 +831,7 @@ static void two_mirrors(struct kunit *test)
 
 static struct kunit_case hmm_mirror_mm_cases[] = {
 	KUNIT_CASE(munmap_invalidates),
+	KUNIT_CASE(filter_outlives_callbacks),
 	KUNIT_CASE(madvise_invalidates),
 	KUNIT_CASE(fault_finds_data),
 	KUNIT_CASE(fault_for_writing),
@@ -733,11 +845,13 @@ static struct kunit_case hmm_mirror_mm_cases[] = {
 	KUNIT_CASE(fault_many),
 	KUNIT_CASE(fault_drops_the_lock),
 	KUNIT_CASE(write_drops_the_lock),
+	KUNIT_CASE(hole_ends_a_read),
 	KUNIT_CASE(fault_by_page_drops_the_lock),
 	KUNIT_CASE(populate_goes_round),
 	KUNIT_CASE(collisions_are_counted),
 	KUNIT_CASE(populate_returns),
 	KUNIT_CASE(populate_is_killable),
+	KUNIT_CASE(killed_without_waiting),
 	KUNIT_CASE(attach_signalled),
 	KUNIT_CASE(mm_users),
 	KUNIT_CASE(exit_releases),

@@ -112,6 +112,173 @@ static void requests_outlive_a_read(struct kunit *test)
 	hmmt_slow_unmapped(f);
 }
 
+/* The same without a thread, and next to what the request before has left on the stack. */
+static void by_page_without_waiting(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range = &f->range[0];
+	unsigned long *pfns = hmmt_before_hole(f, 4 * sizeof(*pfns));
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE), seq;
+	unsigned int i, round;
+	int ret[2];
+
+	/* 4 to 7 cannot be written */
+	KUNIT_ASSERT_EQ(test, hmmt_map(addr + P(4), 4, PROT_READ), addr + P(4));
+	for (round = 0; round < 2; round++) {
+		/* leaves a request for writing behind, of four pages and of the one after them */
+		vm_munmap(addr, P(4));
+		hmmt_map(addr, 4, PROT_READ | PROT_WRITE);
+		hmmt_read(f, 0, 4, 0)->pfn_flags_mask = FAULT_WRITE;
+		for (i = 0; i < 4; i++)
+			f->pfns[i] = FAULT_WRITE;
+		seq = hmmt_begin(f, range);
+		ret[0] = hmm_mirror_range_fault(range, seq, &f->fault, 0);
+		f->fault.start += P(4);
+		f->fault.end += P(4);
+		f->fault.pfn_flags_mask = 0;
+		f->fault.default_flags = FAULT;
+		ret[1] = hmm_mirror_range_fault(range, seq, &f->fault, 0);
+		KUNIT_EXPECT_EQ(test, ret[0], 0);
+		KUNIT_EXPECT_EQ(test, ret[1], 0);
+	}
+	vm_munmap(addr, P(4));
+	hmmt_map(addr, 4, PROT_READ | PROT_WRITE);
+	hmmt_read(f, 0, TEST_MAPPED, 0)->pfn_flags_mask = FAULT_WRITE;
+	for (i = 0; i < 5; i++)
+		f->pfns[i] = i == 4 ? FAULT : FAULT_WRITE;
+	f->fault.end = addr + P(5);
+	seq = hmmt_begin(f, range);
+	ret[0] = hmm_mirror_range_fault(range, seq, &f->fault, 0);
+	KUNIT_EXPECT_EQ(test, ret[0], 0);
+	vm_munmap(addr, P(4));
+	hmmt_map(addr, 4, PROT_READ | PROT_WRITE);
+
+	/* some are faulted in, and then all are there */
+	f->fault.end = addr + P(4);
+	f->fault.pfns = pfns;
+	for (round = 0; round < 2; round++) {
+		pfns[0] = FAULT;
+		pfns[1] = 0;
+		pfns[2] = FAULT_WRITE;
+		pfns[3] = FAULT;
+		seq = hmmt_begin(f, range);
+		KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault, 0), 0);
+		KUNIT_EXPECT_EQ(test, pfns[0] & (HMM_PFN_VALID | HMM_PFN_WRITE), HMM_PFN_VALID);
+		KUNIT_EXPECT_EQ(test, pfns[1], 0UL);
+		KUNIT_EXPECT_TRUE(test, pfns[2] & HMM_PFN_WRITE);
+		KUNIT_EXPECT_EQ(test, pfns[3] & (HMM_PFN_VALID | HMM_PFN_WRITE), HMM_PFN_VALID);
+	}
+	hmmt_unmapped(f);
+}
+
+/* What a page by page request cannot have is an error, also if it is the last one. */
+static void errors_by_page(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range = &f->range[0];
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+
+	/* 0 to 3 can be written, 4 to 6 cannot, 7 is a hole */
+	vm_munmap(addr + P(7), PAGE_SIZE);
+	KUNIT_ASSERT_EQ(test, hmmt_map(addr + P(4), 3, PROT_READ), addr + P(4));
+	hmmt_read(f, 0, TEST_MAPPED, 0)->pfn_flags_mask = FAULT_WRITE;
+	memset(f->pfns, 0, sizeof(f->pfns));
+	f->pfns[7] = FAULT;
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &f->fault,
+						     FOREVER), -EFAULT);
+	memset(f->pfns, 0, sizeof(f->pfns));
+	f->pfns[5] = FAULT_WRITE;
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &f->fault,
+						     FOREVER), -EPERM);
+
+	/* nothing of it was faulted in */
+	hmmt_read(f, 0, 7, FAULT_WRITE);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &f->fault,
+						     FOREVER), -EPERM);
+	memset(f->pfns, 0, sizeof(f->pfns));
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, hmmt_begin(f, range), &f->fault, 0),
+			0);
+	KUNIT_EXPECT_EQ(test, f->pfns[4], 0UL);
+	KUNIT_EXPECT_EQ(test, f->pfns[5], 0UL);
+
+	memset(f->pfns, 0, sizeof(f->pfns));
+	f->fault.pfn_flags_mask = FAULT_WRITE;
+	f->fault.default_flags = 0;
+	f->pfns[5] = FAULT;
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &f->fault, 0),
+			0);
+	KUNIT_EXPECT_TRUE(test, f->pfns[5] & HMM_PFN_VALID);
+	hmmt_unmapped(f);
+}
+
+/* Whichever pages are there already, the others come, without waiting. */
+static void some_are_there(struct kunit *test)
+{
+	static const unsigned int there[] = { 0x00, 0x01, 0x7f, 0x80, 0x10, 0xff };
+	static const unsigned long flags[] = { FAULT, FAULT_WRITE };
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range = &f->range[0];
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	unsigned long *pfns = hmmt_before_hole(f, TEST_MAPPED * sizeof(*pfns));
+	unsigned int i, j, k;
+
+	for (i = 0; i < ARRAY_SIZE(there); i++) {
+		for (j = 0; j < ARRAY_SIZE(flags); j++) {
+			int ret;
+
+			vm_munmap(addr, P(TEST_MAPPED));
+			hmmt_map(addr, TEST_MAPPED, PROT_READ | (j ? PROT_WRITE : 0));
+			for (k = 0; k < TEST_MAPPED; k++) {
+				if (there[i] & BIT(k))
+					KUNIT_EXPECT_EQ(test, hmmt_peek(addr + P(k)), 0);
+			}
+			hmmt_read(f, 0, TEST_MAPPED, 0)->pfns = pfns;
+			memset(pfns, 0, TEST_MAPPED * sizeof(*pfns));
+			KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, hmmt_begin(f, range),
+									&f->fault, 0), 0);
+			for (k = 0; k < TEST_MAPPED; k++)
+				KUNIT_EXPECT_EQ(test, !!(pfns[k] & HMM_PFN_VALID),
+						(int)!!(there[i] & BIT(k)));
+			/* of pages that are there, COW is a collision, and then it is over */
+			f->fault.default_flags = flags[j];
+			ret = hmm_mirror_range_fault(range, hmmt_begin(f, range), &f->fault, 0);
+			if (ret == -EBUSY && j)
+				ret = hmm_mirror_range_fault(range, hmmt_begin(f, range),
+							     &f->fault, 0);
+			KUNIT_EXPECT_EQ(test, ret, 0);
+			for (k = 0; k < TEST_MAPPED; k++) {
+				KUNIT_EXPECT_TRUE(test, pfns[k] & HMM_PFN_VALID);
+				KUNIT_EXPECT_TRUE(test, !j || pfns[k] & HMM_PFN_WRITE);
+			}
+			KUNIT_EXPECT_EQ(test, hmm_mirror_range_commit(range, hmmt_begin(f, range),
+								      &f->fault), 0);
+		}
+	}
+	hmmt_unmapped(f);
+}
+
+/* After an error nothing is in the array that was not read. */
+static void untouched_by_error(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct test_thread *thread = &f->thread[0];
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	unsigned int i;
+
+	vm_munmap(addr, PAGE_SIZE);
+	for (i = 0; i < TEST_MAPPED; i++)
+		f->pfns[i] = HMM_PFN_VALID | (4711 + i);
+	thread->seq = hmmt_begin(f, &f->range[0]);
+	mmap_write_lock(f->mm);
+	hmmt_thread(f, 0, faults, NULL);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(task_state_to_char(thread->task) == 'D'));
+	mmap_write_unlock(f->mm);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), -EFAULT);
+	for (i = 0; i < TEST_MAPPED; i++)
+		KUNIT_EXPECT_EQ(test, f->pfns[i], HMM_PFN_VALID | (4711 + i));
+	hmmt_unmapped(f);
+}
+
 /* The OOM reaper comes while the mmap lock is dropped: the page is not what was there. */
 static void reaped_meanwhile(struct kunit *test)
 {
@@ -178,6 +345,11 @@ static void commit_marks_dirty(struct kunit *test)
 
 	/* what the driver takes the permission from it will not write to */
 	f->pfns[3] &= ~HMM_PFN_WRITE;
+	/* nor does it install what is behind the last page */
+	f->fault.end -= PAGE_SIZE;
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_commit(range, seq, &f->fault), 0);
+	KUNIT_EXPECT_FALSE(test, PageDirty(hmm_pfn_to_page(f->pfns[TEST_MAPPED - 1])));
+	f->fault.end += PAGE_SIZE;
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_commit(range, seq, &f->fault), 0);
 	KUNIT_EXPECT_EQ(test, nr_dirty(f), TEST_MAPPED - 1U);
 	KUNIT_EXPECT_FALSE(test, PageDirty(hmm_pfn_to_page(f->pfns[3])));
@@ -214,6 +386,10 @@ static struct kunit_case hmm_mirror_pfns_cases[] = {
 	KUNIT_CASE(untouched_before_read),
 	KUNIT_CASE(sticky_bits),
 	KUNIT_CASE(requests_outlive_a_read),
+	KUNIT_CASE(by_page_without_waiting),
+	KUNIT_CASE(errors_by_page),
+	KUNIT_CASE(some_are_there),
+	KUNIT_CASE(untouched_by_error),
 	KUNIT_CASE(reaped_meanwhile),
 	KUNIT_CASE(cow_takes_two_rounds),
 	KUNIT_CASE(commit_marks_dirty),
