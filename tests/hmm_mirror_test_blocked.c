@@ -7,6 +7,7 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/task.h>
 
 #include "hmm_mirror_test.h"
 
@@ -25,6 +26,13 @@ static int snapshots(struct test_thread *thread)
 
 	return hmm_mirror_range_snapshot(&f->range[0], thread->seq, &f->fault,
 					 thread->timeout_ms);
+}
+
+static int faults(struct test_thread *thread)
+{
+	struct test_fixture *f = thread->f;
+
+	return hmm_mirror_range_fault(&f->range[0], thread->seq, &f->fault, thread->timeout_ms);
 }
 
 static struct test_thread *populate_in_thread(struct test_fixture *f, unsigned int timeout_ms)
@@ -61,11 +69,19 @@ static unsigned int readers(struct test_fixture *f)
 	return nr;
 }
 
-/* No thread is left, and nobody but the test holds mm_users. */
+/* No thread is left or could have stayed, and nobody but the test holds mm_users. */
 static void nothing_is_left(struct test_fixture *f, int mm_users)
 {
+	KUNIT_EXPECT_FALSE(f->test, hmmt_slow.held);
 	KUNIT_EXPECT_TRUE(f->test, hmmt_poll(!readers(f)));
 	KUNIT_EXPECT_TRUE(f->test, hmmt_poll(atomic_read(&f->mm->mm_users) == mm_users));
+}
+
+/* Nor are what the thread and its caller have shared, and the thread itself. */
+static void reader_is_gone(struct test_fixture *f)
+{
+	KUNIT_EXPECT_TRUE(f->test, hmmt_poll(hmmt_is_freed()));
+	KUNIT_EXPECT_TRUE(f->test, hmmt_poll(refcount_read(&hmmt_slow.task->usage) == 1));
 }
 
 /* The page comes in time. */
@@ -80,11 +96,16 @@ static void page_comes(struct kunit *test)
 	/* the waiting caller does not hold it */
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->mm->mm_users), mm_users + 1);
 	KUNIT_EXPECT_EQ(test, readers(f), 1U);
+	/* struct reader begins with its entry in this list */
+	hmmt_watch(f->hmm->readers.next);
+	f->pfns[TEST_MAPPED] = 4711;
 	complete_all(&hmmt_slow.go);
 	KUNIT_EXPECT_EQ(test, hmmt_join(thread), 0);
 	for (i = 0; i < TEST_MAPPED; i++)
 		KUNIT_EXPECT_EQ(test, hmmt_device_peek(&f->tm[0], addr + P(i)), (int)'s');
+	KUNIT_EXPECT_EQ(test, f->pfns[TEST_MAPPED], 4711UL);
 	nothing_is_left(f, mm_users);
+	reader_is_gone(f);
 	hmmt_slow_unmapped(f);
 }
 
@@ -100,6 +121,7 @@ static void page_times_out(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_join(blocked_thread(f, 50)), -ETIME);
 	KUNIT_EXPECT_TRUE(test, jiffies - since >= msecs_to_jiffies(50));
 	nothing_is_left(f, mm_users);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(refcount_read(&hmmt_slow.task->usage) == 1));
 	hmmt_slow_unmapped(f);
 }
 
@@ -111,6 +133,10 @@ static void page_without_waiting(struct kunit *test)
 	blocked_mapped(f);
 	KUNIT_EXPECT_EQ(test, hmmt_join(populate_in_thread(f, 0)), -ETIME);
 	KUNIT_EXPECT_FALSE(test, hmmt_slow.dropped);
+	/* of a file it is not known that its faults do not block, even if they do not */
+	hmmt_slow.block = false;
+	KUNIT_EXPECT_EQ(test, hmmt_join(populate_in_thread(f, 0)), -ETIME);
+	KUNIT_EXPECT_EQ(test, hmmt_slow.faults[0], 0U);
 	nothing_is_left(f, atomic_read(&f->mm->mm_users));
 	hmmt_slow_unmapped(f);
 }
@@ -125,7 +151,129 @@ static void anonymous_without_waiting(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_join(populate_in_thread(f, 0)), 0);
 	for (i = 0; i < TEST_MAPPED; i++)
 		KUNIT_EXPECT_TRUE(test, f->tm[0].pte[i] & HMM_PFN_WRITE);
+	/* of a clean range nothing but its sequence is looked at */
+	f->hmm->dead = true;
+	KUNIT_EXPECT_EQ(test, hmmt_join(populate_in_thread(f, 0)), 0);
+	f->hmm->dead = false;
 	hmmt_unmapped(f);
+}
+
+/* A wait that ends by itself tells its caller, who would look only now and then. */
+static void wait_ends_at_once(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range = &f->range[0];
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE), shortest = HZ;
+	unsigned int i;
+
+	vm_munmap(addr, PAGE_SIZE);
+	hmmt_read(f, 0, 1, HMM_PFN_REQ_FAULT);
+	for (i = 0; i < 10; i++) {
+		unsigned long seq = hmmt_begin(f, range), since = jiffies;
+
+		KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault, FOREVER),
+				-EFAULT);
+		shortest = min(shortest, jiffies - since);
+	}
+	/* the machine may be busy, but not each time */
+	KUNIT_EXPECT_LT(test, shortest, (unsigned long)max(HZ / 20, 2));
+	hmmt_unmapped(f);
+}
+
+/* So does a wait that hmm_mirror_cancel() or hmm_mirror_unregister() ends. */
+static void cancel_ends_at_once(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = blocked_mapped(f), shortest[2] = { HZ, HZ };
+	int mm_users = atomic_read(&f->mm->mm_users);
+	struct hmm_mirror *mirror = &f->tm[0].mirror;
+	unsigned int i, by;
+
+	/* which keeps the structure that the test looks at */
+	hmmt_mirror(f, 1);
+	for (i = 0; i < 10; i++) {
+		struct test_thread *thread = blocked_thread(f, FOREVER);
+		unsigned long since = jiffies;
+
+		by = i % 2;
+		if (by)
+			hmm_mirror_unregister(mirror);
+		else
+			hmm_mirror_cancel(mirror);
+		KUNIT_EXPECT_EQ(test, hmmt_join(thread), by ? -ESRCH : -ECANCELED);
+		shortest[by] = min(shortest[by], jiffies - since);
+		if (!by)
+			hmm_mirror_unregister(mirror);
+		hmm_mirror_range_unregister(&f->range[0]);
+		nothing_is_left(f, mm_users);
+		reinit_completion(&hmmt_slow.at);
+		hmmt_mirror(f, 0);
+		hmmt_range(f, 0, 0, addr, addr + P(TEST_MAPPED));
+	}
+	for (by = 0; by < 2; by++)
+		KUNIT_EXPECT_LT(test, shortest[by], (unsigned long)max(HZ / 20, 2));
+	hmmt_slow_unmapped(f);
+}
+
+/*
+ *	caller				reader
+ *
+ *	starts the reader
+ *	cancelled already: SIGKILL
+ *					allows SIGKILL, too late
+ *					is given up
+ */
+static void given_up_before_it_began(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	int mm_users;
+	unsigned int i;
+
+	blocked_mapped(f);
+	mm_users = atomic_read(&f->mm->mm_users);
+	hmm_mirror_cancel(&f->tm[0].mirror);
+	for (i = 0; i < 20; i++)
+		KUNIT_EXPECT_EQ(test, hmmt_join(populate_in_thread(f, FOREVER)), -ECANCELED);
+	nothing_is_left(f, mm_users);
+	hmmt_slow_unmapped(f);
+}
+
+/* Who has given up is told so, also if the range was invalidated meanwhile. */
+static void given_up_and_collided(struct kunit *test)
+{
+	static const int ends[] = { -ETIME, -EINTR, -ECANCELED, -ESRCH };
+	struct test_fixture *f = test->priv;
+	unsigned long addr = blocked_mapped(f);
+	int mm_users = atomic_read(&f->mm->mm_users);
+	struct test_thread *thread = &f->thread[0];
+	unsigned int i;
+
+	hmmt_mirror(f, 1);
+	for (i = 0; i < ARRAY_SIZE(ends); i++) {
+		thread->seq = hmmt_begin(f, &f->range[0]);
+		thread->timeout_ms = ends[i] == -ETIME ? 200 : FOREVER;
+		hmmt_thread(f, 0, faults, NULL);
+		KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&hmmt_slow.at,
+								    hmmt_patience()));
+		hmmt_start_end(f, addr, addr + P(1));
+		if (ends[i] == -EINTR)
+			send_sig(SIGKILL, thread->task, 1);
+		else if (ends[i] == -ECANCELED)
+			hmm_mirror_cancel(&f->tm[0].mirror);
+		else if (ends[i] == -ESRCH)
+			hmm_mirror_unregister(&f->tm[0].mirror);
+		KUNIT_EXPECT_EQ(test, hmmt_join(thread), ends[i]);
+		nothing_is_left(f, mm_users);
+		reinit_completion(&hmmt_slow.at);
+		if (ends[i] == -ECANCELED) {
+			hmm_mirror_range_unregister(&f->range[0]);
+			hmm_mirror_unregister(&f->tm[0].mirror);
+			hmmt_mirror(f, 0);
+			hmmt_range(f, 0, 0, addr, addr + P(TEST_MAPPED));
+		}
+	}
+	KUNIT_EXPECT_EQ(test, f->hmm->stats.collisions, 0ULL);
+	hmmt_slow_unmapped(f);
 }
 
 static void page_is_cancelled(struct kunit *test)
@@ -340,7 +488,7 @@ static void mmap_lock(struct kunit *test)
 	struct test_thread *thread = &f->thread[0];
 	int mm_users;
 
-	hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	hmmt_poke(f, hmmt_mapped(f, PROT_READ | PROT_WRITE), 'x');
 	mm_users = atomic_read(&f->mm->mm_users);
 	thread->seq = hmmt_begin(f, &f->range[0]);
 	mmap_write_lock(f->mm);
@@ -356,6 +504,8 @@ static void mmap_lock(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hmmt_poll(readers(f)));
 	mmap_write_unlock(f->mm);
 	KUNIT_EXPECT_EQ(test, hmmt_join(thread), 0);
+	KUNIT_EXPECT_TRUE(test, f->pfns[0] & HMM_PFN_VALID);
+	KUNIT_EXPECT_EQ(test, f->pfns[1], 0UL);
 
 	mmap_write_lock(f->mm);
 	hmmt_thread(f, 0, snapshots, NULL);
@@ -375,7 +525,12 @@ static void mmap_lock(struct kunit *test)
  * @start: bounds of what changes
  * @end: bounds of what changes
  * @retry: the commit asks hmm_mirror_range_retry()
- * @resize: at the 5th commit the range gets these bounds
+ * @resize: at one commit the range gets these bounds
+ * @resize_at: number of that commit, the 5th if 0
+ * @other: it is another range that gets them
+ * @rest: nothing changes after so many commits, if not 0
+ * @gone: at the 4th commit the mirror is unregistered
+ * @dead: at the 4th commit the mm dies
  * @commits: number of commits
  * @strange: a range that is none of the test's was seen
  */
@@ -384,9 +539,23 @@ struct neighbour {
 	unsigned long start, end;
 	bool retry;
 	unsigned long resize[2];
+	unsigned int resize_at;
+	struct hmm_mirror_range *other;
+	unsigned int rest;
+	bool gone, dead;
 	unsigned int commits;
 	bool strange;
 };
+
+/* Refuses all that it is offered, of which there may be one. */
+static const struct hmm_mirror_range *offered;
+static bool other_was_offered;
+
+static bool get_nothing(struct hmm_mirror_range *range)
+{
+	other_was_offered |= range != offered;
+	return false;
+}
 
 static int neighbour_commit(struct hmm_mirror_range *range, unsigned long seq,
 			    const struct hmm_mirror_fault *fault, void *arg)
@@ -396,15 +565,28 @@ static int neighbour_commit(struct hmm_mirror_range *range, unsigned long seq,
 	struct hmm_mirror_range *each;
 	int ret;
 
-	if (n->start < n->end)
+	n->commits++;
+	if (n->start < n->end && (!n->rest || n->commits <= n->rest))
 		hmmt_start_end(n->f, n->start, n->end);
-	if (++n->commits == 5 && n->resize[1])
-		KUNIT_EXPECT_EQ(n->f->test, hmm_mirror_range_resize(range, n->resize[0],
+	if (n->commits == (n->resize_at ?: 5) && n->resize[1])
+		KUNIT_EXPECT_EQ(n->f->test, hmm_mirror_range_resize(n->other ?: range,
+								    n->resize[0],
 								    n->resize[1]), 0);
+	if (n->commits == 4 && (n->gone || n->dead)) {
+		if (n->gone)
+			hmm_mirror_unregister(&tm->mirror);
+		else
+			hmmt_release(n->f);
+		return -EBUSY;
+	}
 	hmm_mirror_for_each_range(each, &tm->mirror, 0, ULONG_MAX)
 		n->strange |= each != range;
 	n->strange |= range != &n->f->range[0] ||
 		      hmm_mirror_range_lookup(&tm->mirror, fault->start, NULL) != range;
+	offered = range;
+	other_was_offered = false;
+	n->strange |= hmm_mirror_range_lookup(&tm->mirror, fault->start, get_nothing) ||
+		      other_was_offered;
 
 	mutex_lock(&tm->lock);
 	ret = n->retry ? (hmm_mirror_range_retry(range, seq) ? -EBUSY : 0) :
@@ -413,21 +595,29 @@ static int neighbour_commit(struct hmm_mirror_range *range, unsigned long seq,
 	return ret;
 }
 
-/* Of pages 2 and 3. */
+/* Of 2 pages, the first of which is test_thread.seq. */
 static int populates_beside(struct test_thread *thread)
 {
 	struct test_fixture *f = thread->f;
 
-	hmmt_read(f, 2, 2, HMM_PFN_REQ_FAULT);
+	hmmt_read(f, thread->seq, 2, HMM_PFN_REQ_FAULT);
 	return hmm_mirror_range_populate(&f->range[0], &f->fault, thread->timeout_ms,
 					 neighbour_commit, thread->arg);
 }
 
-static int populate_beside(struct test_fixture *f, struct neighbour *n, unsigned int timeout_ms)
+static int populate_from(struct test_fixture *f, unsigned int page, struct neighbour *n,
+			 unsigned int timeout_ms)
 {
 	f->thread[0].timeout_ms = timeout_ms;
+	f->thread[0].seq = page;
 	n->commits = 0;
 	return hmmt_join(hmmt_thread(f, 0, populates_beside, n));
+}
+
+/* Of pages 2 and 3. */
+static int populate_beside(struct test_fixture *f, struct neighbour *n, unsigned int timeout_ms)
+{
+	return populate_from(f, 2, n, timeout_ms);
 }
 
 static void neighbour_changes(struct kunit *test)
@@ -467,6 +657,54 @@ static void neighbour_and_retry(struct kunit *test)
 	n.end = n.start;
 	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 5000), 0);
 	KUNIT_EXPECT_EQ(test, n.commits, 1U);
+
+	/* which is asked for in every other round, after the first ones */
+	n.end = addr + P(1);
+	n.rest = 5;
+	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 5000), 0);
+	KUNIT_EXPECT_EQ(test, n.commits, 6U);
+	hmmt_unmapped(f);
+}
+
+/* A part may have a bound of its range, also one at the end of all addresses. */
+static void part_at_a_bound(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	struct neighbour n = { .f = f, .start = addr + P(5), .end = addr + P(6) };
+
+	KUNIT_EXPECT_EQ(test, populate_from(f, 0, &n, 5000), 0);
+	KUNIT_EXPECT_EQ(test, n.commits, 5U);
+	KUNIT_EXPECT_EQ(test, populate_from(f, TEST_MAPPED - 2, &n, 5000), 0);
+	KUNIT_EXPECT_EQ(test, n.commits, 5U);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(&f->range[0], addr, ULONG_MAX), 0);
+	KUNIT_EXPECT_EQ(test, populate_from(f, 0, &n, 5000), 0);
+	KUNIT_EXPECT_EQ(test, n.commits, 5U);
+	KUNIT_EXPECT_FALSE(test, n.strange);
+	hmmt_unmapped(f);
+}
+
+/* There is no part of a range without a mirror, and none of a dead mm. */
+static void part_comes_too_late(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	struct neighbour n = { .f = f, .start = addr, .end = addr + P(1), .gone = true };
+
+	/* which keeps the structure that the test looks at */
+	hmmt_mirror(f, 1);
+	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 5000), -ESRCH);
+	KUNIT_EXPECT_EQ(test, n.commits, 4U);
+	KUNIT_EXPECT_TRUE(test, list_empty(&f->hmm->parts));
+
+	hmm_mirror_range_unregister(&f->range[0]);
+	hmmt_mirror(f, 0);
+	hmmt_range(f, 0, 0, addr, addr + P(TEST_MAPPED));
+	n.gone = false;
+	n.dead = true;
+	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 5000), -ESRCH);
+	KUNIT_EXPECT_EQ(test, n.commits, 4U);
+	KUNIT_EXPECT_TRUE(test, list_empty(&f->hmm->parts));
 	hmmt_unmapped(f);
 }
 
@@ -475,11 +713,25 @@ static void part_outlives_nothing(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	static const unsigned int smaller[][2] = { { 4, 8 }, { 3, 8 }, { 0, 3 }, { 0, 2 } };
 	struct neighbour n = { .f = f, .start = addr, .end = addr + P(1),
 			       .resize = { addr + P(4), addr + P(8) } };
+	unsigned int i;
 
 	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 5000), -EINVAL);
 	KUNIT_EXPECT_EQ(test, n.commits, 5U);
+
+	/* just before there would be a part, of which both bounds, or one, are outside */
+	n.resize_at = 4;
+	for (i = 0; i < ARRAY_SIZE(smaller); i++) {
+		KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(&f->range[0], addr, addr + P(8)), 0);
+		n.resize[0] = addr + P(smaller[i][0]);
+		n.resize[1] = addr + P(smaller[i][1]);
+		KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 5000), -EINVAL);
+		KUNIT_EXPECT_EQ(test, n.commits, 4U);
+	}
+	n.resize_at = 5;
+	n.resize[1] = addr + P(8);
 
 	/* where it still contains the part that is one more collision */
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(&f->range[0], addr, addr + P(8)), 0);
@@ -488,6 +740,14 @@ static void part_outlives_nothing(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 5000), 0);
 	KUNIT_EXPECT_GT(test, n.commits, 5U);
 	KUNIT_EXPECT_FALSE(test, n.strange);
+
+	/* and another range is none of its business */
+	hmmt_mirror(f, 1);
+	n.other = hmmt_range(f, 1, 1, addr, addr + P(8));
+	n.start = addr + P(1);
+	n.end = addr + P(2);
+	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 5000), 0);
+	KUNIT_EXPECT_EQ(test, n.commits, 5U);
 	hmmt_unmapped(f);
 }
 
@@ -496,6 +756,10 @@ static struct kunit_case hmm_mirror_blocked_cases[] = {
 	KUNIT_CASE(page_times_out),
 	KUNIT_CASE(page_without_waiting),
 	KUNIT_CASE(anonymous_without_waiting),
+	KUNIT_CASE(wait_ends_at_once),
+	KUNIT_CASE(cancel_ends_at_once),
+	KUNIT_CASE(given_up_before_it_began),
+	KUNIT_CASE(given_up_and_collided),
 	KUNIT_CASE(page_is_cancelled),
 	KUNIT_CASE(cancel_is_of_a_mirror),
 	KUNIT_CASE(wait_is_cancelled),
@@ -509,6 +773,8 @@ static struct kunit_case hmm_mirror_blocked_cases[] = {
 	KUNIT_CASE(mmap_lock),
 	KUNIT_CASE(neighbour_changes),
 	KUNIT_CASE(neighbour_and_retry),
+	KUNIT_CASE(part_at_a_bound),
+	KUNIT_CASE(part_comes_too_late),
 	KUNIT_CASE(part_outlives_nothing),
 	{}
 };
