@@ -74,10 +74,11 @@ static void clean(struct kunit *test)
 #if defined(CONFIG_PROVE_LOCKING) && !defined(MODULE)
 
 /* What must not be done under a driver's lock, each with what lockdep is to see of it. */
-enum rule { ALLOCATE, TOUCH_USER_MEMORY, WAIT, UNREGISTER, NR_RULES };
+enum rule { ALLOCATE, TOUCH_USER_MEMORY, READ_PAGES, WAIT, UNREGISTER, NR_RULES };
 enum kind { MUTEX, SPINLOCK, RWSEM, NR_KINDS };
 
-static const char *const rule_name[] = { "allocate", "user memory", "wait", "unregister" };
+static const char *const rule_name[] = { "allocate", "user memory", "read", "wait",
+					  "unregister" };
 static const char *const kind_name[] = { "mutex", "spinlock", "rwsem" };
 
 /* A driver's lock, of a lock class of its own: lockdep tells each mistake once. */
@@ -129,6 +130,9 @@ static void break_rule(struct test_fixture *f)
 		break;
 	case TOUCH_USER_MEMORY:
 		might_lock_read(&f->mm->mmap_lock);	/* as get_user() */
+		break;
+	case READ_PAGES:
+		hmm_mirror_range_snapshot(&f->range[0], 0, &f->fault, 0);
 		break;
 	case WAIT:
 		hmm_mirror_range_begin(&f->range[0], &seq, 1);
@@ -209,6 +213,7 @@ static void rules(struct kunit *test, void (*provoke)(struct test_fixture *f),
 	}
 	hmmt_mirror(f, 0)->hook = hook_locks;
 	hmmt_range(f, 0, 0, P(10), P(20));
+	hmmt_read(f, 0, 1, 0);
 	for (lock.rule = 0; lock.rule < NR_RULES; lock.rule++) {
 		for (lock.kind = 0; lock.kind < NR_KINDS; lock.kind++) {
 			struct lock_class_key *key = &keys[lock.rule][lock.kind];
