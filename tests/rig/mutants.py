@@ -119,6 +119,9 @@ class Kernel:
         """
         log, how = self.boot(lines, nr, until, longest)
         parts = re.split(r"hmm_mutant: begin (\d+)", log)
+        # one that is on from the boot on may also be noticed before the first case
+        if nr and len(parts) > 2:
+            parts[2] = parts[0] + parts[2]
         judged = []
         for number, part in zip(parts[1::2], parts[2::2]):
             verdict = re.search(r"hmm_mutant: (survives|killed) \d+", part)
@@ -226,7 +229,8 @@ def litmus_of():
                 marked = [text for text in litmus if "// barrier " in text]
             there = {"rcu_read_lock_sched": "rcu_read_lock",
                      "rcu_read_unlock_sched": "rcu_read_unlock",
-                     "mmu_notifier_synchronize": "synchronize_"}.get(
+                     "mmu_notifier_synchronize": "synchronize_",
+                     "list_add_tail_rcu": "rcu_assign_pointer"}.get(
                          primitive, primitive.replace("_long", ""))
             if any(there in text.split("//")[0] for text in marked):
                 sites[function, primitive] = test
