@@ -32,7 +32,6 @@
  *	[both cells are 0 and rebounds has not changed: never (rebound.litmus)]
  */
 #include <linux/log2.h>
-#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 
@@ -106,12 +105,10 @@ struct hmm_mirror_filter *hmm_mirror_filter_alloc(struct mm_struct *mm, unsigned
 {
 	/* A power of 2, including the members before the cells. */
 	size_t size = roundup_pow_of_two((size_t)max(ranges, FILTER_RANGES) * FILTER_LOAD);
-	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(mm);
-	struct mem_cgroup *old = hmm_mirror_compat_set_active_memcg(memcg);
+	struct mem_cgroup *old = hmm_mirror_compat_charge_begin(mm);
 	struct hmm_mirror_filter *filter = kvzalloc(size, GFP_KERNEL_ACCOUNT);
 
-	hmm_mirror_compat_set_active_memcg(old);
-	mem_cgroup_put(memcg);
+	hmm_mirror_compat_charge_end(old);
 	if (filter) {
 		filter->nr = size - sizeof(*filter);
 		filter->room = size / FILTER_LOAD;

@@ -29,7 +29,6 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/error-injection.h>
-#include <linux/memcontrol.h>
 #include <linux/module.h>
 #include <linux/rculist.h>
 #include <linux/sched/mm.h>
@@ -319,16 +318,14 @@ struct subscribe {
 static void subscribe_work(struct work_struct *work)
 {
 	struct subscribe *s = container_of(work, struct subscribe, work);
-	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(s->mm);
-	struct mem_cgroup *old = hmm_mirror_compat_set_active_memcg(memcg);
+	struct mem_cgroup *old = hmm_mirror_compat_charge_begin(s->mm);
 
 	/* For lockdep, which looks for the lock in the thread that relies on it. */
 	rwsem_acquire(&s->mm->mmap_lock.dep_map, 0, 1, _THIS_IP_);
 	s->mn = mmu_notifier_get_locked(&start_ops, s->mm);
 	rwsem_release(&s->mm->mmap_lock.dep_map, _THIS_IP_);
 
-	hmm_mirror_compat_set_active_memcg(old);
-	mem_cgroup_put(memcg);
+	hmm_mirror_compat_charge_end(old);
 }
 
 static struct mmu_notifier *subscribe(struct mm_struct *mm)

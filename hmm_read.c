@@ -45,6 +45,7 @@
 #include <linux/sched/task.h>
 #include <linux/slab.h>
 
+#include "compat/memcg.h"
 #include "compat/read.h"
 #include "internal.h"
 
@@ -433,11 +434,13 @@ static int read_by_thread(const struct hmm_mirror_range *range, const struct hmm
 			  const struct requests *requests, long timeout)
 {
 	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
+	struct mem_cgroup *old = hmm_mirror_compat_charge_begin(hmm->mm);
 	struct task_struct *task;
 	struct reader *reader;
 	int ret;
 
-	reader = kzalloc(struct_size(reader, pfns, nr_pages(args)), GFP_KERNEL);
+	reader = kzalloc(struct_size(reader, pfns, nr_pages(args)), GFP_KERNEL_ACCOUNT);
+	hmm_mirror_compat_charge_end(old);
 	if (!reader) {
 		ret = -ENOMEM;
 		goto err_mm;

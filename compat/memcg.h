@@ -25,4 +25,20 @@ hmm_mirror_compat_set_active_memcg(struct mem_cgroup *memcg)
 #endif
 }
 
+/*
+ * Until hmm_mirror_compat_charge_end(), charge what this thread allocates with __GFP_ACCOUNT to
+ * the control group of the process of @mm. Return the argument for charge_end().
+ */
+static inline struct mem_cgroup *hmm_mirror_compat_charge_begin(struct mm_struct *mm)
+{
+	return hmm_mirror_compat_set_active_memcg(get_mem_cgroup_from_mm(mm));
+}
+
+static inline void hmm_mirror_compat_charge_end(struct mem_cgroup *old)
+{
+#ifdef CONFIG_MEMCG
+	mem_cgroup_put(hmm_mirror_compat_set_active_memcg(old));
+#endif
+}
+
 #endif /* HMM_MIRROR_COMPAT_MEMCG_H */

@@ -65,6 +65,7 @@
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
+#include "compat/memcg.h"
 #include "hmm_mirror.h"
 #include "hmm_gpu.h"
 #include "hmm_gpu_priv.h"
@@ -413,7 +414,7 @@ static struct hmm_mirror_range *gpu_range(struct gpu_space *space, unsigned long
 	if (space->nr_ranges == RANGES_MAX)
 		gpu_drop_ranges(space);
 
-	range = kmalloc(sizeof(*range), GFP_KERNEL);
+	range = kmalloc(sizeof(*range), GFP_KERNEL_ACCOUNT);
 	if (!range)
 		return ERR_PTR(-ENOMEM);
 
@@ -978,8 +979,12 @@ static int gpu_run(struct gpu_job *job)
 static void gpu_work(struct work_struct *work)
 {
 	struct gpu_job *job = container_of(work, struct gpu_job, work);
+	struct mem_cgroup *old;
 
+	/* The engine is a worker, which is in the control group of no process. */
+	old = hmm_mirror_compat_charge_begin(job->space->mirror.mm);
 	job->ret = gpu_run(job);
+	hmm_mirror_compat_charge_end(old);
 	if (job->ret == -ECANCELED)
 		job->ret = -ENODEV;
 	complete(&job->done);
@@ -1065,11 +1070,11 @@ static int gpu_open(struct inode *inode, struct file *file)
 	space->gpu = gpu;
 	mutex_init(&space->stopping);
 	init_rwsem(&space->running);
-	xa_init(&space->ranges);
+	xa_init_flags(&space->ranges, XA_FLAGS_ACCOUNT);
 	mutex_init(&space->lock);
-	xa_init(&space->ptes);
+	xa_init_flags(&space->ptes, XA_FLAGS_ACCOUNT);
 	mutex_init(&space->moving);
-	xa_init(&space->blocks);
+	xa_init_flags(&space->blocks, XA_FLAGS_ACCOUNT);
 	space->mirror.ops = READ_ONCE(two_pass) ? &gpu_two_pass_ops : &gpu_one_pass_ops;
 
 	/* No WQ_MEM_RECLAIM: reclaim never waits for the engine, which faults pages in. */

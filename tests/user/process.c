@@ -620,6 +620,56 @@ CASE(oom_cpu, "the CPU takes more memory than the control group has, with GPU wo
 	out_of_memory(cpu_takes_all);
 }
 
+/* Device page tables of 4 files, which grow in the engine. */
+#define STEP		(2 * MIB)
+#define STEPS		256
+
+static void gpu_maps_much(void *arg)
+{
+	char *p = map_as(STEPS * STEP, PROT_READ, ANON | MAP_NORESERVE, -1);
+	struct hmm_gpu_cmd cmd;
+	unsigned int i;
+	size_t at;
+
+	(void)arg;
+	enter_group();
+	for (i = 0; i < 4; i++) {
+		int fd = gpu_open(device);
+
+		for (at = 0; at < STEPS * STEP; at += STEP)
+			must(!gpu_run(fd, HMM_GPU_CHECKSUM, p + at, 8, NULL, 0, &cmd));
+	}
+	set(&word[0], 1);
+	await(&word[1], 1);
+}
+
+CASE(memory_charged, "the control group of the process pays for device page tables")
+{
+	char stat[200];
+	long before, after;
+	pid_t pid;
+
+	prepare_end();
+	if (!make_group()) {
+		rmdir(group);
+		skip("control groups of version 1");
+	}
+	snprintf(stat, sizeof(stat), "%s/memory.stat", group);
+	before = number_after(stat, "\nslab ");
+	set(&word[0], 0);
+	set(&word[1], 0);
+	pid = spawn(gpu_maps_much, NULL);
+	await(&word[0], 1);
+	after = number_after(stat, "\nslab ");
+	note("%ld kB for %d ranges", (after - before) / 1024, 4 * STEPS);
+	set(&word[1], 1);
+	reap(pid);
+	/* a node of the page table each, and the range */
+	check(after - before > 4 * STEPS * 500L, "it pays for %ld bytes", after - before);
+	if (!eventually(!rmdir(group)))
+		fail("the group keeps its memory: %s", strerror(errno));
+}
+
 /* ------------------------------------------------------- from another process */
 
 /* A child that maps memory on its GPU, and checks the data there. */
