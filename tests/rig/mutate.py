@@ -61,6 +61,9 @@ OTHER_BOUND = {"<": (1, 0), "<=": (0, 1), ">": (0, 1), ">=": (1, 0)}
 FENCES = set("""smp_mb smp_wmb smp_rmb synchronize_rcu mmu_notifier_synchronize
     rcu_read_lock_sched rcu_read_unlock_sched""".split())
 
+# Calls that do not return. The compiler refuses a function that ends without one.
+ENDINGS = {"hmm_mirror_compat_module_put_and_exit"}
+
 # Calls that order memory, and what they are without that. hmm_mutant.h has a macro for each.
 WEAKER = {
     "smp_load_acquire": "READ_ONCE",
@@ -343,7 +346,7 @@ class Source:
             if name in FENCES and self.is_at(i + 1, "("):
                 self.delete(i, end, kind="barrier")
                 return
-        if deletable:
+        if deletable and name not in ENDINGS:
             self.delete(i, end)
         self.expressions(i, end - 1)
 
