@@ -361,6 +361,8 @@ static void register_twice(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, hmm_mirror_attach(&tm->mirror, f->mm), -EEXIST);
 	hmmt_expect_end();
 	hmmt_expect_warned(test, "hmm_mirror_register() of a mirror that is registered already");
+	KUNIT_EXPECT_EQ(test, tm->mirror.nr_ranges, 1UL);
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_always, 1U);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(range, seq));
 	hmmt_start_end(f, P(10), P(20));
 	KUNIT_EXPECT_EQ(test, atomic_read(&tm->calls), 1);
