@@ -15,7 +15,7 @@
 #include "hmm_mirror_test.h"
 
 #define FAULT	HMM_PFN_REQ_FAULT
-#define FAULT_WRITE	(HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE)
+#define FAULT_RW	(HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE)
 
 static int faults(struct test_thread *thread)
 {
@@ -90,12 +90,12 @@ static void requests_outlive_a_read(struct kunit *test)
 
 	/* page 0 is there, may be written, and is clean */
 	KUNIT_EXPECT_EQ(test, hmmt_peek(addr), (int)'s');
-	hmmt_read(f, 0, TEST_MAPPED, 0)->pfn_flags_mask = FAULT_WRITE;
+	hmmt_read(f, 0, TEST_MAPPED, 0)->pfn_flags_mask = FAULT_RW;
 	memset(f->pfns, 0, sizeof(f->pfns));
 	f->pfns[2] = FAULT;
-	f->pfns[4] = FAULT_WRITE;
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range),
-						     &f->fault, FOREVER), 0);
+	f->pfns[4] = FAULT_RW;
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &f->fault,
+						     FOREVER), 0);
 	for (i = 0; i < TEST_MAPPED; i++) {
 		bool is_there = i == 0 || i == 2 || i == 4;
 
@@ -128,9 +128,9 @@ static void by_page_without_waiting(struct kunit *test)
 		/* leaves a request for writing behind, of four pages and of the one after them */
 		vm_munmap(addr, P(4));
 		hmmt_map(addr, 4, PROT_READ | PROT_WRITE);
-		hmmt_read(f, 0, 4, 0)->pfn_flags_mask = FAULT_WRITE;
+		hmmt_read(f, 0, 4, 0)->pfn_flags_mask = FAULT_RW;
 		for (i = 0; i < 4; i++)
-			f->pfns[i] = FAULT_WRITE;
+			f->pfns[i] = FAULT_RW;
 		seq = hmmt_begin(f, range);
 		ret[0] = hmm_mirror_range_fault(range, seq, &f->fault, 0);
 		f->fault.start += P(4);
@@ -143,9 +143,9 @@ static void by_page_without_waiting(struct kunit *test)
 	}
 	vm_munmap(addr, P(4));
 	hmmt_map(addr, 4, PROT_READ | PROT_WRITE);
-	hmmt_read(f, 0, TEST_MAPPED, 0)->pfn_flags_mask = FAULT_WRITE;
+	hmmt_read(f, 0, TEST_MAPPED, 0)->pfn_flags_mask = FAULT_RW;
 	for (i = 0; i < 5; i++)
-		f->pfns[i] = i == 4 ? FAULT : FAULT_WRITE;
+		f->pfns[i] = i == 4 ? FAULT : FAULT_RW;
 	f->fault.end = addr + P(5);
 	seq = hmmt_begin(f, range);
 	ret[0] = hmm_mirror_range_fault(range, seq, &f->fault, 0);
@@ -159,7 +159,7 @@ static void by_page_without_waiting(struct kunit *test)
 	for (round = 0; round < 2; round++) {
 		pfns[0] = FAULT;
 		pfns[1] = 0;
-		pfns[2] = FAULT_WRITE;
+		pfns[2] = FAULT_RW;
 		pfns[3] = FAULT;
 		seq = hmmt_begin(f, range);
 		KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault, 0), 0);
@@ -181,18 +181,18 @@ static void errors_by_page(struct kunit *test)
 	/* 0 to 3 can be written, 4 to 6 cannot, 7 is a hole */
 	vm_munmap(addr + P(7), PAGE_SIZE);
 	KUNIT_ASSERT_EQ(test, hmmt_map(addr + P(4), 3, PROT_READ), addr + P(4));
-	hmmt_read(f, 0, TEST_MAPPED, 0)->pfn_flags_mask = FAULT_WRITE;
+	hmmt_read(f, 0, TEST_MAPPED, 0)->pfn_flags_mask = FAULT_RW;
 	memset(f->pfns, 0, sizeof(f->pfns));
 	f->pfns[7] = FAULT;
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &f->fault,
 						     FOREVER), -EFAULT);
 	memset(f->pfns, 0, sizeof(f->pfns));
-	f->pfns[5] = FAULT_WRITE;
+	f->pfns[5] = FAULT_RW;
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &f->fault,
 						     FOREVER), -EPERM);
 
 	/* nothing of it was faulted in */
-	hmmt_read(f, 0, 7, FAULT_WRITE);
+	hmmt_read(f, 0, 7, FAULT_RW);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &f->fault,
 						     FOREVER), -EPERM);
 	memset(f->pfns, 0, sizeof(f->pfns));
@@ -202,7 +202,7 @@ static void errors_by_page(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, f->pfns[5], 0UL);
 
 	memset(f->pfns, 0, sizeof(f->pfns));
-	f->fault.pfn_flags_mask = FAULT_WRITE;
+	f->fault.pfn_flags_mask = FAULT_RW;
 	f->fault.default_flags = 0;
 	f->pfns[5] = FAULT;
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &f->fault, 0),
@@ -215,7 +215,7 @@ static void errors_by_page(struct kunit *test)
 static void some_are_there(struct kunit *test)
 {
 	static const unsigned int there[] = { 0x00, 0x01, 0x7f, 0x80, 0x10, 0xff };
-	static const unsigned long flags[] = { FAULT, FAULT_WRITE };
+	static const unsigned long flags[] = { FAULT, FAULT_RW };
 	struct test_fixture *f = test->priv;
 	struct hmm_mirror_range *range = &f->range[0];
 	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
@@ -312,7 +312,7 @@ static void cow_takes_two_rounds(struct kunit *test)
 
 	for (i = 0; i < TEST_MAPPED; i++)
 		KUNIT_EXPECT_EQ(test, hmmt_peek(addr + P(i)), 0);
-	hmmt_read(f, 0, TEST_MAPPED, FAULT_WRITE);
+	hmmt_read(f, 0, TEST_MAPPED, FAULT_RW);
 	KUNIT_EXPECT_EQ(test, hmmt_populate(f), 0);
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].calls), TEST_MAPPED);
 	KUNIT_EXPECT_EQ(test, f->hmm->stats.collisions, 1ULL);
@@ -338,7 +338,7 @@ static void commit_marks_dirty(struct kunit *test)
 	unsigned long addr, seq;
 
 	addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
-	hmmt_read(f, 0, TEST_MAPPED, FAULT_WRITE);
+	hmmt_read(f, 0, TEST_MAPPED, FAULT_RW);
 	seq = hmmt_begin(f, range);
 	KUNIT_ASSERT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault, FOREVER), 0);
 	KUNIT_EXPECT_EQ(test, nr_dirty(f), 0U);
