@@ -288,8 +288,8 @@ static void waits_on(struct kunit *test)
 	traced.nr = 0;
 	waiter = hmmt_waiter(f, 0, &f->range[0], HMM_MIRROR_WAIT_FOREVER);
 	hmmt_until_it_sleeps(waiter);
-	/* the one that it waits for */
 	slot = hmm_mirror_slot_hashed(f->hmm, &update[0]);
+	/* End the one that it waits for first; it has queued up and sleeps. */
 	first = !waitqueue_active(&slot->waiters);
 	hmmt_end(f, &update[first]);
 	KUNIT_EXPECT_TRUE(test, hmmt_poll(hmmt_sleeps(waiter)));
