@@ -221,7 +221,7 @@ static void mms(struct kunit *test)
 	hmmt_end(f, &update[1]);
 	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
 	hmm_mirror_range_unregister(&f->range[2]);
-	expect_mirror(test, 1, "ranges 1 tracked_only 1");
+	expect_mirror(test, 1, "ranges 1 tracked_only 1 cancelled 1");
 	hmmt_range(f, 2, 1, P(30), P(40));
 	f->hmm->stats.longest_wait_ns = 4711 * NSEC_PER_USEC;
 	f->hmm->stats.collisions = 42;
@@ -249,6 +249,8 @@ static void mms_blocked(struct kunit *test)
 	struct test_thread *thread;
 	char line[200];
 
+	/* text_of() attaches it each time */
+	hmmt_mm_detach(f);
 	hmmt_slow.block = true;
 	thread = hmmt_thread(f, 0, populates, NULL);
 	KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&hmmt_slow.at, hmmt_patience()));
@@ -261,6 +263,7 @@ static void mms_blocked(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_join(thread), 0);
 	KUNIT_EXPECT_TRUE(test, hmmt_poll(!f->hmm->nr_readers));
 	expect_mm(0, 1, 1, 0, 0, 0);
+	hmmt_mm_attach(f);
 	hmmt_slow_unmapped(f);
 }
 
