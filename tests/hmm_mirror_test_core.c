@@ -1605,19 +1605,20 @@ static void filter_grows(struct kunit *test)
 /* As soon as it has no room for another range, and not earlier. The old one is freed. */
 static void filter_grows_in_time(struct kunit *test)
 {
-	const unsigned int nr = 63;
+	const unsigned int nr = 62;
 	struct hmm_mirror_range *range = many_ranges(test, nr, 0);
 	struct test_fixture *f = test->priv;
 	struct hmm_mirror_filter *filter = f->hmm->filter;
 	unsigned int i;
 
-	flush_work(&f->hmm->grow);
-	KUNIT_EXPECT_EQ(test, filter->room, nr + 1);
-	KUNIT_EXPECT_PTR_EQ(test, f->hmm->filter, filter);
+	KUNIT_EXPECT_EQ(test, filter->room, nr + 2);
 	hmmt_watch(filter);
 	hmmt_range(f, 0, 0, P(1), P(2));
 	flush_work(&f->hmm->grow);
-	KUNIT_EXPECT_GT(test, f->hmm->filter->room, nr + 1);
+	KUNIT_EXPECT_PTR_EQ(test, f->hmm->filter, filter);
+	hmmt_range(f, 1, 0, P(1), P(2));
+	flush_work(&f->hmm->grow);
+	KUNIT_EXPECT_GT(test, f->hmm->filter->room, nr + 2);
 	KUNIT_EXPECT_TRUE(test, hmmt_is_freed());
 	for (i = 0; i < nr; i++)
 		hmm_mirror_range_unregister(&range[i]);
