@@ -448,7 +448,8 @@ static void fault_by_page_drops_the_lock(struct kunit *test)
 	hmmt_slow_mapped(f, PROT_READ, MAP_PRIVATE);
 	hmmt_slow.drop = true;
 	fault = hmmt_read(f, 0, TEST_MAPPED, 0);
-	fault->pfn_flags_mask = HMM_PFN_REQ_FAULT;
+	/* and none for writing, which it does not allow */
+	fault->pfn_flags_mask = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
 	memset(f->pfns, 0, sizeof(f->pfns));
 	f->pfns[2] = HMM_PFN_REQ_FAULT;
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range),
