@@ -374,7 +374,7 @@ unpack_herd7()
 #
 check_names()
 {
-	local sources=("$repo"/hmm_{mirror,invalidate,fault,wait,range,tree,slot,filter,mm}.c
+	local sources=("$repo"/hmm_{mirror,invalidate,fault,read,wait,part,range,tree,slot,filter,mm}.c
 		"$repo"/hmm_{mirror,invalidate,tree,slot,filter}.h "$repo"/internal.h)
 
 	awk -f "$model/sources.awk" "${sources[@]}" >"$work/sources"
