@@ -30,6 +30,7 @@ accelerator='' machine=(-smp 2) boot=boot
 
 main()
 {
+	local attempt
 	while (($#)); do
 		case $1 in
 		--kernel)	kernel=$2 ;;
@@ -61,9 +62,17 @@ main()
 		[[ $accelerator ]] || choose_accelerator
 		say "booting Linux $(<"$kernel/release") in QEMU (${accelerator%%,*})"
 	fi
-	# The status of this pipeline says nothing; the verdict does.
-	$boot "$accelerator" "$timeout" "$log" "$append" |
-		tee "$work/results" | grep --line-buffered -v '^verdict: ' || :
+	# A kernel that dies before init has met nothing of ours: the emulator of a busy host
+	# sometimes loses what one CPU writes to the code of another one.
+	for attempt in 1 2 3; do
+		: >"$log"
+		# The status of this pipeline says nothing; the verdict does.
+		$boot "$accelerator" "$timeout" "$log" "$append" |
+			tee "$work/results" | grep --line-buffered -v '^verdict: ' || :
+		! grep -q 'Kernel panic' "$log" || grep -q 'hmm_mirror_vm: begin' "$log" ||
+			((attempt == 3)) || { say "the kernel died before init: booting it again"; continue; }
+		break
+	done
 	verdict
 }
 
