@@ -206,9 +206,9 @@ mirrors_add_up()
 {
 	awk '
 		$1 == "mm" { mirrors += $8; ranges += $10 }
-		/^  mirror [^ ]* ops gpu_[a-z_]*_ops( \[hmm_gpu\])? ranges [0-9]* tracked_only 1$/ {
+		/^  mirror [^ ]* ops gpu_[a-z_]*_ops( \[hmm_gpu\])? ranges [0-9]* tracked_only 1 cancelled 0$/ {
 			n++
-			sum += $(NF - 2)
+			sum += $(NF - 4)
 		}
 		END { exit !n || n != mirrors || sum != ranges }' $mms || { cat $mms; return 1; }
 }
