@@ -181,10 +181,10 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_snapshot);
  *
  * The caller's thread reads the pages that are present, and faults in anonymous memory if
  * that does not block. A kernel thread takes all other page faults, while the caller waits for
- * it, so a page that does not come (userfaultfd, FUSE, a network file system) blocks no caller
- * for longer than it likes, in whatever thread it runs: the wait ends on a timeout, after
- * hmm_mirror_cancel(), on a fatal signal, and when only such waits use the mm any more. Then
- * mm_users is dropped, so that the wait does not keep a process from exiting.
+ * it. If a page does not come (userfaultfd, FUSE, a network file system), the wait ends, in any
+ * context, on a timeout, after hmm_mirror_cancel(), on a fatal signal, and when only such waits
+ * use the mm any more. The core then drops mm_users, so a fault does not keep a process from
+ * exiting.
  *
  * Context: process context, sleeps, takes mm_users and the mmap lock. The caller holds
  * neither the mmap lock nor the driver lock. The driver's callback can run inside.

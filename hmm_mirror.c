@@ -302,12 +302,9 @@ static const struct mmu_notifier_ops start_ops = {
 };
 
 /*
- * Find or make the subscriptions of an mm, with its mmap write lock held.
- *
- * mm_take_all_locks() fails with -EINTR if any signal is pending. If a timer sends signals
- * faster than mm_take_all_locks() ends, it fails each time that the caller tries again. A
- * worker has no pending signals, so on a signal that is not fatal let a worker subscribe, while
- * the caller holds the mmap lock and waits as long as mm_take_all_locks() takes.
+ * mm_take_all_locks() fails with -EINTR if any signal is pending, and under a fast timer fails
+ * each time. A worker has no pending signals, so if the signal is not fatal, let a worker
+ * subscribe, while the caller holds the mmap lock and waits.
  */
 struct subscribe {
 	struct work_struct work;
@@ -328,6 +325,7 @@ static void subscribe_work(struct work_struct *work)
 	hmm_mirror_compat_charge_end(old);
 }
 
+/* Find or make the subscriptions of an mm, with its mmap write lock held. */
 static struct mmu_notifier *subscribe(struct mm_struct *mm)
 {
 	struct mmu_notifier *mn = mmu_notifier_get_locked(&start_ops, mm);

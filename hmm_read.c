@@ -4,9 +4,9 @@
  *
  * Owns hmm->readers and hmm->nr_readers, which change under hmm->lock.
  *
- * A page fault can sleep for as long as a user program likes: the monitor of a userfaultfd
- * or the server of a network or FUSE file system decides when the page comes, and only a
- * fatal signal ends that sleep. A kernel worker gets no signal. Therefore the caller reads at
+ * A page fault sleeps until a user program provides the page, such as the monitor of a
+ * userfaultfd or the server of a network or FUSE file system, and only a fatal signal ends
+ * that sleep. A kernel worker gets no signal. Therefore the caller reads at
  * once what can be read without sleeping. A thread that accepts SIGKILL reads everything else
  * into its own memory, while the caller waits for it with a time-out. When the caller gives
  * up, it kills the thread.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What differs in threads and in hmm_range_fault() between the kernels that hmm_mirror
- * builds against.
+ * Differences in threads and in hmm_range_fault() between the kernels that hmm_mirror builds
+ * against.
  */
 #ifndef HMM_MIRROR_COMPAT_READ_H
 #define HMM_MIRROR_COMPAT_READ_H

@@ -158,7 +158,7 @@ static void anonymous_without_waiting(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
-/* A wait that ends by itself tells its caller, who would look only now and then. */
+/* A reader thread that ends wakes its caller, which otherwise looks only every 100 ms. */
 static void wait_ends_at_once(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -238,7 +238,7 @@ static void given_up_before_it_began(struct kunit *test)
 	hmmt_slow_unmapped(f);
 }
 
-/* Who has given up is told so, also if the range was invalidated meanwhile. */
+/* A read that gave up returns its reason, even if the range was invalidated meanwhile. */
 static void given_up_and_collided(struct kunit *test)
 {
 	static const int ends[] = { -ETIME, -EINTR, -ECANCELED, -ESRCH };
