@@ -69,11 +69,15 @@ main()
 		# The status of this pipeline says nothing; the verdict does.
 		$boot "$accelerator" "$timeout" "$log" "$append" |
 			tee "$work/results" | grep --line-buffered -v '^verdict: ' || :
-		! grep -q 'Kernel panic' "$log" || grep -q 'hmm_mirror_vm: begin' "$log" ||
-			((attempt == 3)) || { say "the kernel died before init: booting it again"; continue; }
-		break
+		died_before_init || break
+		say "the kernel died before init, in boot $attempt of 3"
 	done
 	verdict
+}
+
+died_before_init()
+{
+	grep -q 'Kernel panic' "$log" && ! grep -q 'hmm_mirror_vm: begin' "$log"
 }
 
 make_initramfs()
