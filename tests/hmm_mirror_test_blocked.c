@@ -59,6 +59,14 @@ static struct test_thread *blocked_thread(struct test_fixture *f, unsigned int t
 	return thread;
 }
 
+/* The same, for as long as it takes, with memory of its own; @mm_users was there before. */
+static struct test_thread *blocked_for_ever(struct test_fixture *f, int *mm_users)
+{
+	blocked_mapped(f);
+	*mm_users = atomic_read(&f->mm->mm_users);
+	return blocked_thread(f, FOREVER);
+}
+
 static unsigned int readers(struct test_fixture *f)
 {
 	unsigned int nr;
@@ -279,12 +287,9 @@ static void given_up_and_collided(struct kunit *test)
 static void page_is_cancelled(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct test_thread *thread;
 	int mm_users;
+	struct test_thread *thread = blocked_for_ever(f, &mm_users);
 
-	blocked_mapped(f);
-	mm_users = atomic_read(&f->mm->mm_users);
-	thread = blocked_thread(f, FOREVER);
 	hmm_mirror_cancel(&f->tm[0].mirror);
 	KUNIT_EXPECT_EQ(test, hmmt_join(thread), -ECANCELED);
 	nothing_is_left(f, mm_users);
@@ -384,12 +389,9 @@ static void rounds_are_cancelled(struct kunit *test)
 static void page_is_killed(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct test_thread *thread;
 	int mm_users;
+	struct test_thread *thread = blocked_for_ever(f, &mm_users);
 
-	blocked_mapped(f);
-	mm_users = atomic_read(&f->mm->mm_users);
-	thread = blocked_thread(f, FOREVER);
 	send_sig(SIGKILL, thread->task, 1);
 	KUNIT_EXPECT_EQ(test, hmmt_join(thread), -EINTR);
 	nothing_is_left(f, mm_users);

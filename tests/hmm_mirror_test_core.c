@@ -1037,6 +1037,8 @@ static void two_pass_more_than_room(struct kunit *test)
 	for (i = 0; i < 4; i++)
 		KUNIT_EXPECT_GT(test, traced_at(f, 'A' + i),
 				traced_at(f, 'a' + TEST_MIRRORS - 1));
+	/* there is room for seven to overlap; each that follows is finished at once */
+	KUNIT_EXPECT_STREQ(test, (const char *)f->trace, "abcdefghHiIjJkKlLABCDEFG");
 }
 
 /* c says -EAGAIN: a and b are finished, c is not, d is not asked. */
@@ -1624,20 +1626,6 @@ static void filter_grows_in_time(struct kunit *test)
 		hmm_mirror_range_unregister(&range[i]);
 }
 
-/* There is room for seven to overlap; each that follows is finished at once. */
-static void two_pass_room(struct kunit *test)
-{
-	struct test_fixture *f = test->priv;
-	unsigned int i;
-
-	for (i = 0; i < TEST_MIRRORS; i++) {
-		hmmt_two_pass(f, i);
-		hmmt_mirror(f, i);
-	}
-	hmmt_start_end(f, P(10), P(20));
-	KUNIT_EXPECT_STREQ(test, (const char *)f->trace, "abcdefghHiIjJkKlLABCDEFG");
-}
-
 /* Behind a mirror with two passes, too, one is called for its own ranges only. */
 static void tracked_only_behind_two_passes(struct kunit *test)
 {
@@ -1774,7 +1762,6 @@ static struct kunit_case hmm_mirror_cases[] = {
 	KUNIT_CASE(filter_grows),
 	KUNIT_CASE(filter_grows_in_time),
 	KUNIT_CASE(always_called),
-	KUNIT_CASE(two_pass_room),
 	KUNIT_CASE(tracked_only_behind_two_passes),
 	KUNIT_CASE(needs_no_zeroing),
 	KUNIT_CASE(geometry_retry_locked),

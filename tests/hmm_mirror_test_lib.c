@@ -730,22 +730,25 @@ unsigned long hmmt_map(unsigned long addr, unsigned long pages, unsigned long pr
 		       MAP_PRIVATE | MAP_ANONYMOUS | (addr ? MAP_FIXED : 0), 0);
 }
 
-/*
- * TEST_MAPPED pages, all in range 0 of mirror 0, and all to be read. The test is the
- * process until hmmt_unmapped().
- */
-unsigned long hmmt_mapped(struct test_fixture *f, unsigned long prot)
+/* Mirror 0 and its range 0, of what vm_mmap() returned. */
+static unsigned long mirrored(struct test_fixture *f, unsigned long addr)
 {
-	unsigned long addr;
-
-	hmmt_mm_attach(f);
-	addr = hmmt_map(0, TEST_MAPPED, prot);
 	KUNIT_ASSERT_FALSE(f->test, IS_ERR_VALUE(addr));
 	f->tm[0].base = addr;
 	hmmt_mirror(f, 0);
 	hmmt_range(f, 0, 0, addr, addr + P(TEST_MAPPED));
 	hmmt_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT);
 	return addr;
+}
+
+/*
+ * TEST_MAPPED pages, all in range 0 of mirror 0, and all to be read. The test is the
+ * process until hmmt_unmapped().
+ */
+unsigned long hmmt_mapped(struct test_fixture *f, unsigned long prot)
+{
+	hmmt_mm_attach(f);
+	return mirrored(f, hmmt_map(0, TEST_MAPPED, prot));
 }
 
 void hmmt_unmapped(struct test_fixture *f)
@@ -826,12 +829,7 @@ unsigned long hmmt_slow_mapped(struct test_fixture *f, unsigned long prot,
 	hmmt_mm_attach(f);
 	addr = vm_mmap(file, 0, P(TEST_MAPPED), prot, flags, 0);
 	fput(file);
-	KUNIT_ASSERT_FALSE(f->test, IS_ERR_VALUE(addr));
-	f->tm[0].base = addr;
-	hmmt_mirror(f, 0);
-	hmmt_range(f, 0, 0, addr, addr + P(TEST_MAPPED));
-	hmmt_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT);
-	return addr;
+	return mirrored(f, addr);
 }
 
 void hmmt_slow_freed(void)
