@@ -17,30 +17,29 @@
 #define CELL_RANGE	HMM_MIRROR_CELL_PARTS
 #define CELL_MANY	(U8_MAX & -CELL_RANGE)
 
-static __always_inline unsigned long filter_level(unsigned long start, unsigned long last)
+static inline unsigned long filter_level(unsigned long start, unsigned long last)
 {
 	return min(round_up(__fls(last - start) + 1, 2), 63UL);
 }
 
 /* Return the index of a cell in the upper 32 bits, the position in the cell in the lower. */
-static __always_inline u64 filter_place(const struct hmm_mirror_filter *filter,
-					unsigned long chunk)
+static inline u64 filter_place(const struct hmm_mirror_filter *filter, unsigned long chunk)
 {
 	return (u64)((u32)chunk * GOLDEN_RATIO_32) * filter->nr;
 }
 
-static __always_inline u8 *filter_cell(struct hmm_mirror_filter *filter, u64 place)
+static inline u8 *filter_cell(struct hmm_mirror_filter *filter, u64 place)
 {
 	return &filter->cell[place >> 32];
 }
 
-static __always_inline u32 cell_part(u64 place)
+static inline u32 cell_part(u64 place)
 {
 	return (u32)place >> (32 - ilog2(HMM_MIRROR_CELL_PARTS));
 }
 
 /* Return true if @cell counts a single range, in another sub-cell than that of @place. */
-static __always_inline bool cell_is_elsewhere(u32 cell, u64 place)
+static inline bool cell_is_elsewhere(u32 cell, u64 place)
 {
 	cell ^= cell_part(place);
 	return cell > CELL_RANGE && cell < 2 * CELL_RANGE;
@@ -52,8 +51,8 @@ static inline bool filter_is_full(const struct hmm_mirror_mm *hmm)
 }
 
 /* Count a range; with hmm->lock held. Return true if the filter should be replaced. */
-static __always_inline bool filter_add(struct hmm_mirror_mm *hmm, unsigned long start,
-				       unsigned long end)
+static inline bool filter_add(struct hmm_mirror_mm *hmm, unsigned long start,
+			      unsigned long end)
 {
 	unsigned long last = end - 1, level = filter_level(start, last);
 	u64 place = filter_place(hmm->filter, start >> level);
@@ -74,8 +73,8 @@ static __always_inline bool filter_add(struct hmm_mirror_mm *hmm, unsigned long 
 }
 
 /* Uncount a range; with hmm->lock held. */
-static __always_inline void filter_remove(struct hmm_mirror_mm *hmm, unsigned long start,
-					  unsigned long end)
+static inline void filter_remove(struct hmm_mirror_mm *hmm, unsigned long start,
+				 unsigned long end)
 {
 	unsigned long last = end - 1, level = filter_level(start, last);
 	u8 *cell = filter_cell(hmm->filter, filter_place(hmm->filter, start >> level));
@@ -106,8 +105,8 @@ static inline void filter_moved(struct hmm_mirror_mm *hmm)
  * barrier in slot_claim(): publish.litmus. If an invalidation lies in one chunk of the
  * smallest level in use, it lies in one chunk of each larger level.
  */
-static __always_inline bool filter_may_hit(struct hmm_mirror_mm *hmm, unsigned long start,
-					   unsigned long last)
+static inline bool filter_may_hit(struct hmm_mirror_mm *hmm, unsigned long start,
+				  unsigned long last)
 {
 	/* Pairs with smp_store_release() in filter_moved(): rebound.litmus. */
 	unsigned int rebounds = smp_load_acquire(&hmm->rebounds);

@@ -28,7 +28,7 @@ void hmm_mirror_end_locked(struct hmm_mirror_mm *hmm,
 			   const struct mmu_notifier_range *update);
 
 /* Publish @update in its hashed slot and ask the filter; lockless. */
-static __always_inline enum invalidate_state
+static inline enum invalidate_state
 invalidate_start(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update)
 {
 	unsigned long start = update->start, end = update->end;
@@ -43,8 +43,8 @@ invalidate_start(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *upd
 	return INVALIDATE_MISSES;
 }
 
-static __always_inline void invalidate_end(struct hmm_mirror_mm *hmm,
-					   const struct mmu_notifier_range *update)
+static inline void invalidate_end(struct hmm_mirror_mm *hmm,
+				  const struct mmu_notifier_range *update)
 {
 	struct hmm_mirror_slot *slot = hmm_mirror_slot_hashed(hmm, update);
 

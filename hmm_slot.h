@@ -12,7 +12,7 @@
  * Return true if no invalidation is in flight. An invalidation that this misses finds the
  * range that the caller has put into the filter; with hmm->lock held.
  */
-static __always_inline bool slots_are_free(struct hmm_mirror_mm *hmm)
+static inline bool slots_are_free(struct hmm_mirror_mm *hmm)
 {
 	unsigned long any = 0;
 	unsigned int i;
@@ -55,8 +55,8 @@ static inline void slot_publish(struct hmm_mirror_slot *slot, unsigned long star
  * use. try_cmpxchg() pairs with xchg() in slot_unpublish(): the stores of the previous owner
  * come before those of this one (reuse.litmus).
  */
-static __always_inline bool slot_claim(struct hmm_mirror_mm *hmm,
-				       const struct mmu_notifier_range *update)
+static inline bool slot_claim(struct hmm_mirror_mm *hmm,
+			      const struct mmu_notifier_range *update)
 {
 	struct hmm_mirror_slot *slot = hmm_mirror_slot_hashed(hmm, update);
 	const struct mmu_notifier_range *free = NULL;
@@ -74,7 +74,7 @@ static __always_inline bool slot_claim(struct hmm_mirror_mm *hmm,
 }
 
 /* Free a hashed slot and wake its waiters. The caller must not use the slot again. */
-static __always_inline void slot_unpublish(struct hmm_mirror_slot *slot)
+static inline void slot_unpublish(struct hmm_mirror_slot *slot)
 {
 	/*
 	 * Pairs with smp_load_acquire() in slots_are_free() and slot_bounds(): a thread

@@ -234,7 +234,7 @@ bool hmm_mirror_slots_forget(struct hmm_mirror_mm *hmm, const struct hmm_mirror_
 unsigned int hmm_mirror_slots_in_flight(const struct hmm_mirror_mm *hmm);
 
 /* Return the slot that @update may claim without the lock. */
-static __always_inline struct hmm_mirror_slot *
+static inline struct hmm_mirror_slot *
 hmm_mirror_slot_hashed(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update)
 {
 	/* Keys are pointers into kernel stacks, which differ in the lower 32 bits. */
@@ -271,7 +271,7 @@ struct hmm_mirror_mm *hmm_mirror_range_registered(const struct hmm_mirror_range 
  * unregister the mirror meanwhile; the structure stays, because either the mirror or the
  * orphan range holds a reference.
  */
-static __always_inline struct hmm_mirror_mm *
+static inline struct hmm_mirror_mm *
 hmm_mirror_range_mm(const struct hmm_mirror_range *range)
 {
 	const struct hmm_mirror *mirror;
