@@ -25,7 +25,7 @@ static inline struct hmm_mirror_range *range_of(struct rb_node *rb)
 #define RANGE_END(range)	((range)->end)
 
 INTERVAL_TREE_DEFINE(struct hmm_mirror_range, rb, unsigned long, subtree_last,
-		     RANGE_START, RANGE_END, static __always_inline, tree)
+		     RANGE_START, RANGE_END, static inline, tree)
 
 /*
  * Return the first range, in ascending order of start and of any mirror, that intersects
@@ -52,7 +52,7 @@ static inline struct hmm_mirror_range *tree_next(struct hmm_mirror_range *range,
  * on the path, or in a left subtree beside it. The root of that subtree knows the highest end
  * of its ranges.
  */
-static __always_inline const struct hmm_mirror *
+static inline const struct hmm_mirror *
 tree_raise(struct hmm_mirror_mm *hmm, unsigned long start, unsigned long end)
 {
 	struct rb_node *rb = hmm->ranges.rb_root.rb_node;
