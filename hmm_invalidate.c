@@ -17,9 +17,9 @@
 #include "hmm_tree.h"
 
 /* Trace a start; with hmm->lock held, because the tree is searched. */
-static noinline void trace_start(struct hmm_mirror_mm *hmm, const struct hmm_mirror_slot *slot,
-				 const struct mmu_notifier_range *update,
-				 const struct hmm_mirror *hit)
+static void trace_start(struct hmm_mirror_mm *hmm, const struct hmm_mirror_slot *slot,
+			const struct mmu_notifier_range *update,
+			const struct hmm_mirror *hit)
 {
 	trace_hmm_mirror_invalidate_start(hmm->mm, update, slot - hmm->slot, hit ?
 					  hmm_mirror_tree_count(hmm, update->start,

@@ -94,7 +94,7 @@ static unsigned long nr_pages(const struct hmm_range *args)
 	return (args->end - args->start) >> PAGE_SHIFT;
 }
 
-static noinline void requests_save(struct requests *requests, const struct hmm_range *args)
+static void requests_save(struct requests *requests, const struct hmm_range *args)
 {
 	unsigned long i;
 
@@ -122,8 +122,7 @@ static unsigned long request_of(const struct hmm_range *args, const struct reque
 }
 
 /* Keep the other bits of the pfns: hmm_range_fault() carries some from input to output. */
-static noinline void requests_restore(const struct requests *requests,
-				      const struct hmm_range *args)
+static void requests_restore(const struct requests *requests, const struct hmm_range *args)
 {
 	unsigned long i;
 

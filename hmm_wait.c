@@ -67,8 +67,7 @@ static void wait_ended(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range 
 	trace_hmm_mirror_wait_end(hmm->mm, range, waited, ret);
 }
 
-static noinline int range_wait(struct hmm_mirror_range *range, unsigned long *seq,
-			       long timeout)
+static int range_wait(struct hmm_mirror_range *range, unsigned long *seq, long timeout)
 {
 	struct hmm_mirror_mm *hmm = hmm_mirror_range_registered(range);
 	struct hmm_mirror_waiter w = { .range = range };
@@ -130,8 +129,7 @@ static noinline int range_wait(struct hmm_mirror_range *range, unsigned long *se
 	return ret;
 }
 
-static __always_inline bool range_try(const struct hmm_mirror_range *range,
-				      unsigned long *seq)
+static bool range_try(const struct hmm_mirror_range *range, unsigned long *seq)
 {
 	/*
 	 * Pairs with smp_store_release() in range_clean(): if the range is clean, this
@@ -183,7 +181,7 @@ int hmm_mirror_range_begin(struct hmm_mirror_range *range, unsigned long *seq,
 EXPORT_SYMBOL_GPL(hmm_mirror_range_begin);
 
 /* Set WAITED in the state of @range, unless its sequence has changed since @seq. */
-static noinline void range_waited(struct hmm_mirror_range *range, unsigned long seq)
+static void range_waited(struct hmm_mirror_range *range, unsigned long seq)
 {
 	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
 
