@@ -69,8 +69,8 @@ struct workqueue_struct *hmm_mirror_wq;
  * If a callback must not sleep, it may return -EAGAIN, which the mm gets. Any other error
  * is a driver bug. Warn and ignore it, because the mm would not stop for it.
  */
-static noinline int sync_failed(const struct hmm_mirror *mirror,
-				const struct mmu_notifier_range *update, int ret)
+static int sync_failed(const struct hmm_mirror *mirror,
+		       const struct mmu_notifier_range *update, int ret)
 {
 	bool blockable = mmu_notifier_range_blockable(update);
 
@@ -83,8 +83,7 @@ static noinline int sync_failed(const struct hmm_mirror *mirror,
 	return 0;
 }
 
-static __always_inline int sync_one(struct hmm_mirror *mirror,
-				    const struct mmu_notifier_range *update)
+static int sync_one(struct hmm_mirror *mirror, const struct mmu_notifier_range *update)
 {
 	int ret = hmm_mirror_inject_start(update);
 
@@ -105,8 +104,8 @@ static bool mirror_is_hit(const struct hmm_mirror *mirror, const struct hmm_mirr
  * Run the callbacks of @mirror and of the mirrors after it in two passes. Single-pass mirrors
  * are called during the first pass.
  */
-static noinline int sync_passes(struct hmm_mirror *mirror, const struct hmm_mirror *hit,
-				const struct mmu_notifier_range *update)
+static int sync_passes(struct hmm_mirror *mirror, const struct hmm_mirror *hit,
+		       const struct mmu_notifier_range *update)
 {
 	struct hmm_mirror_mm *hmm = mirror->hmm;
 	struct hmm_mirror_pass pass[NR_PASSES] __uninitialized;
@@ -144,8 +143,8 @@ static noinline int sync_passes(struct hmm_mirror *mirror, const struct hmm_mirr
 }
 
 /* Run the callbacks until one fails. @hit: a mirror that is hit, or NULL. */
-static noinline int sync_all(struct hmm_mirror_mm *hmm, const struct hmm_mirror *hit,
-			     const struct mmu_notifier_range *update)
+static int sync_all(struct hmm_mirror_mm *hmm, const struct hmm_mirror *hit,
+		    const struct mmu_notifier_range *update)
 {
 	struct lockdep_map *map = hmm_mirror_callbacks_begin();
 	struct hmm_mirror *mirror;
@@ -178,6 +177,10 @@ static int sync_hit(struct hmm_mirror_mm *hmm, const struct hmm_mirror *hit,
 	return hit || READ_ONCE(hmm->nr_always) ? sync_all(hmm, hit, update) : 0;
 }
 
+/*
+ * Without noinline here and in start_locked(), a miss takes 260 instead of 254 instructions, and
+ * one among 65536 ranges at random distances more than 1.7 times the floor, which is its target.
+ */
 static noinline int start_hit(struct hmm_mirror_mm *hmm,
 			      const struct mmu_notifier_range *update)
 {
@@ -436,6 +439,7 @@ noinline int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm
 	return -EEXIST;
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_register);
+/* noinline, so that an injected error reaches hmm_mirror_attach(), too. */
 ALLOW_ERROR_INJECTION(hmm_mirror_register, ERRNO);
 
 /**
