@@ -203,6 +203,7 @@ noinline int hmm_mirror_range_fault(struct hmm_mirror_range *range, unsigned lon
 	return ret;
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_fault);
+/* noinline, so that an injected error reaches hmm_mirror_range_populate(), too. */
 ALLOW_ERROR_INJECTION(hmm_mirror_range_fault, ERRNO);
 
 /* The pages of a compound page share a dirty flag, so test it before setting it. */
