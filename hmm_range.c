@@ -115,7 +115,7 @@ static void filter_grow(struct work_struct *work)
 	hmm_mirror_mm_put(hmm);
 }
 
-static noinline void queue_growth(struct hmm_mirror_mm *hmm)
+static void queue_growth(struct hmm_mirror_mm *hmm)
 {
 	if (queue_work(hmm_mirror_wq, &hmm->grow))
 		hmm->users++;
@@ -163,9 +163,8 @@ void hmm_mirror_ranges_die(struct hmm_mirror_mm *hmm)
 	spin_unlock(&hmm->lock);
 }
 
-static __always_inline void range_detach(struct hmm_mirror_mm *hmm,
-					 struct hmm_mirror_range *range,
-					 struct hmm_mirror_mm *orphan_of)
+static void range_detach(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *range,
+			 struct hmm_mirror_mm *orphan_of)
 {
 	tree_remove(range, &hmm->ranges);
 	filter_remove(hmm, range->start, range->end);
@@ -257,7 +256,11 @@ static bool bounds_are_valid(unsigned long start, unsigned long end)
 			       (PAGE_ALIGNED(start) && end == ULONG_MAX));
 }
 
-/* Put @range into the tree and the filter, under a new sequence. */
+/*
+ * Put @range into the tree and the filter, under a new sequence. Without __always_inline here
+ * and in range_attach(), register to unregister takes 357 instead of 343 instructions if there
+ * is one range.
+ */
 static __always_inline void range_insert(struct hmm_mirror_mm *hmm,
 					 struct hmm_mirror_range *range)
 {
@@ -332,8 +335,7 @@ int hmm_mirror_range_register(struct hmm_mirror_range *range,
 EXPORT_SYMBOL_GPL(hmm_mirror_range_register);
 ALLOW_ERROR_INJECTION(hmm_mirror_range_register, ERRNO);
 
-static noinline void waiters_forget(struct hmm_mirror_mm *hmm,
-				    const struct hmm_mirror_range *range)
+static void waiters_forget(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range)
 {
 	WARN_ONCE(hmm_mirror_slots_forget(hmm, range),
 		  "hmm_mirror: hmm_mirror_range_unregister() while a thread waits for the range: stop the faulting threads first\n");
