@@ -22,7 +22,7 @@ static inline bool slots_are_free(struct hmm_mirror_mm *hmm)
 	 * slots that are not hashed: register_locked.litmus.
 	 */
 	smp_mb();
-	/* A loop costs 59 of the 478 instructions from register to unregister. */
+	/* Without this, register to unregister takes 547 instead of 488 instructions. */
 #pragma GCC unroll 8
 	for (i = 0; i < HMM_MIRROR_HASHED; i++)
 		/* Pairs with smp_store_release() in slot_unpublish(): clean.litmus. */
