@@ -11,6 +11,10 @@
  * counts no range, the invalidation hits no range with chunks of that size. If the cell counts
  * a single range, in another sub-cell, the invalidation does not hit that range either.
  *
+ * A filter without sub-cells was measured with 65536 ranges at random distances: 23 instead of 11
+ * of 100 misses reach the tree, and a miss takes 307 instead of 279 instructions. It would need 4
+ * times as many cells to be as good.
+ *
  * Chunk sizes ("levels") are powers of 4, so that there are few. The largest chunks are the
  * halves of the address space, and no range lies in more than two of these.
  *
