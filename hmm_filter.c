@@ -80,11 +80,11 @@ unsigned int hmm_mirror_filter_wants(const struct hmm_mirror_mm *hmm)
 	return filter_is_full(hmm) ? hmm->nr_ranges + 1 : 0;
 }
 
-/* Count a range in @filter, which invalidations do not read yet. */
+/* Count (@delta = 1) or uncount (-1) a range in @filter, which invalidations do not read yet. */
 void hmm_mirror_filter_fill(struct hmm_mirror_filter *filter, unsigned long start,
-			    unsigned long end)
+			    unsigned long end, int delta)
 {
-	hmm_mirror_filter_count(filter, filter_level(start, end - 1), start, end - 1, 1);
+	hmm_mirror_filter_count(filter, filter_level(start, end - 1), start, end - 1, delta);
 }
 
 /*

@@ -9,6 +9,10 @@
  * Most invalidations hit no range. If the slot to which its key hashes is free, such an
  * invalidation claims that slot, and the filter rejects it: it takes no lock, and dirties no
  * cache line but that of its slot.
+ *
+ * An invalidation that hits many ranges drops hmm->lock now and then while it raises them. That
+ * comes after it is published, and before any callback. So the ladder in hmm_range.c holds for
+ * each range, and a range that is registered meanwhile finds the slot.
  */
 #include <linux/spinlock.h>
 
@@ -16,49 +20,46 @@
 #include "hmm_trace.h"
 #include "hmm_tree.h"
 
-/* Trace a start; with hmm->lock held, because the tree is searched. */
-static void trace_start(struct hmm_mirror_mm *hmm, const struct hmm_mirror_slot *slot,
-			const struct mmu_notifier_range *update,
-			const struct hmm_mirror *hit)
+/* Trace the start of @update, which is not empty; with hmm->lock held, which this may drop. */
+static void trace_start(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update)
 {
-	trace_hmm_mirror_invalidate_start(hmm->mm, update, slot - hmm->slot, hit ?
-					  hmm_mirror_tree_count(hmm, update->start,
-								update->end) : 0);
+	const struct hmm_mirror_slot *slot = hmm_mirror_slot_hashed(hmm, update);
+
+	if (READ_ONCE(slot->key) != update)
+		slot = hmm_mirror_slot_find(hmm, update);
+	trace_hmm_mirror_invalidate_start(hmm->mm, update, slot->nr,
+					  hmm_mirror_tree_count(hmm, update));
 }
 
 /*
- * Raise the ranges that @update hits. @update is in a hashed slot, and was not rejected by
- * the filter, or is traced. Return a mirror of one of the ranges, or NULL.
+ * Raise the ranges that @update intersects, which is not empty and published in a slot. Return
+ * a mirror of one of the ranges, or NULL.
  */
-const struct hmm_mirror *
-hmm_mirror_start_hit(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update)
+const struct hmm_mirror *hmm_mirror_raise(struct hmm_mirror_mm *hmm,
+					  const struct mmu_notifier_range *update)
 {
 	const struct hmm_mirror *hit;
 
 	spin_lock(&hmm->lock);
-	hit = tree_raise(hmm, update->start, update->end);
+	hit = trees_raise(hmm, update->start, update->end, update);
+	if (likely(hit))
+		hmm->stats.hits++;
 	if (trace_hmm_mirror_invalidate_start_enabled())
-		trace_start(hmm, hmm_mirror_slot_hashed(hmm, update), update, hit);
+		trace_start(hmm, update);
 	spin_unlock(&hmm->lock);
 	return hit;
 }
 
-/* As hmm_mirror_start_hit(), but take a slot first: @update has no hashed slot. */
-const struct hmm_mirror *
-hmm_mirror_start_locked(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update)
+/* Publish @update, which has no hashed slot, in another one, and return that. */
+struct hmm_mirror_slot *hmm_mirror_start_locked(struct hmm_mirror_mm *hmm,
+						const struct mmu_notifier_range *update)
 {
-	const struct hmm_mirror *hit = NULL;
 	struct hmm_mirror_slot *slot;
 
 	spin_lock(&hmm->lock);
 	slot = hmm_mirror_slot_take(hmm, update);
-	/* An empty update hits nothing, but the tree cannot be searched for it. */
-	if (update->start < update->end)
-		hit = tree_raise(hmm, update->start, update->end);
-	if (trace_hmm_mirror_invalidate_start_enabled())
-		trace_start(hmm, slot, update, hit);
 	spin_unlock(&hmm->lock);
-	return hit;
+	return slot;
 }
 
 /* Trace the end of @update, which is in a hashed slot, and free the slot. */
@@ -68,7 +69,7 @@ void hmm_mirror_end_traced(struct hmm_mirror_mm *hmm,
 	struct hmm_mirror_slot *slot = hmm_mirror_slot_hashed(hmm, update);
 
 	/* First, so that the next start in this slot comes later in the trace. */
-	trace_hmm_mirror_invalidate_end(hmm->mm, update, slot - hmm->slot);
+	trace_hmm_mirror_invalidate_end(hmm->mm, update, slot->nr);
 	slot_unpublish(slot);
 }
 
@@ -79,8 +80,11 @@ void hmm_mirror_end_locked(struct hmm_mirror_mm *hmm,
 	struct hmm_mirror_slot *slot;
 
 	spin_lock(&hmm->lock);
-	slot = hmm_mirror_slot_free(hmm, update);
+	slot = hmm_mirror_slot_find(hmm, update);
+	if (slot) {
+		/* First, as in hmm_mirror_end_traced(). */
+		trace_hmm_mirror_invalidate_end(hmm->mm, update, slot->nr);
+		hmm_mirror_slot_free(hmm, slot, update);
+	}
 	spin_unlock(&hmm->lock);
-	if (slot)
-		trace_hmm_mirror_invalidate_end(hmm->mm, update, slot - hmm->slot);
 }

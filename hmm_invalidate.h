@@ -14,14 +14,14 @@
 /* The function that the caller of invalidate_start() must call next. */
 enum invalidate_state {
 	INVALIDATE_MISSES,	/* none: the update hits no range */
-	INVALIDATE_MAY_HIT,	/* hmm_mirror_start_hit() */
-	INVALIDATE_NO_SLOT,	/* hmm_mirror_start_locked() */
+	INVALIDATE_MAY_HIT,	/* hmm_mirror_raise() */
+	INVALIDATE_NO_SLOT,	/* hmm_mirror_start_locked(), then hmm_mirror_raise() */
 };
 
-const struct hmm_mirror *
-hmm_mirror_start_hit(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update);
-const struct hmm_mirror *
-hmm_mirror_start_locked(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update);
+struct hmm_mirror_slot *hmm_mirror_start_locked(struct hmm_mirror_mm *hmm,
+						const struct mmu_notifier_range *update);
+const struct hmm_mirror *hmm_mirror_raise(struct hmm_mirror_mm *hmm,
+					  const struct mmu_notifier_range *update);
 void hmm_mirror_end_traced(struct hmm_mirror_mm *hmm,
 			   const struct mmu_notifier_range *update);
 void hmm_mirror_end_locked(struct hmm_mirror_mm *hmm,

@@ -43,138 +43,19 @@
 #error "hmm_mirror needs a 64-bit kernel: a sequence must never wrap"
 #endif
 
-/*
- * One more than the number of mirrors whose two passes can overlap; the other mirrors share
- * the last entry in turn. On the stack, because an invalidation must not allocate.
- */
-#define NR_PASSES	8
-
-#ifdef CONFIG_LOCKDEP
-static struct lock_class_key hmm_mirror_invalidate_key, hmm_mirror_nested_key;
-struct lockdep_map hmm_mirror_invalidate_map =
-	STATIC_LOCKDEP_MAP_INIT("hmm_mirror_invalidate", &hmm_mirror_invalidate_key);
-struct lockdep_map hmm_mirror_nested_map =
-	STATIC_LOCKDEP_MAP_INIT("hmm_mirror_invalidate/nested", &hmm_mirror_nested_key);
-#endif
-
 /* Subscriptions that the mmu notifiers may still use; the module must outlive them. */
 static atomic_long_t nr_subscriptions = ATOMIC_LONG_INIT(0);
 
-/* Runs hmm->grow and hmm->endless, and subscribes for threads with a pending signal. */
+/* Runs the work items of struct hmm_mirror_mm, and subscribes for threads with a signal. */
 struct workqueue_struct *hmm_mirror_wq;
 
 /* --------------------------------------------------------- subscription "start" */
 
-/*
- * If a callback must not sleep, it may return -EAGAIN, which the mm gets. Any other error
- * is a driver bug. Warn and ignore it, because the mm would not stop for it.
- */
-static int sync_failed(const struct hmm_mirror *mirror,
-		       const struct mmu_notifier_range *update, int ret)
-{
-	bool blockable = mmu_notifier_range_blockable(update);
-
-	if (ret == -EAGAIN && !blockable) {
-		trace_hmm_mirror_nonblock_failure(mirror, update);
-		return ret;
-	}
-	WARN_ONCE(1, "hmm_mirror: a callback of %ps returned %d in a %sblockable invalidation: it must remove the device PTEs and return 0, or -EAGAIN if it would have to sleep and must not\n",
-		  mirror->ops, ret, blockable ? "" : "non-");
-	return 0;
-}
-
-static int sync_one(struct hmm_mirror *mirror, const struct mmu_notifier_range *update)
-{
-	int ret = hmm_mirror_inject_start(update);
-
-	if (likely(!ret))
-		ret = mirror->ops->sync_cpu_device_pagetables(mirror, update);
-	return likely(!ret) ? 0 : sync_failed(mirror, update, ret);
-}
-
-static bool mirror_is_hit(const struct hmm_mirror *mirror, const struct hmm_mirror *hit,
-			  const struct mmu_notifier_range *update)
-{
-	if (mirror == hit || !(mirror->ops->flags & HMM_MIRROR_TRACKED_ONLY))
-		return true;
-	return hit && hmm_mirror_ranges_hit(mirror, update);
-}
-
-/*
- * Run the callbacks of @mirror and of the mirrors after it in two passes. Single-pass mirrors
- * are called during the first pass.
- */
-static int sync_passes(struct hmm_mirror *mirror, const struct hmm_mirror *hit,
-		       const struct mmu_notifier_range *update)
-{
-	struct hmm_mirror_mm *hmm = mirror->hmm;
-	struct hmm_mirror_pass pass[NR_PASSES] __uninitialized;
-	unsigned int i, nr = 0;
-	int ret = 0;
-
-	list_for_each_entry_from_rcu(mirror, &hmm->mirrors, list) {
-		struct hmm_mirror_pass *p = &pass[nr];
-
-		if (!mirror_is_hit(mirror, hit, update))
-			continue;
-
-		if (!mirror->ops->sync_start) {
-			ret = sync_one(mirror, update);
-		} else {
-			p->mirror = mirror;
-			p->update = update;
-			ret = hmm_mirror_inject_start(update);
-			if (!ret)
-				ret = mirror->ops->sync_start(mirror, update, p);
-			if (!ret && nr < NR_PASSES - 1)
-				nr++;
-			else if (!ret)	/* no entry is left: finish, and reuse this one */
-				mirror->ops->sync_finish(mirror, p);
-			else
-				ret = sync_failed(mirror, update, ret);
-		}
-		if (ret)
-			break;
-	}
-
-	for (i = 0; i < nr; i++)
-		pass[i].mirror->ops->sync_finish(pass[i].mirror, &pass[i]);
-	return ret;
-}
-
-/* Run the callbacks until one fails. @hit: a mirror that is hit, or NULL. */
-static int sync_all(struct hmm_mirror_mm *hmm, const struct hmm_mirror *hit,
-		    const struct mmu_notifier_range *update)
-{
-	struct lockdep_map *map = hmm_mirror_callbacks_begin();
-	struct hmm_mirror *mirror;
-	int ret = 0;
-
-	/*
-	 * The SRCU that protects this walk is private to mm/mmu_notifier.c, so lockdep
-	 * cannot check it. Pairs with list_add_tail_rcu() in hmm_mirror_register():
-	 * mirror_publish.litmus.
-	 */
-	list_for_each_entry_srcu(mirror, &hmm->mirrors, list, true) {
-		if (!mirror_is_hit(mirror, hit, update))
-			continue;
-		if (unlikely(mirror->ops->sync_start)) {
-			ret = sync_passes(mirror, hit, update);
-			break;
-		}
-		ret = sync_one(mirror, update);
-		if (unlikely(ret))
-			break;
-	}
-	hmm_mirror_callbacks_end(map);
-	return ret;
-}
-
-static int sync_hit(struct hmm_mirror_mm *hmm, const struct hmm_mirror *hit,
-		    const struct mmu_notifier_range *update)
+static int call(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update,
+		struct hmm_mirror_slot *slot, const struct hmm_mirror *hit)
 {
 	/* Pairs with WRITE_ONCE() in hmm_mirror_register(): publish.litmus. */
-	return hit || READ_ONCE(hmm->nr_always) ? sync_all(hmm, hit, update) : 0;
+	return hit || READ_ONCE(hmm->nr_always) ? hmm_mirror_call(hmm, update, slot, hit) : 0;
 }
 
 /*
@@ -184,13 +65,23 @@ static int sync_hit(struct hmm_mirror_mm *hmm, const struct hmm_mirror *hit,
 static noinline int start_hit(struct hmm_mirror_mm *hmm,
 			      const struct mmu_notifier_range *update)
 {
-	return sync_hit(hmm, hmm_mirror_start_hit(hmm, update), update);
+	struct hmm_mirror_slot *slot = hmm_mirror_slot_hashed(hmm, update);
+
+	return call(hmm, update, slot, hmm_mirror_raise(hmm, update));
 }
 
 static noinline int start_locked(struct hmm_mirror_mm *hmm,
 				 const struct mmu_notifier_range *update)
 {
-	return sync_hit(hmm, hmm_mirror_start_locked(hmm, update), update);
+	struct hmm_mirror_slot *slot = hmm_mirror_start_locked(hmm, update);
+	const struct hmm_mirror *hit = NULL;
+
+	/* An empty update hits nothing, but a tree cannot be searched for it. */
+	if (update->start < update->end)
+		hit = hmm_mirror_raise(hmm, update);
+	else
+		trace_hmm_mirror_invalidate_start(hmm->mm, update, slot->nr, 0);
+	return call(hmm, update, slot, hit);
 }
 
 static int start_start(struct mmu_notifier *mn, const struct mmu_notifier_range *update)
@@ -199,7 +90,7 @@ static int start_start(struct mmu_notifier *mn, const struct mmu_notifier_range 
 
 	switch (invalidate_start(hmm, update)) {
 	case INVALIDATE_MISSES:
-		return sync_hit(hmm, NULL, update);
+		return call(hmm, update, hmm_mirror_slot_hashed(hmm, update), NULL);
 	case INVALIDATE_MAY_HIT:
 		return start_hit(hmm, update);
 	default:
@@ -266,6 +157,7 @@ static struct mmu_notifier *start_alloc(struct mm_struct *mm)
 	hmm->users = 2;
 	spin_lock_init(&hmm->lock);
 	hmm_mirror_slots_init(hmm);
+	hmm_mirror_growth_init(hmm);
 	hmm_mirror_ranges_init(hmm);
 	ret = -ENOMEM;
 	hmm->filter = hmm_mirror_filter_alloc(mm, 0);
@@ -278,7 +170,7 @@ static struct mmu_notifier *start_alloc(struct mm_struct *mm)
 		goto err_filter;
 
 	mmgrab(mm);
-	hmm_mirror_debug_add(hmm);
+	hmm_mirror_mm_add(hmm);
 	atomic_long_add(2, &nr_subscriptions);
 	return &hmm->start;
 
@@ -417,16 +309,18 @@ noinline int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm
 	if (!twice) {
 		mirror->mm = mm;
 		mirror->hmm = hmm;
+		mirror->ranges = RB_ROOT_CACHED;
 		mirror->nr_ranges = 0;
 		mirror->cancelled = false;
+		mirror->counted = true;
 		/*
-		 * Pairs with READ_ONCE() in sync_hit(). If a start misses this, the
+		 * Pairs with READ_ONCE() in call(). If a start misses this, the
 		 * registration of a range of @mirror, which comes later, sees that
 		 * invalidation in flight: publish.litmus.
 		 */
 		if (!(mirror->ops->flags & HMM_MIRROR_TRACKED_ONLY))
 			WRITE_ONCE(hmm->nr_always, hmm->nr_always + 1);
-		/* Pairs with the walk in sync_all(): mirror_publish.litmus. */
+		/* Pairs with the walk in hmm_mirror_call(): mirror_publish.litmus. */
 		list_add_tail_rcu(&mirror->list, &hmm->mirrors);
 	}
 	spin_unlock(&hmm->lock);
@@ -491,15 +385,17 @@ void hmm_mirror_unregister(struct hmm_mirror *mirror)
 	hmm_mirror_might_wait();
 
 	spin_lock(&hmm->lock);
+	/* First: as long as a range is valid, the mirror is called. */
+	orphans = hmm_mirror_ranges_orphan(mirror);
 	list_del_rcu(&mirror->list);
 	if (!(mirror->ops->flags & HMM_MIRROR_TRACKED_ONLY))
 		WRITE_ONCE(hmm->nr_always, hmm->nr_always - 1);
-	orphans = hmm_mirror_ranges_orphan(mirror);
 	hmm_mirror_readers_wake(hmm, mirror);
 	spin_unlock(&hmm->lock);
 
 	/* Callbacks and ->release run in this SRCU section: unregister.litmus. */
 	mmu_notifier_synchronize();
+	hmm_mirror_growth_wait(hmm);
 	/* Pairs with rcu_read_lock_sched() in hmm_mirror_range_mm(): orphan.litmus. */
 	if (orphans)
 		synchronize_rcu();
@@ -532,7 +428,7 @@ void hmm_mirror_cancel(struct hmm_mirror *mirror)
 	}
 	spin_lock(&hmm->lock);
 	mirror->cancelled = true;
-	hmm_mirror_slots_wake(hmm);
+	hmm_mirror_waiters_wake(hmm, NULL);
 	hmm_mirror_readers_wake(hmm, mirror);
 	spin_unlock(&hmm->lock);
 }

@@ -46,7 +46,7 @@
  * the driver resizes or splits the range or unregisters the mirror, or if the mm
  * dies. Nothing else makes it stale, except a call of
  * hmm_mirror_range_wait_until_valid() on the same range. Invalidations of other
- * addresses delay begin() only if 40 or more are in flight.
+ * addresses do not delay begin(), however many are in flight.
  *
  * A page that is invalidated more often than a fault takes is never mapped. A fault of some
  * pages of a range also collides with invalidations of the others; only after several
@@ -197,8 +197,10 @@ struct hmm_mirror {
 	/* private: */
 	struct hmm_mirror_mm *hmm;
 	struct list_head list;
+	struct rb_root_cached ranges;
 	unsigned long nr_ranges;
 	bool cancelled;
+	bool counted;
 };
 
 /* Private: flags in hmm_mirror_range.state; the sequence is in the bits above them. */

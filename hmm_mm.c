@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror: references to struct hmm_mirror_mm.
+ * hmm_mirror: references to struct hmm_mirror_mm, and a list of all of them for debugfs.
  *
  * Owns hmm->users, which changes under hmm->lock. Each of the two subscriptions, each queued
  * work item, each waiter and each orphan range (one that has outlived its mirror) holds a
@@ -13,15 +13,69 @@
 
 #include "internal.h"
 
-static void mm_free(struct hmm_mirror_mm *hmm)
+static DEFINE_SPINLOCK(mms_lock);	/* protects mms; hmm->lock nests inside */
+static LIST_HEAD(mms);
+
+/* Enter a new @hmm in the list. */
+void hmm_mirror_mm_add(struct hmm_mirror_mm *hmm)
 {
-	hmm_mirror_debug_del(hmm);
+	spin_lock(&mms_lock);
+	list_add_tail(&hmm->mms, &mms);
+	spin_unlock(&mms_lock);
+}
+
+/* Return false if the last reference has been dropped. */
+static bool mm_get(struct hmm_mirror_mm *hmm)
+{
+	bool alive;
+
+	spin_lock(&hmm->lock);
+	alive = hmm->users;
+	hmm->users += alive;
+	spin_unlock(&hmm->lock);
+	return alive;
+}
+
+/*
+ * Drop the reference to @hmm, and return the next one in the list, or NULL, with a reference.
+ * If @hmm is NULL, return the first one.
+ */
+struct hmm_mirror_mm *hmm_mirror_mm_next(struct hmm_mirror_mm *hmm)
+{
+	struct hmm_mirror_mm *next;
+
+	spin_lock(&mms_lock);
+	next = list_prepare_entry(hmm, &mms, mms);
+	list_for_each_entry_continue(next, &mms, mms)
+		if (mm_get(next))
+			break;
+	if (list_entry_is_head(next, &mms, mms))
+		next = NULL;
+	spin_unlock(&mms_lock);
+
+	if (hmm)
+		hmm_mirror_mm_put(hmm);
+	return next;
+}
+
+static void mm_free(struct work_struct *work)
+{
+	struct hmm_mirror_mm *hmm = container_of(work, struct hmm_mirror_mm, free_work);
+	struct hmm_mirror_slots *slots, *next;
+
+	for (slots = hmm->more; slots; slots = next) {
+		next = slots->next;
+		kvfree(slots);
+	}
 	kvfree(hmm->filter);
 	mmdrop(hmm->mm);
 	kfree(hmm);
 }
 
-/* Drop a reference and unlock hmm->lock. If it was the last reference, free @hmm. */
+/*
+ * Drop a reference and unlock hmm->lock. If it was the last reference, let a worker free @hmm:
+ * kvfree() may sleep, and the caller may hold a spinlock.
+ */
 void hmm_mirror_mm_put_unlock(struct hmm_mirror_mm *hmm)
 	__releases(&hmm->lock)
 {
@@ -30,8 +84,13 @@ void hmm_mirror_mm_put_unlock(struct hmm_mirror_mm *hmm)
 	lockdep_assert_held(&hmm->lock);
 	last = !--hmm->users;
 	spin_unlock(&hmm->lock);
-	if (last)
-		mm_free(hmm);
+	if (!last)
+		return;
+	spin_lock(&mms_lock);
+	list_del(&hmm->mms);
+	spin_unlock(&mms_lock);
+	INIT_WORK(&hmm->free_work, mm_free);
+	queue_work(hmm_mirror_wq, &hmm->free_work);
 }
 
 /* Drop a reference. If it was the last one, free @hmm. */

@@ -2,7 +2,7 @@
 /*
  * hmm_mirror: parts of ranges.
  *
- * Owns hmm->parts, which changes under hmm->lock.
+ * Owns the tree hmm->parts, which changes under hmm->lock.
  *
  * A range has one sequence, so a fault of some of its pages collides with invalidations of
  * all the others. If that happens again and again, hmm_mirror_range_populate() registers the
@@ -23,7 +23,7 @@
  *
  *	[a device PTE outside of the range: never]
  */
-#include "internal.h"
+#include "hmm_tree.h"
 
 /*
  * Register @part, which has its bounds set, as a part of @range. Return 0; -ESRCH; -EINVAL if
@@ -41,8 +41,7 @@ int hmm_mirror_part_register(struct hmm_mirror_part *part, struct hmm_mirror_ran
 		ret = -EINVAL;
 	} else {
 		part->of = range;
-		list_add(&part->list, &hmm->parts);
-		hmm_mirror_range_attach(hmm, &part->range, range->mirror);
+		hmm_mirror_range_attach(hmm, &part->range, range->mirror, &hmm->parts);
 	}
 	spin_unlock(&hmm->lock);
 	return ret;
@@ -53,22 +52,21 @@ void hmm_mirror_part_unregister(struct hmm_mirror_part *part)
 	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(&part->range);
 
 	spin_lock(&hmm->lock);
-	list_del(&part->list);
-	spin_unlock(&hmm->lock);
-	hmm_mirror_range_unregister(&part->range);
+	hmm_mirror_range_release(hmm, &hmm->parts, &part->range);
 }
 
 /* Return true if @seq is the sequence of a part of @range, which is still valid. */
 bool hmm_mirror_part_is_valid(const struct hmm_mirror_range *range, unsigned long seq)
 {
 	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
-	struct hmm_mirror_part *part;
+	struct hmm_mirror_range *part;
 	bool valid = false;
 
 	spin_lock(&hmm->lock);
-	list_for_each_entry(part, &hmm->parts, list)
-		if (part->of == range && !hmm_mirror_range_retry(&part->range, seq))
-			valid = true;
+	for (part = tree_first(&hmm->parts, range->start, range->end); part && !valid;
+	     part = tree_next(part, range->start, range->end))
+		valid = container_of(part, struct hmm_mirror_part, range)->of == range &&
+			!hmm_mirror_range_retry(part, seq);
 	spin_unlock(&hmm->lock);
 	return valid;
 }

@@ -69,7 +69,6 @@
 #include <linux/export.h>
 #include <linux/mm.h>
 #include <linux/rbtree.h>
-#include <linux/slab.h>
 
 #include "hmm_filter.h"
 #include "hmm_slot.h"
@@ -81,45 +80,6 @@
 
 /* The last page of the address space. The address after it would be 0. */
 #define LAST_PAGE	(ULONG_MAX & PAGE_MASK)
-
-/* ------------------------------------------------------------------------ filter */
-
-/*
- * Replace the filter by one with room for all ranges. Until then, a filter that is too small
- * or stale rejects fewer misses.
- */
-static void filter_grow(struct work_struct *work)
-{
-	struct hmm_mirror_mm *hmm = container_of(work, struct hmm_mirror_mm, grow);
-	struct hmm_mirror_filter *filter = NULL, *old;
-	unsigned int ranges;
-	struct rb_node *rb;
-
-	spin_lock(&hmm->lock);
-	ranges = hmm_mirror_filter_wants(hmm);
-	spin_unlock(&hmm->lock);
-
-	if (ranges)
-		filter = hmm_mirror_filter_alloc(hmm->mm, ranges);
-	if (filter) {
-		spin_lock(&hmm->lock);
-		for (rb = rb_first_cached(&hmm->ranges); rb; rb = rb_next(rb))
-			hmm_mirror_filter_fill(filter, range_of(rb)->start, range_of(rb)->end);
-		old = hmm_mirror_filter_replace(hmm, filter);
-		spin_unlock(&hmm->lock);
-
-		/* Invalidations read the filter in this SRCU section. */
-		mmu_notifier_synchronize();
-		kvfree(old);
-	}
-	hmm_mirror_mm_put(hmm);
-}
-
-static void queue_growth(struct hmm_mirror_mm *hmm)
-{
-	if (queue_work(hmm_mirror_wq, &hmm->grow))
-		hmm->users++;
-}
 
 /* --------------------------------------------------------------------- sequences */
 
@@ -149,24 +109,47 @@ void hmm_mirror_range_collide(struct hmm_mirror_range *range)
 	spin_unlock(&hmm->lock);
 }
 
-/* Make all ranges invalid for good, because the mm is dying. */
+/*
+ * Make all ranges invalid for good, because the mm is dying. No range is registered any more,
+ * and none gets other bounds. The caller is in the SRCU section of the mmu notifiers.
+ */
 void hmm_mirror_ranges_die(struct hmm_mirror_mm *hmm)
 {
-	struct rb_node *rb;
-
 	spin_lock(&hmm->lock);
 	hmm->dead = true;
-	hmm->seq += SEQ_STEP;
-	for (rb = rb_first_cached(&hmm->ranges); rb; rb = rb_next(rb))
-		hmm_mirror_range_raise(range_of(rb), hmm->seq);
-	hmm_mirror_slots_wake(hmm);
+	trees_raise(hmm, 0, ULONG_MAX, NULL);
+	hmm_mirror_waiters_wake(hmm, NULL);
 	spin_unlock(&hmm->lock);
 }
 
-static void range_detach(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *range,
-			 struct hmm_mirror_mm *orphan_of)
+/* @range leaves @root while walks are under way. */
+static void range_leaves(struct hmm_mirror_mm *hmm, struct rb_root_cached *root,
+			 struct hmm_mirror_range *range)
 {
-	tree_remove(range, &hmm->ranges);
+	if (hmm->growth)
+		hmm_mirror_growth_count(hmm, root, range, -1);
+	hmm_mirror_tree_skip(hmm, range);
+}
+
+static void range_take(struct hmm_mirror_mm *hmm, struct rb_root_cached *root,
+		       struct hmm_mirror_range *range)
+{
+	/* A filter that grows is a walk, too. */
+	if (unlikely(!hlist_empty(&hmm->walks)))
+		range_leaves(hmm, root, range);
+	tree_remove(range, root);
+}
+
+/*
+ * Without __always_inline here and in range_release(), register to unregister takes 375 instead
+ * of 356 instructions if there is one range.
+ */
+static __always_inline void range_detach(struct hmm_mirror_mm *hmm,
+					 struct rb_root_cached *root,
+					 struct hmm_mirror_range *range,
+					 struct hmm_mirror_mm *orphan_of)
+{
+	range_take(hmm, root, range);
 	filter_remove(hmm, range->start, range->end);
 	hmm->nr_ranges--;
 	range->mirror->nr_ranges--;
@@ -175,67 +158,57 @@ static void range_detach(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *ran
 	smp_store_release(&range->mirror, NULL);
 }
 
+/* Make @range an orphan, which holds a reference. */
+static void range_orphan(struct hmm_mirror_mm *hmm, struct rb_root_cached *root,
+			 struct hmm_mirror_range *range)
+{
+	hmm->seq += SEQ_STEP;
+	hmm_mirror_range_raise(range, hmm->seq);
+	range_detach(hmm, root, range, hmm);
+	hmm->users++;
+}
+
 /*
- * Make the ranges of @mirror, which is being unregistered, orphans, each of which holds a
- * reference; with hmm->lock held. Return true if readers may still hold @mirror, so that the
- * caller must wait for a grace period.
+ * Make the ranges of @mirror, which is being unregistered, orphans; with hmm->lock held, which
+ * this drops now and then. Return true if readers may still hold @mirror, so that the caller
+ * must wait for a grace period.
  */
 bool hmm_mirror_ranges_orphan(struct hmm_mirror *mirror)
 {
+	struct hmm_mirror_walk walk = {
+		.left = HMM_MIRROR_WALK_RANGES,
+		.may_sleep = true,
+	};
 	struct hmm_mirror_mm *hmm = mirror->hmm;
-	struct rb_node *rb, *next;
+	struct hmm_mirror_range *range, *next;
+	struct rb_node *rb;
 
 	lockdep_assert_held(&hmm->lock);
 	if (likely(!mirror->nr_ranges))
 		return false;
 
-	hmm->seq += SEQ_STEP;
-	for (rb = rb_first_cached(&hmm->ranges); rb; rb = next) {
-		struct hmm_mirror_range *range = range_of(rb);
-
-		next = rb_next(rb);
-		if (range->mirror == mirror) {
-			hmm_mirror_range_raise(range, hmm->seq);
-			range_detach(hmm, range, hmm);
-			hmm->users++;
-		}
+	while ((rb = rb_first_cached(&mirror->ranges))) {
+		range_orphan(hmm, &mirror->ranges, range_of(rb));
+		if (!--walk.left)
+			hmm_mirror_walk_pause(hmm, &walk);
 	}
-	hmm_mirror_slots_wake(hmm);
+	for (range = tree_first(&hmm->parts, 0, ULONG_MAX); range; range = next) {
+		next = tree_next(range, 0, ULONG_MAX);
+		if (range->mirror == mirror)
+			range_orphan(hmm, &hmm->parts, range);
+	}
+	hmm_mirror_waiters_wake(hmm, NULL);
 	return true;
 }
 
-/* Return true if @range is a part of another range (hmm_part.c); with hmm->lock held. */
-static bool is_part(const struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range)
-{
-	const struct hmm_mirror_part *part;
-
-	list_for_each_entry(part, &hmm->parts, list)
-		if (&part->range == range)
-			return true;
-	return false;
-}
-
-/* Return the first range of @mirror, from @range on, that is no part; with hmm->lock held. */
-static struct hmm_mirror_range *range_own(struct hmm_mirror_range *range,
-					  const struct hmm_mirror *mirror, unsigned long start,
-					  unsigned long end)
-{
-	while (range && (range->mirror != mirror || is_part(mirror->hmm, range)))
-		range = tree_next(range, start, end);
-	return range;
-}
-
 /* Return true if @update, which is not empty, intersects a range of @mirror. */
-bool hmm_mirror_ranges_hit(const struct hmm_mirror *mirror,
-			   const struct mmu_notifier_range *update)
+bool hmm_mirror_ranges_hit(struct hmm_mirror *mirror, const struct mmu_notifier_range *update)
 {
-	struct hmm_mirror_mm *hmm = mirror->hmm;
 	struct hmm_mirror_range *range;
 
-	spin_lock(&hmm->lock);
-	range = range_own(tree_first(hmm, update->start, update->end), mirror,
-			  update->start, update->end);
-	spin_unlock(&hmm->lock);
+	spin_lock(&mirror->hmm->lock);
+	range = tree_first(&mirror->ranges, update->start, update->end);
+	spin_unlock(&mirror->hmm->lock);
 	return range;
 }
 
@@ -257,42 +230,46 @@ static bool bounds_are_valid(unsigned long start, unsigned long end)
 }
 
 /*
- * Put @range into the tree and the filter, under a new sequence. Without __always_inline here
+ * Put @range into @root and the filter, under a new sequence. Without __always_inline here
  * and in range_attach(), register to unregister takes 357 instead of 343 instructions if there
  * is one range.
  */
 static __always_inline void range_insert(struct hmm_mirror_mm *hmm,
+					 struct rb_root_cached *root,
 					 struct hmm_mirror_range *range)
 {
 	/* LAST_PAGE means the end of the address space. */
 	if (unlikely(range->end == LAST_PAGE))
 		range->end = ULONG_MAX;
 	hmm->seq += SEQ_STEP;
-	tree_insert(range, &hmm->ranges);
+	tree_insert(range, root);
+	if (unlikely(hmm->growth))
+		hmm_mirror_growth_count(hmm, root, range, 1);
 	if (unlikely(filter_add(hmm, range->start, range->end)))
-		queue_growth(hmm);
+		hmm_mirror_growth_start(hmm);
 	if (likely(slots_are_free(hmm)) || !hmm_mirror_slot_intersecting(hmm, range))
 		range_clean(range, hmm->seq);
 	else
 		hmm_mirror_range_raise(range, hmm->seq);
 }
 
-/* Make @range, which is in no tree, a range of @mirror. */
+/* Make @range, which is in no tree, a range of @mirror, in @root. */
 static __always_inline void range_attach(struct hmm_mirror_mm *hmm,
 					 struct hmm_mirror_range *range,
-					 struct hmm_mirror *mirror)
+					 struct hmm_mirror *mirror,
+					 struct rb_root_cached *root)
 {
 	range->mirror = mirror;
 	hmm->nr_ranges++;
 	mirror->nr_ranges++;
-	range_insert(hmm, range);
+	range_insert(hmm, root, range);
 }
 
 /* The same for hmm_part.c; with hmm->lock held. */
 void hmm_mirror_range_attach(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *range,
-			     struct hmm_mirror *mirror)
+			     struct hmm_mirror *mirror, struct rb_root_cached *root)
 {
-	range_attach(hmm, range, mirror);
+	range_attach(hmm, range, mirror, root);
 }
 
 /**
@@ -326,7 +303,7 @@ int hmm_mirror_range_register(struct hmm_mirror_range *range,
 	if (hmm->dead)
 		ret = -ESRCH;
 	else
-		range_attach(hmm, range, mirror);
+		range_attach(hmm, range, mirror, &mirror->ranges);
 	spin_unlock(&hmm->lock);
 	if (!ret && trace_hmm_mirror_range_register_enabled())
 		trace_hmm_mirror_range_register(hmm->mm, range, range->start, range->end);
@@ -337,8 +314,38 @@ ALLOW_ERROR_INJECTION(hmm_mirror_range_register, ERRNO);
 
 static void waiters_forget(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range)
 {
-	WARN_ONCE(hmm_mirror_slots_forget(hmm, range),
+	WARN_ONCE(hmm_mirror_waiters_forget(hmm, range),
 		  "hmm_mirror: hmm_mirror_range_unregister() while a thread waits for the range: stop the faulting threads first\n");
+}
+
+/*
+ * Take @range out of @root, or, if its mirror is unregistered, drop its reference; with hmm->lock
+ * held, which this drops.
+ */
+static __always_inline void range_release(struct hmm_mirror_mm *hmm,
+					  struct rb_root_cached *root,
+					  struct hmm_mirror_range *range)
+	__releases(&hmm->lock)
+{
+	if (unlikely(hmm->nr_waiters))
+		waiters_forget(hmm, range);
+	/* No thread has sequence 0, so retry() of any sequence is true. */
+	hmm_mirror_range_raise(range, 0);
+	if (likely(range->mirror)) {
+		range_detach(hmm, root, range, NULL);
+		spin_unlock(&hmm->lock);
+		return;
+	}
+	range->orphan_of = NULL;
+	hmm_mirror_mm_put_unlock(hmm);
+}
+
+/* The same for hmm_part.c. */
+void hmm_mirror_range_release(struct hmm_mirror_mm *hmm, struct rb_root_cached *root,
+			      struct hmm_mirror_range *range)
+	__releases(&hmm->lock)
+{
+	range_release(hmm, root, range);
 }
 
 /**
@@ -366,48 +373,41 @@ void hmm_mirror_range_unregister(struct hmm_mirror_range *range)
 		trace_hmm_mirror_range_unregister(hmm->mm, range, range->start, range->end);
 
 	spin_lock(&hmm->lock);
-	if (unlikely(hmm->waiters.first))
-		waiters_forget(hmm, range);
-	/* No thread has sequence 0, so retry() of any sequence is true. */
-	hmm_mirror_range_raise(range, 0);
-	if (likely(range->mirror)) {
-		range_detach(hmm, range, NULL);
-		spin_unlock(&hmm->lock);
-		return;
-	}
-	range->orphan_of = NULL;
-	hmm_mirror_mm_put_unlock(hmm);
+	/* If @range is an orphan, it is in no tree, and this pointer is not used. */
+	range_release(hmm, &range->mirror->ranges, range);
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_unregister);
 
 /* The bounds of @range change, so faults of its parts must collide; with hmm->lock held. */
 static void parts_raise(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range)
 {
-	struct hmm_mirror_part *part;
+	struct hmm_mirror_range *part;
 
-	list_for_each_entry(part, &hmm->parts, list)
-		if (part->of == range)
-			hmm_mirror_range_raise(&part->range, hmm->seq);
+	for (part = tree_first(&hmm->parts, 0, ULONG_MAX); part;
+	     part = tree_next(part, 0, ULONG_MAX))
+		if (container_of(part, struct hmm_mirror_part, range)->of == range)
+			hmm_mirror_range_raise(part, hmm->seq);
 }
 
 /*
  * Change the bounds of @range. A fault that began with the old bounds collides. A waiter may
- * be waiting for an invalidation that does not intersect the new bounds, so wake all waiters.
+ * be waiting for an invalidation that does not intersect the new bounds, so wake those of @range.
  */
 static void range_rebound(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *range,
 			  unsigned long start, unsigned long end)
 {
+	struct rb_root_cached *root = &range->mirror->ranges;
 	unsigned long old_start = range->start, old_end = range->end;
 
-	tree_remove(range, &hmm->ranges);
+	range_take(hmm, root, range);
 	range->start = start;
 	range->end = end;
-	range_insert(hmm, range);
+	range_insert(hmm, root, range);
 	parts_raise(hmm, range);
 	/* The new cells count @range already, so no address that stays inside is missed. */
 	filter_moved(hmm);
 	filter_remove(hmm, old_start, old_end);
-	hmm_mirror_slots_wake(hmm);
+	hmm_mirror_waiters_wake(hmm, range);
 }
 
 /**
@@ -482,7 +482,7 @@ int hmm_mirror_range_split(struct hmm_mirror_range *range, unsigned long at,
 	} else {
 		tail->start = at;
 		tail->end = range->end;
-		range_attach(hmm, tail, range->mirror);
+		range_attach(hmm, tail, range->mirror, &range->mirror->ranges);
 		range_rebound(hmm, range, range->start, at);
 	}
 	spin_unlock(&hmm->lock);
@@ -508,8 +508,7 @@ struct hmm_mirror_range *hmm_mirror_range_first(struct hmm_mirror *mirror,
 	struct hmm_mirror_range *range;
 
 	spin_lock(&hmm->lock);
-	range = start < end ? tree_first(hmm, start, end) : NULL;
-	range = range_own(range, mirror, start, end);
+	range = start < end ? tree_first(&mirror->ranges, start, end) : NULL;
 	spin_unlock(&hmm->lock);
 	return range;
 }
@@ -529,15 +528,10 @@ struct hmm_mirror_range *hmm_mirror_range_next(struct hmm_mirror_range *range,
 					       unsigned long end)
 {
 	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
-	const struct hmm_mirror *mirror;
 
 	spin_lock(&hmm->lock);
-	/* If this is NULL, the mirror has been unregistered, and the range is in no tree. */
-	mirror = range->mirror;
-	if (mirror && start < end)
-		range = range_own(tree_next(range, start, end), mirror, start, end);
-	else
-		range = NULL;
+	/* If the mirror has been unregistered, the range is in no tree. */
+	range = range->mirror && start < end ? tree_next(range, start, end) : NULL;
 	spin_unlock(&hmm->lock);
 	return range;
 }
@@ -564,16 +558,19 @@ struct hmm_mirror_range *
 hmm_mirror_range_lookup(struct hmm_mirror *mirror, unsigned long addr,
 			bool (*get)(struct hmm_mirror_range *range))
 {
+	/* Ranges consist of pages, so any address of the page will do; addr + 1 can wrap. */
+	struct hmm_mirror_walk walk = {
+		.start = addr & PAGE_MASK,
+		.end = (addr & PAGE_MASK) + 1,
+		.left = HMM_MIRROR_WALK_RANGES,
+	};
 	struct hmm_mirror_mm *hmm = mirror->hmm;
 	struct hmm_mirror_range *range;
 
-	/* Ranges consist of pages, so any address of the page will do; addr + 1 can wrap. */
-	addr &= PAGE_MASK;
 	spin_lock(&hmm->lock);
-	for (range = tree_first(hmm, addr, addr + 1); range;
-	     range = tree_next(range, addr, addr + 1))
-		if (range->mirror == mirror && !is_part(hmm, range) && (!get || get(range)))
-			break;
+	range = tree_first(&mirror->ranges, walk.start, walk.end);
+	while (range && get && !get(range))
+		range = walk_next(hmm, &walk, range);
 	spin_unlock(&hmm->lock);
 	return range;
 }
@@ -581,8 +578,6 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_lookup);
 
 void hmm_mirror_ranges_init(struct hmm_mirror_mm *hmm)
 {
-	INIT_WORK(&hmm->grow, filter_grow);
-	INIT_LIST_HEAD(&hmm->parts);
-	hmm->ranges = RB_ROOT_CACHED;
+	hmm->parts = RB_ROOT_CACHED;
 	memset(hmm->level_ranges, -1, sizeof(hmm->level_ranges));
 }

@@ -6,6 +6,8 @@
 #ifndef HMM_MIRROR_SLOT_H
 #define HMM_MIRROR_SLOT_H
 
+#include <linux/jiffies.h>
+
 #include "internal.h"
 
 /*
@@ -27,7 +29,7 @@ static inline bool slots_are_free(struct hmm_mirror_mm *hmm)
 	for (i = 0; i < HMM_MIRROR_HASHED; i++)
 		/* Pairs with smp_store_release() in slot_unpublish(): clean.litmus. */
 		any |= smp_load_acquire(&hmm->slot[i].last);
-	return !(any | hmm->used);
+	return !(any | hmm->nr_busy);
 }
 
 static inline void slot_wake(struct hmm_mirror_slot *slot)
@@ -45,6 +47,7 @@ static inline void slot_wake(struct hmm_mirror_slot *slot)
 static inline void slot_publish(struct hmm_mirror_slot *slot, unsigned long start,
 				unsigned long last)
 {
+	WRITE_ONCE(slot->since, jiffies);
 	WRITE_ONCE(slot->start, start);
 	/* Pairs with smp_load_acquire() in slot_bounds(): bounds.litmus. */
 	smp_store_release(&slot->last, last);

@@ -4,7 +4,7 @@
  *
  * On the mm side, one thread traces invalidate_start and invalidate_end. On the fault side,
  * one thread traces wait_begin and wait_end, fault_begin and fault_end, and collision when it
- * detects one. tools/hmm_mirror_trace draws a trace.
+ * detects one. Either side traces walk_pause. tools/hmm_mirror_trace draws a trace.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM hmm_mirror
@@ -40,7 +40,9 @@ HMM_MIRROR_EVENTS
 #define EM(event, name)		{ event, name },
 #define EM_LAST(event, name)	{ event, name }
 
-/* @slot: slot of @update; the last one is shared. @hits: ranges that @update intersects. */
+/*
+ * @slot: number of the slot of @update; slot 8 is shared. @hits: ranges that @update intersects.
+ */
 TRACE_EVENT(hmm_mirror_invalidate_start,
 	TP_PROTO(const struct mm_struct *mm, const struct mmu_notifier_range *update,
 		 unsigned int slot, unsigned long hits),
@@ -211,6 +213,24 @@ TRACE_EVENT(hmm_mirror_wait_end,
 	),
 	TP_printk("mm=%p range=%p waited_ns=%llu ret=%d",
 		  __entry->mm, __entry->range, __entry->waited_ns, __entry->ret)
+);
+
+/* A function that visits many ranges has let other threads have the lock of the mm. */
+TRACE_EVENT(hmm_mirror_walk_pause,
+	TP_PROTO(const struct mm_struct *mm, const struct hmm_mirror_walk *walk),
+	TP_ARGS(mm, walk),
+	TP_STRUCT__entry(
+		__field(const void *,	mm)
+		__field(unsigned long,	start)
+		__field(unsigned long,	end)
+	),
+	TP_fast_assign(
+		__entry->mm = mm;
+		__entry->start = walk->start;
+		__entry->end = walk->end;
+	),
+	TP_printk("mm=%p start=0x%lx end=0x%lx",
+		  __entry->mm, __entry->start, __entry->end)
 );
 
 #endif /* HMM_MIRROR_TRACE_H */

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * hmm_mirror: the interval tree of all ranges of an mm: the paths of each registration, and of
- * each invalidation that hits. See hmm_tree.c for the owner of the tree.
+ * hmm_mirror: interval trees of ranges: the paths of each registration, and of each invalidation
+ * that hits. See hmm_tree.c for the design.
  */
 #ifndef HMM_MIRROR_TREE_H
 #define HMM_MIRROR_TREE_H
 
 #include <linux/interval_tree_generic.h>
-#include <linux/prefetch.h>
 #include <linux/rbtree.h>
 
 #include "internal.h"
@@ -28,13 +27,13 @@ INTERVAL_TREE_DEFINE(struct hmm_mirror_range, rb, unsigned long, subtree_last,
 		     RANGE_START, RANGE_END, static inline, tree)
 
 /*
- * Return the first range, in ascending order of start and of any mirror, that intersects
- * [start, end), which is not empty.
+ * Return the first range in @root, in ascending order of start, that intersects [start, end),
+ * which is not empty.
  */
-static inline struct hmm_mirror_range *tree_first(struct hmm_mirror_mm *hmm,
+static inline struct hmm_mirror_range *tree_first(struct rb_root_cached *root,
 						  unsigned long start, unsigned long end)
 {
-	return tree_iter_first(&hmm->ranges, start + 1, end - 1);
+	return tree_iter_first(root, start + 1, end - 1);
 }
 
 /* Return the next range after @range that intersects. */
@@ -44,47 +43,78 @@ static inline struct hmm_mirror_range *tree_next(struct hmm_mirror_range *range,
 	return tree_iter_next(range, start + 1, end - 1);
 }
 
+/* Return the next range of a walk after @range. If @walk has visited many, drop hmm->lock once. */
+static inline struct hmm_mirror_range *walk_next(struct hmm_mirror_mm *hmm,
+						 struct hmm_mirror_walk *walk,
+						 struct hmm_mirror_range *range)
+{
+	range = tree_next(range, walk->start, walk->end);
+	if (walk->left)
+		walk->left--;
+	if (likely(walk->left) || !range)
+		return range;
+	walk->next = range;
+	hmm_mirror_walk_pause(hmm, walk);
+	return walk->next;
+}
+
 /*
- * Raise all ranges that intersect [start, end), which is not empty; with hmm->lock held.
- * Return a mirror of one of them, or NULL.
+ * Raise all ranges in @root that intersect [start, end). Return true if there is one. As
+ * trees_raise().
  *
  * If at most one range intersects, one descent finds it. A range that starts before @end is
  * on the path, or in a left subtree beside it. The root of that subtree knows the highest end
  * of its ranges.
  */
-static inline const struct hmm_mirror *
-tree_raise(struct hmm_mirror_mm *hmm, unsigned long start, unsigned long end)
+static inline bool tree_raise(struct hmm_mirror_mm *hmm, struct rb_root_cached *root,
+			      unsigned long start, unsigned long end,
+			      const struct mmu_notifier_range *update)
 {
-	struct rb_node *rb = hmm->ranges.rb_root.rb_node;
 	unsigned long seq = hmm->seq + HMM_MIRROR_SEQ_STEP;
-	const struct hmm_mirror *hit = NULL;
+	struct rb_node *rb = root->rb_root.rb_node;
+	bool hit = false;
 
 	while (rb) {
 		struct hmm_mirror_range *range = range_of(rb);
 
-		/*
-		 * Prefetch the right child; the left one is read anyway. Without this, the
-		 * search of a hit among 4096 ranges takes 93 instead of 87 ns.
-		 */
-		prefetch(rb->rb_right);
 		if (range->start >= end) {
 			rb = rb->rb_left;
 			continue;
 		}
 		if (rb->rb_left && unlikely(range_of(rb->rb_left)->subtree_last > start)) {
-			hit = hmm_mirror_tree_raise_below(rb->rb_left, start, end, seq);
-			break;
+			hmm_mirror_tree_raise_below(hmm, rb->rb_left, start, end, update);
+			return true;
 		}
 		if (range->end > start) {
 			hmm_mirror_range_raise(range, seq);
-			hit = range->mirror;
+			hmm->seq = seq;
+			hit = true;
 		}
 		rb = rb->rb_right;
 	}
-	if (likely(hit)) {
-		hmm->seq = seq;
-		hmm->stats.hits++;
-	}
+	return hit;
+}
+
+/*
+ * Raise all ranges of all mirrors that intersect [start, end), which is not empty, and all such
+ * parts; with hmm->lock held, which this drops now and then if there are many. Return a mirror
+ * of one of the ranges, or NULL. @update is the cause, or NULL if the mm dies.
+ *
+ * A mirror that is taken off the list meanwhile stays in memory, and leads to the next one,
+ * because the caller is in the SRCU section of the mmu notifiers.
+ */
+static inline const struct hmm_mirror *trees_raise(struct hmm_mirror_mm *hmm,
+						   unsigned long start, unsigned long end,
+						   const struct mmu_notifier_range *update)
+{
+	const struct hmm_mirror *hit = NULL;
+	struct hmm_mirror *mirror;
+
+	list_for_each_entry(mirror, &hmm->mirrors, list)
+		if (tree_raise(hmm, &mirror->ranges, start, end, update))
+			hit = mirror;
+	if (unlikely(hmm->parts.rb_root.rb_node))
+		hmm_mirror_parts_raise(hmm, start, end, update);
 	return hit;
 }
 

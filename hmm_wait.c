@@ -70,7 +70,7 @@ static void wait_ended(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range 
 static int range_wait(struct hmm_mirror_range *range, unsigned long *seq, long timeout)
 {
 	struct hmm_mirror_mm *hmm = hmm_mirror_range_registered(range);
-	struct hmm_mirror_waiter w = { .range = range };
+	struct hmm_mirror_waiter w = { .range = range, .task = current };
 	unsigned long start, last;
 	struct hmm_mirror_slot *slot;
 	DEFINE_WAIT(entry);
@@ -81,7 +81,8 @@ static int range_wait(struct hmm_mirror_range *range, unsigned long *seq, long t
 
 	spin_lock(&hmm->lock);
 	hmm->users++;
-	hlist_add_head(&w.list, &hmm->waiters);
+	list_add_tail(&w.list, &hmm->waiters);
+	hmm->nr_waiters++;
 	for (;;) {
 		if (!w.range || !range->mirror || hmm->dead) {
 			ret = -ESRCH;
@@ -122,7 +123,8 @@ static int range_wait(struct hmm_mirror_range *range, unsigned long *seq, long t
 		finish_wait(&slot->waiters, &entry);
 		spin_lock(&hmm->lock);
 	}
-	hlist_del(&w.list);
+	list_del(&w.list);
+	hmm->nr_waiters--;
 	if (w.since)
 		wait_ended(hmm, range, w.since, ret);
 	hmm_mirror_mm_put_unlock(hmm);
@@ -159,7 +161,7 @@ int hmm_mirror_begin(struct hmm_mirror_range *range, unsigned long *seq, long ti
  * @timeout_ms: in milliseconds; 0 does not wait, %HMM_MIRROR_WAIT_FOREVER never times out
  *
  * If the range is clean, this is one load. Otherwise this waits only for invalidations
- * that intersect the range; if 40 or more invalidations are in flight, also for others.
+ * that intersect the range, however many others are in flight.
  * Several threads can call this for one range at once, each with its own sequence.
  *
  * Context: process context, may sleep. The caller holds neither the mmap lock nor a lock

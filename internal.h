@@ -7,6 +7,7 @@
 
 #include <linux/cache.h>
 #include <linux/hash.h>
+#include <linux/interval_tree.h>
 #include <linux/log2.h>
 #include <linux/lockdep.h>
 #include <linux/rcupdate.h>
@@ -19,26 +20,59 @@
 
 /*
  * Slots of invalidations in flight. An invalidation claims the hashed slot to which its key
- * hashes, without a lock. If that slot is in use, the invalidation takes one of the others,
- * under hmm->lock. If none is free, the invalidation shares the last slot, which intersects
- * every range.
+ * hashes, without a lock. If that slot is in use, the invalidation takes a locked slot, under
+ * hmm->lock. If none is free, a worker makes more.
  */
-#define HMM_MIRROR_SLOTS	48
 #define HMM_MIRROR_HASH_BITS	3
 #define HMM_MIRROR_HASHED	BIT(HMM_MIRROR_HASH_BITS)
-#define HMM_MIRROR_SLOT_SHARED	(HMM_MIRROR_SLOTS - 1)
+/* Locked slots of a new mm, and buckets of the table in which their keys are found. */
+#define HMM_MIRROR_LOCKED	12
+#define HMM_MIRROR_KEY_BITS	6
 
+/**
+ * struct hmm_mirror_slot - an invalidation in flight
+ * @key: identifies the invalidation: the mm passes the same pointer to start and end. Never
+ *	dereferenced.
+ * @start: first address
+ * @last: last address; 0: intersects nothing
+ * @waiters: threads that wait for the end
+ * @calling: mirror whose callback runs; for comparison only, because it may be freed
+ * @since: when the invalidation began, in jiffies; the lower 32 bits
+ * @nr: number of the slot, for tracepoints
+ * @endless: the mm will not call end
+ */
 struct hmm_mirror_slot {
-	/*
-	 * Identifies the invalidation: the mm passes the same pointer to start and
-	 * end. Never dereferenced.
-	 */
 	const struct mmu_notifier_range *key;
 	unsigned long start;
-	unsigned long last;	/* 0: intersects nothing */
+	unsigned long last;
 	wait_queue_head_t waiters;
-	bool endless;		/* the mm will not call end */
+	const struct hmm_mirror *calling;
+	u32 since;
+	u16 nr;
+	bool endless;
 } __aligned(64);		/* no two invalidations share a cache line */
+
+/**
+ * struct hmm_mirror_locked_slot - a slot that is taken under hmm->lock
+ * @slot: the slot
+ * @node: in hmm->in_flight, unless the invalidation is empty
+ * @key: in hmm->keys while the slot is in use
+ * @free: on hmm->free while it is not
+ */
+struct hmm_mirror_locked_slot {
+	struct hmm_mirror_slot slot;
+	struct interval_tree_node node;
+	union {
+		struct hlist_node key;
+		struct list_head free;
+	};
+};
+
+/* Locked slots that were made later than the mm's first ones. */
+struct hmm_mirror_slots {
+	struct hmm_mirror_slots *next;
+	struct hmm_mirror_locked_slot slot[];
+};
 
 /* Increment of the sequence in hmm_mirror_range.state. */
 #define HMM_MIRROR_SEQ_STEP	BIT(2)
@@ -61,19 +95,57 @@ struct hmm_mirror_filter {
 	u8 cell[];
 };
 
+/* Ranges that a walk visits under one hold of hmm->lock. For tests, fewer. */
+#ifndef HMM_MIRROR_WALK_RANGES
+#define HMM_MIRROR_WALK_RANGES	64
+#endif
+
+/**
+ * struct hmm_mirror_walk - a walk over the ranges that intersect [@start, @end), in pieces
+ * @list: on hmm->walks while the walk does not hold hmm->lock
+ * @next: range with which it goes on; NULL at the end of a tree
+ * @start: first address
+ * @end: first address behind it
+ * @left: number of ranges that it may visit before it drops the lock
+ * @may_sleep: let the scheduler run other threads when the lock is dropped
+ */
+struct hmm_mirror_walk {
+	struct hlist_node list;
+	struct hmm_mirror_range *next;
+	unsigned long start;
+	unsigned long end;
+	unsigned int left;
+	bool may_sleep;
+};
+
+/**
+ * struct hmm_mirror_growth - a filter that is being filled
+ * @filter: the filter; will replace hmm->filter
+ * @walk: over the ranges of @mirror
+ * @mirror: the ranges of mirrors with mirror->counted, and those of @mirror before the
+ *	place where @walk goes on, are counted in @filter
+ */
+struct hmm_mirror_growth {
+	struct hmm_mirror_filter *filter;
+	struct hmm_mirror_walk walk;
+	const struct hmm_mirror *mirror;
+};
+
 /**
  * struct hmm_mirror_waiter - a thread that waits for a range
  * @list: on hmm->waiters
  * @range: the range; NULL once it was unregistered
+ * @task: the thread
  * @slot: slot of the invalidation that the thread waits for; NULL before the wait begins
  * @since: when the wait began, in ns
  *
  * On the stack of the waiter.
  */
 struct hmm_mirror_waiter {
-	struct hlist_node list;
+	struct list_head list;
 	const struct hmm_mirror_range *range;
-	const struct hmm_mirror_slot *slot;
+	struct task_struct *task;
+	struct hmm_mirror_slot *slot;
 	u64 since;
 };
 
@@ -99,34 +171,51 @@ struct hmm_mirror_reader {
 
 /**
  * struct hmm_mirror_part - some pages of a range, with a sequence of their own
- * @list: on hmm->parts
- * @range: registered for the same mirror; drivers never see it
- * @of: the range
+ * @range: in hmm->parts; drivers never see it
+ * @of: the range that it is a part of
  *
  * It is on the stack of the thread that faults, see hmm_part.c.
  */
 struct hmm_mirror_part {
-	struct list_head list;
 	struct hmm_mirror_range range;
 	const struct hmm_mirror_range *of;
 };
 
+struct hmm_mirror_stats {
+	u64 hits;	/* invalidations that hit a range */
+	u64 collisions;
+	u64 waits;
+	u64 longest_wait_ns;
+};
+
 /**
  * struct hmm_mirror_mm - per-mm state of the core
- * @lock: protects the members down to @slot, except hashed slots, and all of a registered
+ * @lock: protects the members down to @first, except hashed slots, and all of a registered
  *	range; innermost
  * @users: number of references, see hmm_mm.c
- * @nr_ranges: number of ranges in @ranges
+ * @nr_ranges: number of ranges of all mirrors, and of parts
  * @dead: the mm has died
  * @seq: the newest sequence of a range
- * @ranges: interval tree of all ranges of all mirrors
- * @parts: ranges inside of ranges, see hmm_part.c
- * @waiters: threads that wait for a range
+ * @parts: interval tree of ranges inside of ranges, see hmm_part.c
+ * @walks: walks over ranges that go on when they have the lock again
+ * @waiters: threads that wait for a range, the oldest first
+ * @nr_waiters: number of them
  * @readers: threads that read the CPU page table, see hmm_read.c
  * @nr_readers: number of them, each of which holds mm_users
- * @used: bit i: slot[i], which is not a hashed one, is in use
- * @shared: number of invalidations that share the last slot
+ * @in_flight: invalidations in locked slots, by address
+ * @keys: the same by key, and empty ones
+ * @free: locked slots that are not in use
+ * @nr_locked: number of locked slots
+ * @nr_busy: number of invalidations in flight that are in no hashed slot
+ * @nr_shared: number of invalidations that share @shared
+ * @nr_shared_endless: number of those whose end the mm will not call
+ * @more: locked slots that were made later than @first
+ * @make: work item that makes locked slots
+ * @making: @make is queued or runs
+ * @make_after: in jiffies; after a failure, @make is not queued before
+ * @worked: threads that wait for @make or @grow
  * @level_ranges: item i: number of ranges in chunks of 2^i bytes, minus 1
+ * @growth: the filter that @grow is filling, or NULL
  * @grow: work item that replaces @filter
  * @endless: work item that ends invalidations whose end the mm does not call
  * @stats: counters for debugfs
@@ -135,11 +224,14 @@ struct hmm_mirror_part {
  * @rebounds: number of times that a range has moved to other cells; read without the lock
  * @nr_always: number of mirrors without HMM_MIRROR_TRACKED_ONLY; read without the lock
  * @mirrors: RCU list of mirrors; readers are in the SRCU section of the mmu notifiers
- * @slot: slots of invalidations in flight
+ * @slot: hashed slots
+ * @shared: stands for all invalidations that have no slot, and intersects every range
+ * @first: the first locked slots
+ * @free_work: work item that frees this structure
  * @start: subscription with start(), without end()
  * @end: subscription with end() only
  * @mm: the mm; this structure holds mm_count until it is freed
- * @debug: entry in the list of hmm_debug.c, under the lock of that list
+ * @mms: entry in the list of hmm_mm.c, under the lock of that list
  */
 struct hmm_mirror_mm {
 	spinlock_t lock;	/* see the list of members above */
@@ -147,22 +239,29 @@ struct hmm_mirror_mm {
 	unsigned int nr_ranges;
 	bool dead;
 	unsigned long seq;
-	struct rb_root_cached ranges;
-	struct list_head parts;
-	struct hlist_head waiters;
+	struct rb_root_cached parts;
+	struct hlist_head walks;
+	struct list_head waiters;
+	unsigned int nr_waiters;
 	struct list_head readers;
 	unsigned int nr_readers;
-	u64 used;
-	unsigned int shared;
+	struct rb_root_cached in_flight;
+	struct list_head free;
+	unsigned int nr_locked;
+	unsigned int nr_busy;
+	unsigned int nr_shared;
+	unsigned int nr_shared_endless;
+	struct hmm_mirror_slots *more;
+	struct work_struct make;
+	bool making;
+	unsigned long make_after;
+	wait_queue_head_t worked;
+	struct hlist_head keys[1 << HMM_MIRROR_KEY_BITS];
 	int level_ranges[64];
+	struct hmm_mirror_growth *growth;
 	struct work_struct grow;
 	struct work_struct endless;
-	struct {
-		u64 hits;	/* invalidations that hit a range */
-		u64 collisions;
-		u64 waits;
-		u64 longest_wait_ns;
-	} stats;
+	struct hmm_mirror_stats stats;
 
 	struct hmm_mirror_filter *filter ____cacheline_aligned_in_smp;
 	u64 levels;
@@ -170,12 +269,15 @@ struct hmm_mirror_mm {
 	unsigned int nr_always;
 	struct list_head mirrors;
 
-	struct hmm_mirror_slot slot[HMM_MIRROR_SLOTS];
+	struct hmm_mirror_slot slot[HMM_MIRROR_HASHED];
+	struct hmm_mirror_slot shared;
+	struct hmm_mirror_locked_slot first[HMM_MIRROR_LOCKED];
 
+	struct work_struct free_work;
 	struct mmu_notifier start;
 	struct mmu_notifier end;
 	struct mm_struct *mm;
-	struct list_head debug;
+	struct list_head mms;
 };
 
 /* Allocated by hmm_mirror.c; runs the work items of hmm_range.c and hmm_slot.c. */
@@ -189,16 +291,18 @@ extern struct workqueue_struct *hmm_mirror_wq;
 /* hmm_trace.c: the process of an mm, for tracepoints and debugfs */
 pid_t hmm_mirror_owner(const struct mm_struct *mm, char comm[TASK_COMM_LEN]);
 
+/* hmm_mm.c: references to struct hmm_mirror_mm */
+void hmm_mirror_mm_add(struct hmm_mirror_mm *hmm);
+struct hmm_mirror_mm *hmm_mirror_mm_next(struct hmm_mirror_mm *hmm);
+void hmm_mirror_mm_put(struct hmm_mirror_mm *hmm);
+void hmm_mirror_mm_put_unlock(struct hmm_mirror_mm *hmm) __releases(&hmm->lock);
+
 /* hmm_debug.c: debugfs */
 struct dentry;
 #ifdef CONFIG_DEBUG_FS
-void hmm_mirror_debug_add(struct hmm_mirror_mm *hmm);
-void hmm_mirror_debug_del(struct hmm_mirror_mm *hmm);
 struct dentry *hmm_mirror_debug_init(void);
 void hmm_mirror_debug_exit(void);
 #else
-static inline void hmm_mirror_debug_add(struct hmm_mirror_mm *hmm) { }
-static inline void hmm_mirror_debug_del(struct hmm_mirror_mm *hmm) { }
 static inline struct dentry *hmm_mirror_debug_init(void) { return NULL; }
 static inline void hmm_mirror_debug_exit(void) { }
 #endif
@@ -207,30 +311,28 @@ static inline void hmm_mirror_debug_exit(void) { }
 struct hmm_mirror_filter *hmm_mirror_filter_alloc(struct mm_struct *mm, unsigned int ranges);
 unsigned int hmm_mirror_filter_wants(const struct hmm_mirror_mm *hmm);
 void hmm_mirror_filter_fill(struct hmm_mirror_filter *filter, unsigned long start,
-			    unsigned long end);
+			    unsigned long end, int delta);
 struct hmm_mirror_filter *hmm_mirror_filter_replace(struct hmm_mirror_mm *hmm,
 						    struct hmm_mirror_filter *filter);
 void hmm_mirror_filter_count(struct hmm_mirror_filter *filter, unsigned long level,
 			     unsigned long start, unsigned long last, int delta);
 
-/* hmm_mm.c: references to struct hmm_mirror_mm */
-void hmm_mirror_mm_put(struct hmm_mirror_mm *hmm);
-void hmm_mirror_mm_put_unlock(struct hmm_mirror_mm *hmm) __releases(&hmm->lock);
-
 /* hmm_slot.c: invalidations in flight, and their waiters; see also hmm_slot.h */
 void hmm_mirror_slots_init(struct hmm_mirror_mm *hmm);
 struct hmm_mirror_slot *hmm_mirror_slot_take(struct hmm_mirror_mm *hmm,
 					     const struct mmu_notifier_range *update);
-struct hmm_mirror_slot *hmm_mirror_slot_free(struct hmm_mirror_mm *hmm,
+struct hmm_mirror_slot *hmm_mirror_slot_find(struct hmm_mirror_mm *hmm,
 					     const struct mmu_notifier_range *update);
+void hmm_mirror_slot_free(struct hmm_mirror_mm *hmm, struct hmm_mirror_slot *slot,
+			  const struct mmu_notifier_range *update);
 struct hmm_mirror_slot *hmm_mirror_slot_intersecting(struct hmm_mirror_mm *hmm,
 						     const struct hmm_mirror_range *range);
 bool hmm_mirror_slot_bounds(const struct hmm_mirror_slot *slot,
 			    const struct hmm_mirror_range *range, unsigned long *start,
 			    unsigned long *last);
 void hmm_mirror_slot_ensure_end(struct hmm_mirror_mm *hmm, const struct hmm_mirror_slot *slot);
-void hmm_mirror_slots_wake(struct hmm_mirror_mm *hmm);
-bool hmm_mirror_slots_forget(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range);
+void hmm_mirror_waiters_wake(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range);
+bool hmm_mirror_waiters_forget(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range);
 unsigned int hmm_mirror_slots_in_flight(const struct hmm_mirror_mm *hmm);
 
 /* Return the slot that @update may claim without the lock. */
@@ -241,11 +343,18 @@ hmm_mirror_slot_hashed(struct hmm_mirror_mm *hmm, const struct mmu_notifier_rang
 	return &hmm->slot[hash_32((unsigned long)update, HMM_MIRROR_HASH_BITS)];
 }
 
-/* hmm_tree.c: the interval tree of ranges; see also hmm_tree.h */
-const struct hmm_mirror *hmm_mirror_tree_raise_below(struct rb_node *rb, unsigned long start,
-						     unsigned long end, unsigned long seq);
-unsigned long hmm_mirror_tree_count(struct hmm_mirror_mm *hmm, unsigned long start,
-				    unsigned long end);
+/* hmm_tree.c: interval trees of ranges, and walks over many; see also hmm_tree.h */
+void hmm_mirror_tree_skip(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *range);
+void hmm_mirror_walk_pause(struct hmm_mirror_mm *hmm, struct hmm_mirror_walk *walk);
+void hmm_mirror_tree_raise_below(struct hmm_mirror_mm *hmm, struct rb_node *rb,
+				 unsigned long start, unsigned long end,
+				 const struct mmu_notifier_range *update);
+void hmm_mirror_parts_raise(struct hmm_mirror_mm *hmm, unsigned long start, unsigned long end,
+			    const struct mmu_notifier_range *update);
+unsigned long hmm_mirror_tree_count(struct hmm_mirror_mm *hmm,
+				    const struct mmu_notifier_range *update);
+bool hmm_mirror_tree_is_before(const struct hmm_mirror_range *a,
+			       const struct hmm_mirror_range *b);
 
 /* Give @range a new sequence, dirty: a fault with the old sequence cannot commit any more. */
 static inline void hmm_mirror_range_raise(struct hmm_mirror_range *range, unsigned long seq)
@@ -254,16 +363,24 @@ static inline void hmm_mirror_range_raise(struct hmm_mirror_range *range, unsign
 	WRITE_ONCE(range->state, seq | HMM_MIRROR_RANGE_DIRTY);
 }
 
+/* hmm_grow.c: growth of the filter */
+void hmm_mirror_growth_init(struct hmm_mirror_mm *hmm);
+void hmm_mirror_growth_start(struct hmm_mirror_mm *hmm);
+void hmm_mirror_growth_wait(struct hmm_mirror_mm *hmm);
+void hmm_mirror_growth_count(struct hmm_mirror_mm *hmm, struct rb_root_cached *root,
+			     const struct hmm_mirror_range *range, int delta);
+
 /* hmm_range.c: ranges and their sequences */
 void hmm_mirror_ranges_init(struct hmm_mirror_mm *hmm);
 void hmm_mirror_ranges_die(struct hmm_mirror_mm *hmm);
 bool hmm_mirror_ranges_orphan(struct hmm_mirror *mirror);
-bool hmm_mirror_ranges_hit(const struct hmm_mirror *mirror,
-			   const struct mmu_notifier_range *update);
+bool hmm_mirror_ranges_hit(struct hmm_mirror *mirror, const struct mmu_notifier_range *update);
 unsigned long hmm_mirror_range_clean(struct hmm_mirror_range *range);
 void hmm_mirror_range_collide(struct hmm_mirror_range *range);
 void hmm_mirror_range_attach(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *range,
-			     struct hmm_mirror *mirror);
+			     struct hmm_mirror *mirror, struct rb_root_cached *root);
+void hmm_mirror_range_release(struct hmm_mirror_mm *hmm, struct rb_root_cached *root,
+			      struct hmm_mirror_range *range) __releases(&hmm->lock);
 struct hmm_mirror_mm *hmm_mirror_range_registered(const struct hmm_mirror_range *range);
 
 /*
@@ -318,6 +435,10 @@ static inline bool hmm_mirror_fault_has_pages(const struct hmm_mirror_fault *fau
 }
 
 /* hmm_invalidate.c: start and end of invalidations; see hmm_invalidate.h */
+
+/* hmm_callback.c: callbacks of the mirrors */
+int hmm_mirror_call(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update,
+		    struct hmm_mirror_slot *slot, const struct hmm_mirror *hit);
 
 /*
  * Lockdep map that is held while callbacks run. Each function that waits for callbacks or

@@ -177,7 +177,11 @@ int hmmt_start(struct test_fixture *f, const struct mmu_notifier_range *update);
 void hmmt_end(struct test_fixture *f, const struct mmu_notifier_range *update);
 void hmmt_start_end(struct test_fixture *f, unsigned long start, unsigned long end);
 void hmmt_release(struct test_fixture *f);
+/* Invalidations that have a slot each as long as no more slots are made. */
+#define HMMT_SLOTS	((unsigned int)(HMM_MIRROR_HASHED + HMM_MIRROR_LOCKED))
+
 unsigned int hmmt_in_flight(struct test_fixture *f);
+void hmmt_make_no_slots(struct test_fixture *f);
 unsigned int hmmt_users(struct test_fixture *f);
 
 /* --------------------------------------------------------------- what drivers do */
@@ -277,6 +281,7 @@ extern struct kunit_suite hmm_mirror_wait_suite;
 extern struct kunit_suite hmm_mirror_races_suite;
 extern struct kunit_suite hmm_mirror_model_suite;
 extern struct kunit_suite hmm_mirror_edges_suite;
+extern struct kunit_suite hmm_mirror_many_suite;
 extern struct kunit_suite hmm_mirror_threads_suite;
 extern struct kunit_suite hmm_mirror_mm_suite;
 extern struct kunit_suite hmm_mirror_pfns_suite;

@@ -644,7 +644,7 @@ static void neighbour_changes(struct kunit *test)
 	n.end = addr + P(3);
 	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 50), -ETIME);
 	KUNIT_EXPECT_GT(test, n.commits, 6U);
-	KUNIT_EXPECT_TRUE(test, list_empty(&f->hmm->parts));
+	KUNIT_EXPECT_TRUE(test, RB_EMPTY_ROOT(&f->hmm->parts.rb_root));
 	KUNIT_EXPECT_EQ(test, f->hmm->nr_ranges, 1U);
 	hmmt_unmapped(f);
 }
@@ -698,7 +698,7 @@ static void part_comes_too_late(struct kunit *test)
 	hmmt_mirror(f, 1);
 	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 5000), -ESRCH);
 	KUNIT_EXPECT_EQ(test, n.commits, 4U);
-	KUNIT_EXPECT_TRUE(test, list_empty(&f->hmm->parts));
+	KUNIT_EXPECT_TRUE(test, RB_EMPTY_ROOT(&f->hmm->parts.rb_root));
 
 	hmm_mirror_range_unregister(&f->range[0]);
 	hmmt_mirror(f, 0);
@@ -707,7 +707,7 @@ static void part_comes_too_late(struct kunit *test)
 	n.dead = true;
 	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 5000), -ESRCH);
 	KUNIT_EXPECT_EQ(test, n.commits, 4U);
-	KUNIT_EXPECT_TRUE(test, list_empty(&f->hmm->parts));
+	KUNIT_EXPECT_TRUE(test, RB_EMPTY_ROOT(&f->hmm->parts.rb_root));
 	hmmt_unmapped(f);
 }
 

@@ -143,6 +143,7 @@ static bool mm_is_shown(struct kunit *test, const char *what)
 
 struct counts {
 	int dead, mirrors, ranges, in_flight, waiting, blocked, hits, collisions, waits, longest_us;
+	int shared;
 };
 
 static void expect_counts(struct kunit *test, struct counts c)
@@ -151,8 +152,8 @@ static void expect_counts(struct kunit *test, struct counts c)
 	int nr;
 
 	nr = scnprintf(what, sizeof(what),
-		       "dead %d mirrors %d ranges %d in_flight %d waiting %d blocked %d ",
-		       c.dead, c.mirrors, c.ranges, c.in_flight, c.waiting, c.blocked);
+		       "dead %d mirrors %d ranges %d in_flight %d shared %d waiting %d blocked %d ",
+		       c.dead, c.mirrors, c.ranges, c.in_flight, c.shared, c.waiting, c.blocked);
 	scnprintf(what + nr, sizeof(what) - nr,
 		  "hits %d collisions %d waits %d longest_wait_us %d comm ",
 		  c.hits, c.collisions, c.waits, c.longest_us);
@@ -267,25 +268,92 @@ static void mms_blocked(struct kunit *test)
 	hmmt_slow_unmapped(f);
 }
 
+static int starts(struct test_thread *thread)
+{
+	return hmmt_start(thread->f, thread->arg);
+}
+
+/* Is there a line of @update that says that the callback of @mirror runs, or of none? */
+static void expect_invalidation(struct kunit *test, const struct mmu_notifier_range *update,
+				const struct hmm_mirror *mirror)
+{
+	char line[100], callback[50];
+	const char *at, *end;
+
+	snprintf(line, sizeof(line), "\n  invalidation start 0x%lx end 0x%lx ms ",
+		 update->start, update->end);
+	snprintf(callback, sizeof(callback), " callback_of %p\n", mirror);
+	KUNIT_EXPECT_GE(test, shown(test, line), 20L);
+	at = strstr(files.text, line);
+	end = at ? strnstr(at + strlen(line), callback, 20 + strlen(callback)) : NULL;
+	KUNIT_EXPECT_TRUE_MSG(test, end, "%s is not in %s", callback, files.text);
+}
+
+/*
+ * How long each invalidation has been in flight, and whose callback runs; the oldest ones,
+ * with and without the lock.
+ */
+static void mms_invalidations(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range hit = hmmt_update(f, P(10), P(20));
+	const unsigned int nr = 40;
+	struct mmu_notifier_range *more;
+	unsigned int i, lines = 0;
+	const char *at;
+
+	more = kunit_kzalloc(test, nr * sizeof(*more), GFP_KERNEL);
+	KUNIT_ASSERT_TRUE(test, more);
+	hmmt_mirror(f, 0);
+	hmmt_mirror(f, 1);
+	hmmt_range(f, 0, 1, P(10), P(20));
+	f->tm[1].hook = hmmt_hook_pause;
+	hmmt_thread(f, 0, starts, &hit);
+	hmmt_arrives(f);
+	msleep(40);
+	expect_invalidation(test, &hit, &f->tm[1].mirror);
+	complete(&f->go);
+	KUNIT_EXPECT_EQ(test, hmmt_join(&f->thread[0]), 0);
+	f->tm[1].hook = NULL;
+	expect_invalidation(test, &hit, NULL);
+
+	for (i = 0; i < nr; i++) {
+		more[i] = hmmt_update(f, P(100 + i), P(101 + i));
+		hmmt_start(f, &more[i]);
+	}
+	msleep(40);
+	expect_invalidation(test, &hit, NULL);
+	for (at = text_of(test, "hmm_mirror/mms"); (at = strstr(at, "\n  invalidation ")); at++)
+		lines++;
+	KUNIT_EXPECT_EQ(test, lines, 16U);
+	hmmt_end(f, &hit);
+	for (i = 0; i < nr; i++)
+		hmmt_end(f, &more[i]);
+	KUNIT_EXPECT_FALSE(test, strstr(text_of(test, "hmm_mirror/mms"), "\n  invalidation "));
+}
+
 /* What needs the lock is in flight, too, and what shares a slot. */
 static void mms_in_flight(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range *update;
-	const unsigned int nr = 2 * HMM_MIRROR_SLOTS;
+	const unsigned int nr = 2 * HMMT_SLOTS;
 	unsigned int i;
 
 	update = kunit_kzalloc(test, array_size(nr, sizeof(*update)), GFP_KERNEL);
 	KUNIT_ASSERT_TRUE(test, update);
+	f->crowded = true;
 	hmmt_mirror(f, 0);
+	hmmt_make_no_slots(f);
 	for (i = 0; i < nr; i++) {
 		update[i] = hmmt_update(f, P(10), P(20));
 		hmmt_start(f, &update[i]);
-		expect_mm(0, 1, 0, i + 1);
+		expect_mm(0, 1, 0, HMM_MIRROR_HASHED + i + 1,
+			  .shared = max_t(int, i + 1 - HMM_MIRROR_LOCKED, 0));
 	}
 	for (i = 0; i < nr; i++)
 		hmmt_end(f, &update[i]);
-	expect_mm(0, 1);
+	expect_mm(0, 1, 0, HMM_MIRROR_HASHED);
 }
 
 /* A structure that is freed is not shown any more. */
@@ -503,7 +571,7 @@ static void inject_overflow(struct kunit *test)
 	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
 	struct mmu_notifier_range at_0 = hmmt_update(f, 0, P(1));
 	struct hmm_mirror_range *range;
-	unsigned long before;
+	unsigned long before, seq;
 
 	if (skips_injection(test))
 		return;
@@ -512,18 +580,22 @@ static void inject_overflow(struct kunit *test)
 	set(test, "overflow", "100");
 	hmmt_start(f, &update);
 	range = hmmt_range(f, 0, 0, P(30), P(40));
-	KUNIT_EXPECT_EQ(test, f->hmm->shared, 1U);
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_shared, 1U);
 	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(range));
 	KUNIT_EXPECT_EQ(test, number_of(test, "overflow_injected"), before + 1);
 	hmmt_end(f, &update);
 	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
+	/* the mm does not call the end of this one */
+	at_0.event = MMU_NOTIFY_PROTECTION_VMA;
 	hmmt_start(f, &at_0);
-	KUNIT_EXPECT_EQ(test, f->hmm->shared, 0U);
-	KUNIT_EXPECT_EQ(test, number_of(test, "overflow_injected"), before + 1);
-	hmmt_end(f, &at_0);
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_shared, 1U);
+	KUNIT_EXPECT_EQ(test, number_of(test, "overflow_injected"), before + 2);
+	range = hmmt_range(f, 1, 0, P(30), P(40));
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, FOREVER), 0);
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_shared, 0U);
 	set(test, "overflow", "0");
 	hmmt_start(f, &update);
-	KUNIT_EXPECT_EQ(test, f->hmm->shared, 0U);
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_shared, 0U);
 	hmmt_end(f, &update);
 }
 
@@ -682,6 +754,7 @@ static void no_memory_to_read(struct kunit *test)
 static struct kunit_case files_cases[] = {
 	KUNIT_CASE(mms),
 	KUNIT_CASE(mms_blocked),
+	KUNIT_CASE(mms_invalidations),
 	KUNIT_CASE(mms_in_flight),
 	KUNIT_CASE(mms_go),
 	KUNIT_CASE(knobs),

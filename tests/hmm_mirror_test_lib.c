@@ -628,11 +628,19 @@ unsigned int hmmt_in_flight(struct test_fixture *f)
 	unsigned int nr, i;
 
 	spin_lock(&hmm->lock);
-	nr = hweight64(hmm->used & ~BIT_ULL(HMM_MIRROR_SLOT_SHARED)) + hmm->shared;
+	nr = hmm->nr_busy;
 	for (i = 0; i < HMM_MIRROR_HASHED; i++)
 		nr += hmm->slot[i].key && hmm->slot[i].key != nobody;
 	spin_unlock(&hmm->lock);
 	return nr;
+}
+
+/* From here on the slots are as many as now: HMMT_SLOTS, if this comes early. */
+void hmmt_make_no_slots(struct test_fixture *f)
+{
+	spin_lock(&f->hmm->lock);
+	f->hmm->make_after = jiffies + LONG_MAX / 2;
+	spin_unlock(&f->hmm->lock);
 }
 
 /* Ranges and waiters. */
@@ -1004,12 +1012,12 @@ static bool is_queued(struct hmm_mirror_slot *slot, const struct task_struct *ta
 bool hmmt_sleeps(struct test_thread *thread)
 {
 	struct hmm_mirror_mm *hmm = thread->f->hmm;
+	struct hmm_mirror_waiter *w;
 	bool queued = false;
-	unsigned int i;
 
 	spin_lock(&hmm->lock);
-	for (i = 0; i < HMM_MIRROR_SLOTS; i++)
-		queued |= is_queued(&hmm->slot[i], thread->task);
+	list_for_each_entry(w, &hmm->waiters, list)
+		queued |= w->task == thread->task && w->slot && is_queued(w->slot, w->task);
 	spin_unlock(&hmm->lock);
 	return queued && task_state_to_char(thread->task) == 'D';
 }
@@ -1024,7 +1032,8 @@ void hmmt_until_it_sleeps(struct test_thread *thread)
 #define with_these_and(what, last...)					\
 	what(&hmm_mirror_suite, &hmm_mirror_wait_suite,			\
 	     &hmm_mirror_races_suite, &hmm_mirror_model_suite,		\
-	     &hmm_mirror_edges_suite, &hmm_mirror_pfns_suite,		\
+	     &hmm_mirror_edges_suite, &hmm_mirror_many_suite,		\
+	     &hmm_mirror_pfns_suite,					\
 	     &hmm_mirror_blocked_suite,					\
 	     &hmm_mirror_threads_suite, &hmm_mirror_mm_suite,		\
 	     &hmm_mirror_dma_suite, &hmm_mirror_misuse_suite,		\

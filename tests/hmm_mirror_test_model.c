@@ -20,7 +20,7 @@
 #define KEEPER		3
 
 /* More than there are slots. */
-#define NR_UPDATES	(HMM_MIRROR_SLOTS + 20)
+#define NR_UPDATES	(HMMT_SLOTS + 20)
 #define NR_HELD		3
 
 struct model_range {
@@ -245,9 +245,7 @@ static unsigned int random_slot(struct model *m, bool in_flight)
 /* Is there a slot for an invalidation that needs the lock? */
 static bool locked_slot_is_free(struct model *m)
 {
-	u64 used = m->f->hmm->used & ~BIT_ULL(HMM_MIRROR_SLOT_SHARED);
-
-	return hweight64(used) < HMM_MIRROR_SLOT_SHARED - HMM_MIRROR_HASHED;
+	return !list_empty(&m->f->hmm->free);
 }
 
 static bool slot_is_free(struct model *m, const struct mmu_notifier_range *update)
@@ -478,6 +476,7 @@ static void new_mm(struct model *m)
 	memset(m->in_flight, 0, sizeof(m->in_flight));
 	for (i = 0; i < NR_MIRRORS; i++)
 		new_mirror(m, i);
+	hmmt_make_no_slots(m->f);
 }
 
 /* The mm dies; what is in flight stays so. Then everything goes, and a new one comes. */
@@ -564,7 +563,7 @@ static void model(struct kunit *test)
 	}
 	/* it was worth it */
 	if (steps >= 5000)
-		KUNIT_EXPECT_GT(test, most, (unsigned int)HMM_MIRROR_SLOTS);
+		KUNIT_EXPECT_GT(test, most, HMMT_SLOTS);
 }
 
 static struct kunit_case hmm_mirror_model_cases[] = {

@@ -71,7 +71,7 @@ static void race_02_eagain(struct kunit *test)
 }
 
 /* Fills all slots but the shared one with invalidations of other addresses. */
-#define NR_EXACT	(HMM_MIRROR_SLOTS - 1U)
+#define NR_EXACT	HMMT_SLOTS
 
 static struct mmu_notifier_range *fill_slots(struct test_fixture *f)
 {
@@ -79,19 +79,20 @@ static struct mmu_notifier_range *fill_slots(struct test_fixture *f)
 	struct mmu_notifier_range *updates, *update;
 	unsigned int nr = 0;
 
+	hmmt_make_no_slots(f);
 	/* each has one slot that it may take, or one of those that need the lock */
 	updates = kunit_kzalloc(f->test, array_size(1000, sizeof(*updates)), GFP_KERNEL);
 	KUNIT_ASSERT_TRUE(f->test, updates);
 	for (update = updates; nr < NR_EXACT && update < updates + 1000; update++) {
 		if (hmm_mirror_slot_hashed(hmm, update)->key &&
-		    hweight64(hmm->used) == HMM_MIRROR_SLOT_SHARED - HMM_MIRROR_HASHED)
+		    hmm->nr_busy == HMM_MIRROR_LOCKED)
 			continue;
 		*update = hmmt_update(f, P(100 + nr), P(101 + nr));
 		hmmt_start(f, update);
 		nr++;
 	}
 	KUNIT_ASSERT_EQ(f->test, nr, NR_EXACT);
-	KUNIT_ASSERT_EQ(f->test, hmm->shared, 0U);
+	KUNIT_ASSERT_EQ(f->test, hmm->nr_shared, 0U);
 	return updates;
 }
 

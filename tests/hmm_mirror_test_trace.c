@@ -146,6 +146,9 @@ static void expect_event(struct kunit *test, struct event want)
  *	0 |-----------------|
  *	1          |-------------------------------|
  */
+/* The number of the i-th slot that needs the lock; the one that is shared comes first. */
+#define LOCKED(i)	(HMM_MIRROR_HASHED + 1 + (i))
+
 static void invalidations(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -162,7 +165,7 @@ static void invalidations(struct kunit *test)
 	hmmt_range(f, 1, 0, P(15), P(40));
 	traced.nr = 0;
 	for (i = 0; i < ARRAY_SIZE(update); i++) {
-		long slot = update[i] == &empty ? HMM_MIRROR_HASHED :
+		long slot = update[i] == &empty ? LOCKED(0) :
 			    hmm_mirror_slot_hashed(f->hmm, update[i]) - f->hmm->slot;
 
 		hmmt_start(f, update[i]);
@@ -191,15 +194,15 @@ static void invalidations_locked(struct kunit *test)
 	hmmt_range(f, 1, 0, P(15), P(40));
 	traced.nr = 0;
 	hmmt_start(f, &both);
-	expect("start", &both, P(15), P(16), HMM_MIRROR_HASHED, 2);
+	expect("start", &both, P(15), P(16), LOCKED(0), 2);
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].calls), 1);
 	hmmt_start(f, &none);
-	expect("start", &none, none.start, none.end, HMM_MIRROR_HASHED + 1, 0);
+	expect("start", &none, none.start, none.end, LOCKED(1), 0);
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].calls), 1);
 	hmmt_end(f, &both);
-	expect("end", &both, P(15), P(16), HMM_MIRROR_HASHED);
+	expect("end", &both, P(15), P(16), LOCKED(0));
 	hmmt_end(f, &none);
-	expect("end", &none, none.start, none.end, HMM_MIRROR_HASHED + 1);
+	expect("end", &none, none.start, none.end, LOCKED(1));
 	expect_no_more();
 }
 

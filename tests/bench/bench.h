@@ -220,6 +220,9 @@ int bench_memory(void);
 /* threads.c */
 int bench_threads(void);
 
+/* holds.c */
+int bench_holds(void);
+
 /* unexported.c */
 int bench_unexported(void);
 void *bench_lookup(const char *symbol);

@@ -91,6 +91,8 @@ static int bench_thread(void *unused)
 		ret = bench_memory();
 	if (!ret && bench_time)
 		ret = bench_threads();
+	if (!ret && bench_time)
+		ret = bench_holds();
 	if (ret)
 		pr_info("failed: %d\n", ret);
 	else

@@ -13,6 +13,7 @@
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
+#include <linux/wait.h>
 
 #include "bench.h"
 
@@ -24,11 +25,12 @@ static const struct bench_scheme *const schemes[] = {
 #define BASE		SZ_1G
 #define SIZE		SZ_64K
 #define PLACE(i)	(BASE + (i) * 2UL * SIZE)
-#define NR_STORM	4U
+#define NR_STORM	1024U
 #define FIRST_STORM	8U
-#define FIRST_IDLE	16U
+#define FIRST_IDLE	(FIRST_STORM + NR_STORM)
 
-#define FLUSH_US	200
+#define FLUSH_US	200U
+#define FLUSH_US_PER_THREAD	20U
 #define LIMIT_NS	(500 * NSEC_PER_MSEC)
 
 /* ------------------------------------------------------------------------ storm */
@@ -39,9 +41,17 @@ struct storm {
 	struct task_struct *task[NR_STORM];
 	u64 until;			/* then there is a pause */
 	atomic_t blowing;		/* threads that are under way */
+	atomic_t in_flight;		/* their invalidations */
 };
 
 static struct storm storm;
+static DECLARE_WAIT_QUEUE_HEAD(storm_wakes);
+
+static void storm_blow_until(u64 until)
+{
+	WRITE_ONCE(storm.until, until);
+	wake_up_all(&storm_wakes);
+}
 
 static void storm_update(struct mmu_notifier_range *update, unsigned int i)
 {
@@ -67,8 +77,10 @@ static void storm_serial(unsigned int i)
 	storm_update(&update, i);
 	atomic_inc(&storm.blowing);
 	while (storm_goes_on()) {
+		atomic_inc(&storm.in_flight);
 		mmu_notifier_invalidate_range_start(&update);
 		mmu_notifier_invalidate_range_end(&update);
+		atomic_dec(&storm.in_flight);
 	}
 	atomic_dec(&storm.blowing);
 }
@@ -95,9 +107,8 @@ static void storm_overlapping(void)
 static int storm_thread(void *arg)
 {
 	while (!kthread_should_stop()) {
-		if (!storm_blows())
-			usleep_range(50, 100);
-		else if (storm.nr)
+		wait_event(storm_wakes, storm_blows() || kthread_should_stop());
+		if (storm.nr)
 			storm_serial((unsigned long)arg);
 		else
 			storm_overlapping();
@@ -192,8 +203,9 @@ static const unsigned int quantiles[] = {
 	0, 10, 50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 950, 980, 990, 995, 998, 1000,
 };
 
+/* @in_flight: invalidations, on average. */
 static void print_latency(const char *kind, const char *scheme, unsigned int threads,
-			  u64 *ns, unsigned int nr)
+			  unsigned int in_flight, u64 *ns, unsigned int nr)
 {
 	unsigned int i, late = 0;
 	char text[320];
@@ -205,7 +217,8 @@ static void print_latency(const char *kind, const char *scheme, unsigned int thr
 	for (i = 0; i < ARRAY_SIZE(quantiles); i++)
 		len += scnprintf(text + len, sizeof(text) - len, " %llu",
 				 ns[min(nr * quantiles[i] / 1000, nr - 1)]);
-	pr_info("bench: latency %s %s %u %u %u%s\n", kind, scheme, threads, nr, late, text);
+	pr_info("bench: latency %s %s %u %u %u %u%s\n", kind, scheme, threads, in_flight, nr, late,
+		text);
 }
 
 static int add_place(struct bench_space *space, unsigned int i)
@@ -221,33 +234,39 @@ static int latency(struct bench_space *space, unsigned int threads, enum fault k
 		   unsigned int trials, u64 *ns)
 {
 	struct rnd_state rnd;
+	/* Without a pause many threads would ask for more than the CPUs can give. */
+	unsigned int flush_us = max(FLUSH_US, threads * FLUSH_US_PER_THREAD);
 	unsigned int i, nr = 0, added = 0;
-	u64 limit;
+	u64 limit, in_flight = 0;
+	bool late = false;
 	int ret = add_place(space, 0);
 
-	for (i = 0; !ret && i < NR_STORM; i++)
+	for (i = 0; !ret && i < max(threads, 2U); i++)
 		ret = add_place(space, FIRST_STORM + i);
 	for (; !ret && kind == REMOVAL && added < trials; added++)
 		ret = add_place(space, FIRST_IDLE + added);
 	if (ret)
 		return ret;
 
-	space->flush_us = FLUSH_US;
+	space->flush_us = flush_us;
 	space->loud = PLACE(FIRST_STORM);
 	ret = storm_begin(space, threads);
 	if (ret)
 		return ret;
 	prandom_seed_state(&rnd, 2019);
 	limit = ktime_get_ns() + (u64)(bench_quick ? 3 : 10) * NSEC_PER_SEC;
-	while (nr < trials && (nr < 10 || ktime_get_ns() < limit)) {
-		unsigned int us = FLUSH_US + prandom_u32_state(&rnd) % FLUSH_US;
+	/* All trials, unless they take for ever. */
+	while (nr < trials && (nr < 10 || !late || ktime_get_ns() < limit)) {
+		unsigned int us = flush_us + prandom_u32_state(&rnd) % flush_us;
 
-		WRITE_ONCE(storm.until, U64_MAX);
+		storm_blow_until(U64_MAX);
 		while (atomic_read(&storm.blowing) < max(threads, 1U))
 			usleep_range(20, 50);
 		usleep_range(us, us + 10);
+		in_flight += atomic_read(&storm.in_flight);
 		WRITE_ONCE(storm.until, ktime_get_ns() + LIMIT_NS);
 		ns[nr] = trial(space, kind, nr);
+		late |= ns[nr] >= LIMIT_NS / 100;
 		nr++;
 	}
 	WRITE_ONCE(storm.until, 0);
@@ -256,16 +275,17 @@ static int latency(struct bench_space *space, unsigned int threads, enum fault k
 
 	for (i = nr; i < added; i++)
 		space->scheme->del(space, bench_range(space, FIRST_IDLE + i));
-	for (i = 0; i < NR_STORM; i++)
+	for (i = 0; i < max(threads, 2U); i++)
 		space->scheme->del(space, bench_range(space, FIRST_STORM + i));
 	space->scheme->del(space, bench_range(space, 0));
-	print_latency(fault_names[kind], space->scheme->name, threads, ns, nr);
+	print_latency(fault_names[kind], space->scheme->name, threads, div_u64(in_flight, nr), ns,
+		      nr);
 	return 0;
 }
 
 static int latencies(void)
 {
-	static const unsigned int storms[] = { 0, 1, 2, 4 };
+	static const unsigned int storms[] = { 0, 1, 2, 4, 64, 256, 1024 };
 	const unsigned int trials = bench_quick ? 200 : 1000;
 	unsigned int s, i, kind;
 	u64 *ns = kvcalloc(trials, sizeof(*ns), GFP_KERNEL);
@@ -351,7 +371,7 @@ static int throughput(const struct bench_scheme *scheme, unsigned int nr)
 		kthread_bind(faulters[i].task, i);
 		wake_up_process(faulters[i].task);
 	}
-	WRITE_ONCE(storm.until, ktime_get_ns() + ms * NSEC_PER_MSEC);
+	storm_blow_until(ktime_get_ns() + ms * NSEC_PER_MSEC);
 	while (storm_blows())
 		msleep(20);
 	for (i = 0; i < nr; i++) {

@@ -26,7 +26,7 @@ inline hmm_mirror_slot_free(k) {
 		for (x_range : 0 .. RANGES - 1) {
 			r_state[x_range] = r_state[x_range] & ~DIRTY
 		};
-		hmm_mirror_slots_wake()
+		hmm_mirror_waiters_wake(RANGES)
 	:: else
 	fi;
 	skip

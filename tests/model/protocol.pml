@@ -6,6 +6,8 @@
  *
  * What is exact and what is not:
  *
+ *  - A walk over the ranges holds hmm->lock all the time. With -DPIECES it holds it for one
+ *    range at a time, as the code does for some of them.
  *  - A critical section of hmm->lock is one step (spin_lock() opens an atomic block).
  *    Everything that a section touches is touched under that lock only, but for the
  *    word of a range, which is also read without. A section writes the word of each
@@ -140,7 +142,8 @@ byte users;
 bool dead;
 byte hmm_seq;
 byte used;			/* bit i: slot i is in flight; not of the hashed one */
-byte shared;
+byte shared, shared_endless;
+byte room = ROOM;		/* slots that need the lock, as many as were made */
 byte levels, level_ranges[2], rebounds;
 byte cell[2];			/* the filter */
 byte slot_key[SLOTS], slot_start[SLOTS], slot_last[SLOTS];
@@ -264,9 +267,13 @@ inline slot_wake(s) {
 	skip
 }
 
-inline hmm_mirror_slots_wake() {
+/* RANGES: of any range */
+inline hmm_mirror_waiters_wake(r) {
 	for (x_waiter : 0 .. WAITERS - 1) {
-		sleeps_on[x_waiter] = 0
+		if
+		:: r == RANGES || waiter_range[x_waiter] == (r) + 1 -> sleeps_on[x_waiter] = 0
+		:: else
+		fi
 	};
 	skip
 }
@@ -380,7 +387,7 @@ inline filter_may_hit(k) {
 #else
 
 /* SLOT_SHARED: not found */
-inline slot_find(k) {
+inline locked_find(k) {
 	x_slot = 1;
 	do
 	:: x_slot < SLOT_SHARED && !(is_used(x_slot) && slot_key[x_slot] == key_pointer[k]) -> x_slot++
@@ -430,18 +437,19 @@ inline hmm_mirror_slot_take(k) {
 		g_forget(0)
 	:: else
 	fi;
-	slot_find(k);
+	locked_find(k);
 	if
 	:: x_slot != SLOT_SHARED -> slot_wake(x_slot); g_forget_lost(k)
 	:: else ->
 		x_slot = 1;
 		do
-		:: x_slot < SLOT_SHARED && is_used(x_slot) -> x_slot++
+		:: x_slot <= room && is_used(x_slot) -> x_slot++
 		:: else -> break
 		od;
+		x_slot = (x_slot > room -> SLOT_SHARED : x_slot);
 		used = used | bit(x_slot);
 		if
-		:: x_slot == SLOT_SHARED -> shared++
+		:: x_slot == SLOT_SHARED -> shared++; shared_endless = shared_endless + key_endless[k]
 		:: else -> slot_key[x_slot] = key_pointer[k]
 		fi
 	fi;
@@ -459,19 +467,22 @@ inline hmm_mirror_slot_take(k) {
 	skip
 }
 
+/* With hmm_mirror_slot_find(). */
 inline hmm_mirror_slot_free(k) {
-	slot_find(k);
+	locked_find(k);
 	if
-	:: x_slot == SLOT_SHARED && shared != 1 ->
+	:: x_slot == SLOT_SHARED && !shared		/* started before we subscribed */
+	:: x_slot == SLOT_SHARED && shared ->
+		shared--;
 		if
-		:: shared -> shared--
-		:: else			/* started before we subscribed */
-		fi
-	:: else ->
-		if
-		:: x_slot == SLOT_SHARED -> shared = 0
+		:: key_endless[k] && shared_endless -> shared_endless--
 		:: else
-		fi;
+		fi
+	:: else
+	fi;
+	if
+	:: x_slot == SLOT_SHARED && (shared || !is_used(x_slot))
+	:: else ->
 		used = used & ~bit(x_slot);
 		g_check_herd(x_slot);
 #ifndef BUG_NO_WAKE
@@ -480,6 +491,16 @@ inline hmm_mirror_slot_free(k) {
 		g_forget(x_slot)
 	fi;
 	skip
+}
+
+/* slots_make() makes one more. Those who wait for it have not started yet. */
+inline slots_make() {
+	spin_lock(hmm);
+	d_step {
+		room++;
+		check_invariants()
+	}
+	spin_unlock(hmm)
 }
 
 #endif /* HISTORY */
@@ -505,6 +526,27 @@ inline slots_free_endless() {
 			:: else
 			fi
 		};
+#ifndef BUG_SHARED_FOR_EVER
+		/* what is left of that kind shares a slot */
+		for (x_key : 0 .. KEYS - 1) {
+			if
+			:: shared_endless && key_endless[x_key] && g_in_flight[x_key] ->
+				assert(g_over[x_key]);
+				g_in_flight[x_key] = false;
+				g_published[x_key] = false;
+				g_raised[x_key] = false
+			:: else
+			fi
+		};
+		shared = shared - shared_endless;
+		shared_endless = 0;
+		if
+		:: is_used(SLOT_SHARED) && !shared ->
+			used = used & ~bit(SLOT_SHARED);
+			slot_wake(SLOT_SHARED)
+		:: else
+		fi;
+#endif
 		check_invariants()
 	}
 	spin_unlock(hmm);
@@ -527,46 +569,58 @@ inline hmm_mirror_range_raise(r, seq) {
 	g_began[r]++
 }
 
-/* Under the lock. */
-inline tree_raise(k) {
-	d_step {
-		x_hit = false;
-		for (x_range : 0 .. RANGES - 1) {
-			x_hit = x_hit || (in_tree(x_range) && hits(k, x_range))
-		};
-		hit = x_hit;
-		hmm_seq = (x_hit -> hmm_seq + SEQ_STEP : hmm_seq)
-	}
-	do
-	:: i < RANGES -> d_step {
-#ifdef BUG_KEEP_SEQ
-			if
-			:: in_tree(i) && hits(k, i) -> r_state[i] = r_state[i] | DIRTY
-			:: else
-			fi;
+/*
+ * The lock is held for all ranges, or, with PIECES, for one at a time: between two of them
+ * other threads have it.
+ */
+#ifdef PIECES
+#define hold_all()	skip
+#define drop_all()	skip
+#define hold_one()	spin_lock(hmm)
+#define drop_one()	spin_unlock(hmm)
 #else
+#define hold_all()	spin_lock(hmm)
+#define drop_all()	spin_unlock(hmm)
+#define hold_one()	skip
+#define drop_one()	skip
+#endif
+
+inline tree_raise(k) {
+	do
+	:: i < RANGES ->
+		hold_one();
+		d_step {
 			if
-			:: in_tree(i) && hits(k, i) -> hmm_mirror_range_raise(i, hmm_seq)
+			:: in_tree(i) && hits(k, i) ->
+				hit = true;
+				hmm_seq = hmm_seq + SEQ_STEP;
+#ifdef BUG_KEEP_SEQ
+				r_state[i] = r_state[i] | DIRTY
+#else
+				hmm_mirror_range_raise(i, hmm_seq)
+#endif
 			:: else
 			fi;
-#endif
 			i++
 		}
-	:: else -> d_step { i = 0; g_raised[k] = true; check_invariants() }; break
+		drop_one()
+	:: else -> break
 	od;
-	SAY_START(k)
+	hold_one();
+	d_step { i = 0; g_raised[k] = true; check_invariants() }
+	SAY_START(k);
+	drop_one()
 }
 
-inline hmm_mirror_start_hit(k) {
-	spin_lock(hmm);
+inline hmm_mirror_raise(k) {
+	hold_all();
 	tree_raise(k);
-	spin_unlock(hmm)
+	drop_all()
 }
 
 inline hmm_mirror_start_locked(k) {
 	spin_lock(hmm);
 	d_step { hmm_mirror_slot_take(k); g_in_flight[k] = true; g_published[k] = true }
-	tree_raise(k);
 	spin_unlock(hmm)
 }
 
@@ -580,7 +634,13 @@ inline slot_publish(k) {
 }
 
 #ifdef HISTORY
-inline invalidate_start(k) { hmm_mirror_start_locked(k) }
+inline invalidate_start(k) {
+	spin_lock(hmm);
+	d_step { hmm_mirror_slot_take(k); g_in_flight[k] = true; g_published[k] = true }
+	tree_raise(k);
+	spin_unlock(hmm)
+}
+
 inline invalidate_end(k) { hmm_mirror_end_locked(k) }
 #else
 inline invalidate_start(k) {
@@ -604,10 +664,10 @@ inline invalidate_start(k) {
 		filter_may_hit(k);			/* smp_mb() */
 #endif
 		if
-		:: may -> may = 0; hmm_mirror_start_hit(k)
+		:: may -> may = 0; hmm_mirror_raise(k)
 		:: else -> d_step { g_raised[k] = true; SAY_START(k) }
 		fi
-	:: else -> hmm_mirror_start_locked(k)
+	:: else -> hmm_mirror_start_locked(k); hmm_mirror_raise(k)
 	fi
 }
 
@@ -648,27 +708,39 @@ inline hmm_mirror_end_locked(k) {
 
 inline hmm_mirror_ranges_die() {
 	spin_lock(hmm);
-	d_step { dead = true; hmm_seq = hmm_seq + SEQ_STEP }
+	d_step { dead = true }
+#ifdef PIECES
+	spin_unlock(hmm);
+#endif
 	do
-	:: i < RANGES -> d_step {
+	:: i < RANGES ->
+		hold_one();
+		d_step {
 			if
 #ifndef BUG_RELEASE_RAISES_NOTHING
-			:: in_tree(i) -> hmm_mirror_range_raise(i, hmm_seq)
+			:: in_tree(i) ->
+				hmm_seq = hmm_seq + SEQ_STEP;
+				hmm_mirror_range_raise(i, hmm_seq)
 #endif
 			:: else
 			fi;
 			i++
 		}
-	:: else -> d_step {
-			i = 0;
-#ifndef BUG_RELEASE_WAKES_NOBODY
-			hmm_mirror_slots_wake();
-#endif
-			check_invariants()
-		};
-		break
+		drop_one()
+	:: else -> break
 	od;
+	hold_one();
+	d_step {
+		i = 0;
+#ifndef BUG_RELEASE_WAKES_NOBODY
+		hmm_mirror_waiters_wake(RANGES);
+#endif
+		check_invariants()
+	}
+	drop_one()
+#ifndef PIECES
 	spin_unlock(hmm)
+#endif
 }
 
 inline range_detach(r) {
@@ -676,19 +748,30 @@ inline range_detach(r) {
 	r_mirror[r] = NONE
 }
 
-/* with hmm->lock held */
+/* without hmm->lock held */
 inline hmm_mirror_ranges_orphan(m) {
-	d_step { hmm_seq = hmm_seq + SEQ_STEP }
+	hold_all();
 	do
-	:: i < RANGES -> d_step {
+	:: i < RANGES ->
+		hold_one();
+		d_step {
 			if
-			:: r_mirror[i] == m -> hmm_mirror_range_raise(i, hmm_seq); range_detach(i); users++
+			:: r_mirror[i] == m ->			/* range_orphan() */
+				hmm_seq = hmm_seq + SEQ_STEP;
+				hmm_mirror_range_raise(i, hmm_seq);
+				range_detach(i);
+				users++
 			:: else
 			fi;
 			i++
 		}
-	:: else -> d_step { i = 0; hmm_mirror_slots_wake() }; break
-	od
+		drop_one()
+	:: else -> break
+	od;
+	hold_one();
+	d_step { i = 0; hmm_mirror_waiters_wake(RANGES) }
+	drop_one();
+	drop_all()
 }
 
 /* hmm_mirror_ranges_hit(), an expression */
@@ -770,7 +853,7 @@ inline hmm_mirror_range_unregister(r) {
 			fi
 		};
 		if
-		:: x_hit -> hmm_mirror_slots_wake()
+		:: x_hit -> hmm_mirror_waiters_wake(RANGES)
 		:: else
 		fi;
 		r_state[r] = DIRTY;				/* hmm_mirror_range_raise(range, 0) */
@@ -808,7 +891,7 @@ inline range_rebound(r, start, last) {
 	d_step {
 		g_remove(r, old_start, old_last);
 #ifndef BUG_REBOUND_WAKES_NOBODY
-		hmm_mirror_slots_wake();
+		hmm_mirror_waiters_wake(r);
 #endif
 		old_start = 0;
 		old_last = 0
@@ -910,7 +993,12 @@ inline range_wait_round(w, r, seq, ret) {
 		:: x_slot != SLOTS && timed_out -> ret = ETIME
 		:: else ->
 			if
+#ifdef BUG_SHARED_FOR_EVER
 			:: slot_endless[x_slot] -> ret = ENDLESS
+#else
+			:: slot_endless[x_slot] || (x_slot == SLOT_SHARED && shared_endless) ->
+				ret = ENDLESS
+#endif
 			:: else ->
 				ret = ASLEEP;
 				printf("faulter %d\tbegin(): not valid, sleeps\n", w);
@@ -1172,7 +1260,7 @@ inline sync_finish(m, k) {
 #define mirror_is_hit(m, k)	true
 #endif
 
-inline sync_all(k, ret) {
+inline hmm_mirror_call(k, ret) {
 	do
 	:: i < MIRRORS && ret == OK ->
 		if
@@ -1323,11 +1411,11 @@ inline invalidate_range_start(k, ret) {
 	if
 	:: sees ->
 #ifdef BUG_CALLBACK_FIRST
-		sync_all(k, ret);
+		hmm_mirror_call(k, ret);
 		invalidate_start(k)
 #else
 		invalidate_start(k);
-		sync_all(k, ret)
+		hmm_mirror_call(k, ret)
 #endif
 	:: else
 	fi;
@@ -1406,9 +1494,9 @@ inline mmu_notifier_put_start() {
  * in the device page table matters after that.
  */
 inline hmm_mirror_unregister(m) {
+	hmm_mirror_ranges_orphan(m);
 	spin_lock(hmm);
 	mirror_listed[m] = false;
-	hmm_mirror_ranges_orphan(m);
 	spin_unlock(hmm);
 #ifndef BUG_UNREGISTER_WAITS_FOR_NOBODY
 	synchronize_srcu(0);					/* mmu_notifier_synchronize() */

@@ -6,7 +6,14 @@
 #if defined(SCENE_OVERFLOW)
 #define SLOTS	2		/* one, and the one that is shared */
 #define RANGES	1
+#elif defined(SCENE_GROW)
+#define ROOM	0
+#define SLOTS	3
+#define RANGES	1
 #elif defined(SCENE_STORM)
+#ifdef GROWS
+#define ROOM	0
+#endif
 #define KEYS	4
 #define PAGES	3
 #define SLOTS	5
@@ -66,6 +73,11 @@
 #ifdef NO_ROOM
 #undef SLOTS
 #define SLOTS	2
+#endif
+
+/* Slots that need the lock, but for the shared one, before the worker makes more. */
+#ifndef ROOM
+#define ROOM	(SLOTS - 2)
 #endif
 
 #ifndef KEYS

@@ -317,6 +317,28 @@ inline processes() {
 	run invalidation(2)
 }
 
+#elif defined(SCENE_GROW)
+
+/* The same, until a worker has made a slot. */
+proctype grows()
+{
+	slots_make()
+}
+
+inline things() {
+	tracked(0, 0, 0, 0);
+	key(0, 0, 0);
+	key(1, 1, 1);
+	key(2, 0, 1)
+}
+inline processes() {
+	run grows();
+	run faulter(0, 0, 0, 0, 0);
+	run invalidation(0);
+	run invalidation(1);
+	run invalidation(2)
+}
+
 #elif defined(SCENE_LOST)
 
 /* The first one loses its end, if it needed no lock; the second has its pointer. */
@@ -539,6 +561,15 @@ proctype storm(byte k)
 	od
 }
 
+#ifdef GROWS
+proctype grows()
+{
+	do
+	:: room < SLOT_SHARED - 1 -> slots_make()
+	od
+}
+#endif
+
 /* Two that never stop, of other addresses; what hits the range stops. */
 inline things() {
 	tracked(0, 0, 0, 1);
@@ -548,6 +579,9 @@ inline things() {
 	key(3, 2, 2)
 }
 inline processes() {
+#ifdef GROWS
+	run grows();
+#endif
 	run storm(2);
 	run storm(3);
 #ifndef FEW

@@ -47,6 +47,10 @@ ROWS = {
     "miss_threads": "start + end by N threads, no hit of 4096 ranges",
     "scattered_threads": "the same, ranges at random distances",
     "miss_mms": "start + end, with N other mms that are followed",
+    "hold_register": "longest delay of others, while N ranges are registered",
+    "hold_hit": "the same, an invalidation hits N ranges of 16 mirrors",
+    "hold_unregister": "the same, one of 16 mirrors is unregistered",
+    "hold_exit": "the same, the process exits",
     "faults_per_s": "device faults per second of N threads, in a storm",
 }
 FAULTS = {"hit": "after its own invalidation", "new": "of a new range", "remove": "unregister"}
@@ -68,8 +72,8 @@ def read(log):
             elif word and word[0] == "latency":
                 latencies.append({
                     "fault": word[1], "scheme": word[2], "threads": int(word[3]),
-                    "trials": int(word[4]), "timeouts": int(word[5]),
-                    "ns": dict(zip(QUANTILES, map(int, word[6:])))})
+                    "in_flight": int(word[4]), "trials": int(word[5]),
+                    "timeouts": int(word[6]), "ns": dict(zip(QUANTILES, map(int, word[7:])))})
     return costs, latencies
 
 
@@ -137,14 +141,14 @@ def latency_table(results):
     if not results.latencies:
         return
     print("\nlatency of a device fault in a storm of invalidations of other addresses, each "
-          "with a flush of 200 us; in us\n")
-    print(f"{'fault':30}{'storm':24}{'scheme':14}{'trials':>7}{'median':>10}{'p99':>10}"
+          "with a flush of 200 us,\nor of 20 us for each thread if that is more; in us\n")
+    print(f"{'fault':30}{'storm':24}{'scheme':14}{'in flight':>10}{'trials':>7}{'median':>10}{'p99':>10}"
           f"{'max':>10}{'> 500 ms':>10}")
     for one in sorted(results.latencies, key=lambda l: (list(FAULTS).index(l["fault"]),
                                                         l["threads"], l["scheme"])):
         ns = one["ns"]
         print(f"{FAULTS[one['fault']]:30}{storm(one['threads']):24}{one['scheme']:14}"
-              f"{one['trials']:>7}" +
+              f"{one['in_flight']:>10}{one['trials']:>7}" +
               "".join(f"{microseconds(ns[q]):>10}" for q in (500, 990, 1000)) +
               f"{one['timeouts']:>10}")
 
@@ -193,6 +197,11 @@ def targets(r):
         for n, limit in ((4096, 1.002), (65536, 1)):
             want(f"{row}, N={n}, instructions / interval",
                  r.ratio(code, row, n, "hmm_mirror", "interval"), limit)
+    for row, text in (("register", "register"), ("hit", "a hit"), ("unregister", "unregister"),
+                      ("exit", "exit")):
+        for n in (65536, 1048576):
+            delay = r.cost(time, f"hold_{row}", n, "hmm_mirror")
+            want(f"longest delay of others, {text}, N={n}, in us", delay and delay / 1000, 100)
     own = r.cost(code, "range_bytes", 65536, "hmm_mirror")
     rest = r.cost(code, "range_elsewhere", 65536, "hmm_mirror")
     want("bytes of a range", own, 64)

@@ -1,21 +1,21 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# build.sh STOCK: build the modules, with fault injection, and the programs for a stock
-# kernel from kernels.sh, in the cache and not in the repository. Prints the directory; it
-# also has build.log, with the warnings of W=1.
+# build.sh STOCK [FLAGS]: build the modules, with fault injection, and the programs for a
+# stock kernel from kernels.sh, in the cache and not in the repository. Prints the directory;
+# it also has build.log, with the warnings of W=1. FLAGS are for the compiler.
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
 
 main()
 {
-	local stock=${1:?usage: build.sh STOCK} dir
+	local stock=${1:?usage: build.sh STOCK [FLAGS]} flags=${2-} dir
 
 	need "${packages_module[@]}"
-	dir=$cache/modules/${stock##*/}-$(sources_digest "$repo")-$(gcc-12 --version | digest)
+	dir=$cache/modules/${stock##*/}-$(sources_digest "$repo")-$({ gcc-12 --version; echo "$flags"; } | digest)
 	lock modules
-	cached "$dir" build "$stock"
+	cached "$dir" build "$stock" "$flags"
 	# Every change of the sources leaves one behind.
 	find "$cache/modules" -mindepth 1 -maxdepth 1 -mtime +7 -exec rm -rf {} +
 	echo "$dir"
@@ -23,16 +23,16 @@ main()
 
 build()
 {
-	local to=$1 stock=$2
+	local to=$1 stock=$2 flags=$3
 	sync_sources "$repo" "$to"
-	step "building the modules for $(<"$stock/release")" build_modules "$to" "$stock"
+	step "building the modules for $(<"$stock/release")" build_modules "$to" "$stock" "$flags"
 	step "building the programs" build_programs "$to"
 }
 
 build_modules()
 {
 	make -C "$2/headers" M="$1" W=1 -j"$(nproc)" CONFIG_HMM_MIRROR_LEGACY_TEST=m \
-		CONFIG_HMM_MIRROR_INJECT=y modules 2>&1 | tee "$1/build.log"
+		CONFIG_HMM_MIRROR_INJECT=y KCFLAGS="$3" modules 2>&1 | tee "$1/build.log"
 }
 
 build_programs()

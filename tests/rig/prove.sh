@@ -51,24 +51,28 @@ check_scenes()
 	proves "refused by us or by others, 2 faults on a range: $safe" REFUSED
 	proves "the same, step by step under the lock: $safe" NESTED -DFINE
 	proves "late registration, 2 faults on 2 ranges: $safe" TWO_RANGES
+	proves "the same, raised one by one: $safe" TWO_RANGES -DPIECES
 	proves "the same, step by step under the lock: $safe" TWO_RANGES -DFINE
 	proves "3 invalidations, one refused, 2 ranges, a fault on a late one: $safe" CROWD
 	proves "more in flight than slots: $safe" OVERFLOW
+	proves "the same, until a worker has made one: $safe" GROW
 	proves "a lost end whose pointer comes back: $safe" LOST
 	proves "an invalidation without an end: $safe" ENDLESS
+	proves "the same, without a slot: $safe" ENDLESS -DNO_ROOM
 	proves "2 mirrors, 2 passes, one refuses: $safe" MIRRORS
 	proves "the first mirror of a busy mm: $safe" SUBSCRIBE
 	proves "exit of the mm, process_mrelease(): $safe" EXIT
 	proves "unregister, callbacks that walk, unload: $safe" UNREGISTER
+	proves "the same, one range at a time: $safe" UNREGISTER -DPIECES
 	proves "unregister while the mm exits, unload: $safe" EXIT_UNREGISTER
 	proves "a range is resized: $safe" RESIZE
 	proves "a range is split: $safe" SPLIT
 	proves "the form of 2019, one thread: $safe" FORM_2019
 	proves "weak fairness: a waiter gets through, whatever happens elsewhere for ever" STORM
+	proves "weak fairness: the same, as soon as a worker has made slots" STORM -DGROWS -DFEW
 	echo "#   $states states in all"
-	finds "a limit: others share the last slot for ever" 'acceptance cycle' STORM -DNO_ROOM
+	finds "a limit: without memory, others share a slot for ever" 'acceptance cycle' STORM -DNO_ROOM
 	finds "a limit: an end is lost by one that needed the lock" 'invalid end state' LOST -DLOST_ANYWHERE
-	finds "a limit: one without an end shares the last slot" 'invalid end state' ENDLESS -DNO_ROOM
 }
 
 check_history()
@@ -113,6 +117,7 @@ check_mistakes()
 	finds "a slot has a new owner before the old one is done" 'x_slot' NESTED -DBUG_KEY_FIRST
 	finds "the shared slot has bounds" 'x_slot' OVERFLOW -DBUG_SHARED_BOUNDS
 	finds "the same: a stale page" 'pfn==cpu|x_gone' OVERFLOW -DBUG_SHARED_BOUNDS -DCONSEQUENCES
+	finds "one without an end shares a slot for ever" 'invalid end state' ENDLESS -DNO_ROOM -DBUG_SHARED_FOR_EVER
 	finds "subscribed while the mm is at it" 'g_armed' SUBSCRIBE -DBUG_SUBSCRIBES_IN_FLIGHT
 	finds "the death of the mm raises nothing" 'g_armed|pfn==cpu|dead' EXIT -DBUG_RELEASE_RAISES_NOTHING
 	finds "the death of the mm wakes nobody" 'invalid end state' EXIT -DBUG_RELEASE_WAKES_NOBODY
@@ -374,7 +379,7 @@ unpack_herd7()
 #
 check_names()
 {
-	local sources=("$repo"/hmm_{mirror,invalidate,fault,read,wait,part,range,tree,slot,filter,mm}.c
+	local sources=("$repo"/hmm_{mirror,callback,invalidate,fault,read,wait,part,range,grow,tree,slot,filter,mm}.c
 		"$repo"/hmm_{mirror,invalidate,tree,slot,filter}.h "$repo"/internal.h)
 
 	awk -f "$model/sources.awk" "${sources[@]}" >"$work/sources"

@@ -67,8 +67,8 @@
 #define NR_RANGES	12
 #define NR_WORKERS	5
 #define NR_PROBES	5
-/* More than there are slots. */
-#define NR_UPDATES	(HMM_MIRROR_SLOTS + 8)
+/* Many more than the slots that a new mm has. */
+#define NR_UPDATES	260
 /* Pages of one fault. */
 #define NR_PFNS		16
 
@@ -1222,12 +1222,14 @@ static int fake_start(struct tworker *w, struct tupdate *u, unsigned long start,
 static bool in_flight(struct hmm_mirror_mm *hmm, struct tupdate *u, bool *shared)
 {
 	bool found = READ_ONCE(hmm_mirror_slot_hashed(hmm, &u->range)->key) == &u->range;
+	const struct hmm_mirror_locked_slot *slot;
 	unsigned int i;
 
 	spin_lock(&hmm->lock);
-	for (i = HMM_MIRROR_HASHED; i < HMM_MIRROR_SLOT_SHARED; i++)
-		found |= (hmm->used & BIT_ULL(i)) && hmm->slot[i].key == &u->range;
-	*shared = hmm->shared && (hmm->used & BIT_ULL(HMM_MIRROR_SLOT_SHARED));
+	for (i = 0; i < ARRAY_SIZE(hmm->keys); i++)
+		hlist_for_each_entry(slot, &hmm->keys[i], key)
+			found |= slot->slot.key == &u->range;
+	*shared = hmm->nr_shared;
 	spin_unlock(&hmm->lock);
 	return found;
 }
@@ -1335,7 +1337,7 @@ static void op_start(struct tworker *w)
 /* More than there are slots. They end in any order. */
 static void op_burst(struct tworker *w)
 {
-	unsigned int nr = HMM_MIRROR_SLOTS - 4 + rnd(w, 12), left = nr, i;
+	unsigned int nr = 1 + rnd(w, NR_UPDATES - 1), left = nr, i;
 	int ret[NR_UPDATES];
 
 	down_read(&w->s->life);
@@ -1722,16 +1724,25 @@ static void op_probe(struct tworker *w)
 /* What the core counts; with tspace.rest held for writing. */
 static bool at_rest(struct hmm_mirror_mm *hmm)
 {
+	struct hmm_mirror_locked_slot *slot;
+	unsigned int free = 0;
 	bool rests;
 	int i;
 
 	spin_lock(&hmm->lock);
-	rests = !hmm->used && !hmm->shared && hlist_empty(&hmm->waiters);
+	rests = !hmm->nr_busy && !hmm->nr_shared && !hmm->nr_shared_endless &&
+		!hmm->nr_waiters && list_empty(&hmm->waiters) && hlist_empty(&hmm->walks) &&
+		RB_EMPTY_ROOT(&hmm->in_flight.rb_root);
 	for (i = 0; i < HMM_MIRROR_HASHED; i++)
 		rests &= !READ_ONCE(hmm->slot[i].key) && !READ_ONCE(hmm->slot[i].last);
-	for (i = 0; i < HMM_MIRROR_SLOTS; i++)
-		/* they queue up under the lock */
+	/* they queue up under the lock */
+	for (i = 0; i < HMM_MIRROR_HASHED; i++)
 		rests &= !waitqueue_active(&hmm->slot[i].waiters);
+	list_for_each_entry(slot, &hmm->free, free) {
+		rests &= !waitqueue_active(&slot->slot.waiters);
+		free++;
+	}
+	rests &= free == hmm->nr_locked;
 	spin_unlock(&hmm->lock);
 	return rests;
 }
@@ -1889,12 +1900,17 @@ static bool sleeps_on(struct hmm_mirror_slot *slot, struct task_struct *task)
 	return found && task_state_to_char(task) == 'D';
 }
 
-static bool slot_hits(struct hmm_mirror_mm *hmm, unsigned int i,
+static bool is_hashed(struct hmm_mirror_mm *hmm, const struct hmm_mirror_slot *slot)
+{
+	return slot >= hmm->slot && slot < hmm->slot + HMM_MIRROR_HASHED;
+}
+
+static bool slot_hits(struct hmm_mirror_mm *hmm, const struct hmm_mirror_slot *slot,
 		      const struct hmm_mirror_range *range)
 {
-	struct hmm_mirror_slot *slot = &hmm->slot[i];
-
-	if (i < HMM_MIRROR_HASHED ? !READ_ONCE(slot->key) : !(hmm->used & BIT_ULL(i)))
+	if (slot == &hmm->shared)
+		return hmm->nr_shared;
+	if (!READ_ONCE(slot->key))
 		return false;
 	return READ_ONCE(slot->start) < range->end && READ_ONCE(slot->last) >= range->start;
 }
@@ -1908,8 +1924,8 @@ static bool sleeps_in_vain(struct tworker *w)
 {
 	struct hmm_mirror_range *range;
 	struct hmm_mirror_mm *hmm;
+	struct hmm_mirror_waiter *waiter;
 	bool in_vain = false;
-	unsigned int i;
 
 	spin_lock(&w->lock);
 	if (!w->waiting) {
@@ -1919,16 +1935,18 @@ static bool sleeps_in_vain(struct tworker *w)
 	range = &w->waiting->range;
 	hmm = hmm_mirror_range_mm(range);
 	spin_lock(&hmm->lock);
-	for (i = 0; i < HMM_MIRROR_SLOTS; i++) {
-		if (!sleeps_on(&hmm->slot[i], w->task))
+	list_for_each_entry(waiter, &hmm->waiters, list) {
+		struct hmm_mirror_slot *slot = waiter->slot;
+
+		if (waiter->task != w->task || !slot || !sleeps_on(slot, w->task))
 			continue;
-		expect(!hmm->dead && range->mirror, SLEEPS, i);
-		if (slot_hits(hmm, i, range))
+		expect(!hmm->dead && range->mirror, SLEEPS, slot->nr);
+		if (slot_hits(hmm, slot, range))
 			continue;
-		if (i < HMM_MIRROR_HASHED)
+		if (is_hashed(hmm, slot))
 			in_vain = true;
 		else
-			expect(false, SLEEPS, i);
+			expect(false, SLEEPS, slot->nr);
 	}
 	spin_unlock(&hmm->lock);
 	spin_unlock(&w->lock);

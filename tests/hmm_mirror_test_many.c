@@ -1,0 +1,845 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of hmm_mirror: many invalidations in flight, and many ranges.
+ */
+#include <linux/jiffies.h>
+#include <linux/ktime.h>
+#include <linux/random.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "hmm_filter.h"
+#include "hmm_mirror_test.h"
+#include "hmm_trace.h"
+#include "hmm_tree.h"
+
+/* ------------------------------------------------- many invalidations in flight */
+
+#define NR_MANY		4096U
+/* The burst of other addresses is here, and one page apart. */
+#define MANY		100UL
+
+/* What the core promises, in ms: after that, a burst is exact again. */
+#define COARSE_MS	100LL
+
+static struct mmu_notifier_range *many_updates(struct test_fixture *f, bool blockable)
+{
+	struct mmu_notifier_range *update;
+	unsigned int i;
+
+	update = kvcalloc(NR_MANY, sizeof(*update), GFP_KERNEL);
+	KUNIT_ASSERT_TRUE(f->test, update);
+	for (i = 0; i < NR_MANY; i++) {
+		update[i] = hmmt_update(f, P(MANY + 2 * i), P(MANY + 2 * i + 1));
+		if (!blockable)
+			update[i].flags = 0;
+	}
+	return update;
+}
+
+/* A range that has a new sequence, dirty if an invalidation that intersects it is in flight. */
+static bool new_range_is_valid(struct test_fixture *f, unsigned long start, unsigned long end)
+{
+	bool valid = hmmt_is_valid(hmmt_range(f, 1, 0, start, end));
+
+	hmm_mirror_range_unregister(&f->range[1]);
+	return valid;
+}
+
+/* 4096 begin at once in a small mm, and end in another order. All the time each is exact. */
+static void burst(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range *update = many_updates(f, true);
+	struct mmu_notifier_range own = hmmt_update(f, P(10), P(20));
+	unsigned int i, at;
+
+	hmmt_mirror(f, 0);
+	hmmt_range(f, 0, 0, P(10), P(20));
+	for (i = 0; i < NR_MANY; i++) {
+		hmmt_start(f, &update[i]);
+		KUNIT_ASSERT_EQ(test, f->hmm->nr_shared, 0U);
+		if (!(i % 100)) {
+			hmmt_start_end(f, P(10), P(20));
+			KUNIT_ASSERT_TRUE(test, hmmt_is_valid(&f->range[0]));
+			KUNIT_ASSERT_TRUE(test, new_range_is_valid(f, P(30), P(40)));
+			KUNIT_ASSERT_FALSE(test, new_range_is_valid(f, update[i].start,
+								    update[i].end));
+		}
+	}
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), NR_MANY);
+	for (i = 0; i < NR_MANY; i++)
+		if (new_range_is_valid(f, update[i].start, update[i].end))
+			KUNIT_FAIL(test, "%u is lost", i);
+	hmmt_start(f, &own);
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(&f->range[0]));
+	/* 2053 has no divisor in common with their number */
+	for (i = 0, at = 0; i < NR_MANY; i++, at = (at + 2053) % NR_MANY) {
+		hmmt_end(f, &update[at]);
+		if (!(i % 100))
+			KUNIT_ASSERT_TRUE(test, new_range_is_valid(f, update[at].start,
+								   update[at].end));
+	}
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 1U);
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(&f->range[0]));
+	hmmt_end(f, &own);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(&f->range[0]));
+	/* they have made room once */
+	KUNIT_EXPECT_GE(test, f->hmm->nr_locked, NR_MANY - (unsigned int)HMM_MIRROR_HASHED);
+	KUNIT_EXPECT_LE(test, f->hmm->nr_locked, 4U * NR_MANY);
+	kvfree(update);
+}
+
+HMMT_LOCKED(burst)
+
+static bool no_longer_coarse(struct test_fixture *f)
+{
+	struct mmu_notifier_range update = hmmt_update_nonblock(f, P(MANY - 10), P(MANY - 9));
+	unsigned int shared;
+
+	hmmt_start(f, &update);
+	shared = f->hmm->nr_shared;
+	hmmt_end(f, &update);
+	return !shared;
+}
+
+/*
+ * Invalidations that must not sleep do not wait for the worker. If more of them begin than
+ * there are slots, each still counts until its end, and those that begin later have slots.
+ */
+static void burst_nonblock(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range *update = many_updates(f, false);
+	unsigned long since;
+	unsigned int i;
+
+	hmmt_mirror(f, 0);
+	preempt_disable();
+	for (i = 0; i < NR_MANY; i++)
+		hmmt_start(f, &update[i]);
+	preempt_enable();
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), NR_MANY);
+	for (i = 0; i < NR_MANY; i += 13)
+		if (new_range_is_valid(f, update[i].start, update[i].end))
+			KUNIT_FAIL(test, "%u is lost", i);
+	for (i = 0; i < NR_MANY; i++)
+		hmmt_end(f, &update[i]);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
+	since = jiffies;
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(no_longer_coarse(f)));
+	KUNIT_EXPECT_LE(test, (long long)jiffies_to_msecs(jiffies - since), 10 * COARSE_MS);
+	kvfree(update);
+}
+
+/* All slots are in use, and no memory can be had for more. */
+static struct mmu_notifier_range *no_slots(struct test_fixture *f)
+{
+	struct mmu_notifier_range *update = many_updates(f, false);
+	unsigned int i;
+
+	f->crowded = true;
+	hmmt_mirror(f, 0);
+	hmmt_make_no_slots(f);
+	for (i = 0; i < HMM_MIRROR_LOCKED; i++)
+		hmmt_start(f, &update[i]);
+	KUNIT_EXPECT_TRUE(f->test, list_empty(&f->hmm->free));
+	KUNIT_EXPECT_EQ(f->test, f->hmm->nr_shared, 0U);
+	return update;
+}
+
+static void end_no_slots(struct test_fixture *f, struct mmu_notifier_range *update)
+{
+	unsigned int i;
+
+	for (i = 0; i < HMM_MIRROR_LOCKED; i++)
+		hmmt_end(f, &update[i]);
+	KUNIT_EXPECT_EQ(f->test, hmmt_in_flight(f), 0U);
+	kvfree(update);
+}
+
+/* The worker seems to be at work, and does not come to an end. */
+static void set_making(struct test_fixture *f, bool making)
+{
+	spin_lock(&f->hmm->lock);
+	f->hmm->making = making;
+	spin_unlock(&f->hmm->lock);
+}
+
+/* Starts @update, and returns how long that took, in ms. */
+static long long start_takes(struct test_fixture *f, struct mmu_notifier_range *update)
+{
+	ktime_t since = ktime_get();
+
+	hmmt_start(f, update);
+	return ktime_ms_delta(ktime_get(), since);
+}
+
+/* An invalidation waits for the worker, but not for ever; then it shares. */
+static void room_in_time(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range *others = no_slots(f);
+	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
+	long long took;
+
+	/* nobody is at work: there is nothing to wait for */
+	KUNIT_EXPECT_LT(test, start_takes(f, &update), COARSE_MS / 2);
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_shared, 1U);
+	KUNIT_EXPECT_FALSE(test, new_range_is_valid(f, P(30), P(40)));
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_shared, 0U);
+	KUNIT_EXPECT_TRUE(test, new_range_is_valid(f, P(30), P(40)));
+
+	set_making(f, true);
+	took = start_takes(f, &update);
+	KUNIT_EXPECT_GE(test, took, COARSE_MS / 2);
+	KUNIT_EXPECT_LT(test, took, (long long)hmmt_patience() / HZ * 1000);
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_shared, 1U);
+	hmmt_end(f, &update);
+
+	/* one that must not sleep, and reclaim, on which the worker may depend */
+	update.flags = 0;
+	KUNIT_EXPECT_LT(test, start_takes(f, &update), COARSE_MS / 2);
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_shared, 1U);
+	hmmt_end(f, &update);
+	update.flags = MMU_NOTIFIER_RANGE_BLOCKABLE;
+	current->flags |= PF_MEMALLOC;
+	KUNIT_EXPECT_LT(test, start_takes(f, &update), COARSE_MS / 2);
+	current->flags &= ~PF_MEMALLOC;
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_shared, 1U);
+	hmmt_end(f, &update);
+	set_making(f, false);
+	end_no_slots(f, others);
+}
+
+static int starts(struct test_thread *thread)
+{
+	hmmt_start(thread->f, thread->arg);
+	hmmt_end(thread->f, thread->arg);
+	return 0;
+}
+
+/* A fatal signal ends the wait for the worker, and a slot that becomes free does not. */
+static void room_killed(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range *others = no_slots(f);
+	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
+	struct test_thread *thread;
+	ktime_t since;
+
+	set_making(f, true);
+	since = ktime_get();
+	thread = hmmt_thread(f, 0, starts, &update);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(wq_has_sleeper(&f->hmm->worked)));
+	send_sig(SIGKILL, thread->task, 1);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), 0);
+	KUNIT_EXPECT_LT(test, ktime_ms_delta(ktime_get(), since), COARSE_MS);
+	set_making(f, false);
+	end_no_slots(f, others);
+}
+
+/* There is room as soon as the worker says so; it is asked again if others took the slots. */
+static void room_comes(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range *others = no_slots(f);
+	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
+	long long took;
+
+	spin_lock(&f->hmm->lock);
+	f->hmm->make_after = jiffies;
+	spin_unlock(&f->hmm->lock);
+	took = start_takes(f, &update);
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_shared, 0U);
+	KUNIT_EXPECT_GE(test, f->hmm->nr_locked, 2U * HMM_MIRROR_LOCKED);
+	KUNIT_EXPECT_TRUE(test, new_range_is_valid(f, P(30), P(40)));
+	KUNIT_EXPECT_FALSE(test, new_range_is_valid(f, P(10), P(40)));
+	KUNIT_EXPECT_LT(test, took, COARSE_MS);
+	hmmt_end(f, &update);
+	end_no_slots(f, others);
+}
+
+/* mprotect() at address 0 without a slot: a waiter ends it, and others that share stay. */
+static void endless_shared(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range *others = no_slots(f);
+	struct mmu_notifier_range endless[] = {
+		hmmt_update_nonblock(f, 0, P(1)), hmmt_update_nonblock(f, 0, P(2)),
+	};
+	struct mmu_notifier_range update = hmmt_update_nonblock(f, P(10), P(20));
+	struct hmm_mirror_range *range;
+	unsigned long seq;
+
+	endless[0].event = MMU_NOTIFY_PROTECTION_VMA;
+	endless[1].event = MMU_NOTIFY_PROTECTION_VMA;
+	hmmt_start(f, &endless[0]);
+	hmmt_start(f, &endless[1]);
+	range = hmmt_range(f, 0, 0, P(30), P(40));
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), -ETIME);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, FOREVER), 0);
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_shared, 0U);
+
+	hmmt_start(f, &endless[0]);
+	hmmt_start(f, &update);
+	hmm_mirror_range_unregister(range);
+	range = hmmt_range(f, 0, 0, P(30), P(40));
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 50), -ETIME);
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_shared, 1U);
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), 0);
+
+	/* this one the mm does end */
+	hmmt_start(f, &endless[0]);
+	hmmt_start(f, &update);
+	hmmt_end(f, &endless[0]);
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_shared, 1U);
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_shared_endless, 0U);
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_shared, 0U);
+	end_no_slots(f, others);
+}
+
+/* The same key again, in a locked slot: the bounds are the new ones. */
+static void lost_end_moves(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
+
+	f->crowded = true;
+	hmmt_mirror(f, 0);
+	hmmt_start(f, &update);
+	update.start = P(30);
+	update.end = P(40);
+	hmmt_start(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 1U);
+	KUNIT_EXPECT_TRUE(test, new_range_is_valid(f, P(10), P(20)));
+	KUNIT_EXPECT_FALSE(test, new_range_is_valid(f, P(30), P(31)));
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
+}
+
+/* ------------------------------------------------------------------ many ranges */
+
+#define NR_RANGES	(5U * HMM_MIRROR_WALK_RANGES)
+
+static void register_many(struct test_fixture *f, struct hmm_mirror_range *range,
+			  unsigned int mirror, bool same_start)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_RANGES; i++) {
+		range[i].start = P(same_start ? 1000 : 1000 + 2 * i);
+		range[i].end = P(same_start ? 1001 + i : 1001 + 2 * i);
+		KUNIT_ASSERT_EQ(f->test, hmm_mirror_range_register(&range[i],
+								   &f->tm[mirror].mirror), 0);
+	}
+}
+
+static struct hmm_mirror_range *many_ranges(struct test_fixture *f, unsigned int mirror,
+					    bool same_start)
+{
+	struct hmm_mirror_range *range = kvcalloc(NR_RANGES, sizeof(*range), GFP_KERNEL);
+
+	KUNIT_ASSERT_TRUE(f->test, range);
+	register_many(f, range, mirror, same_start);
+	return range;
+}
+
+static void unregister_many(struct hmm_mirror_range *range)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_RANGES; i++)
+		if (hmm_mirror_range_mm(&range[i]))
+			hmm_mirror_range_unregister(&range[i]);
+	kvfree(range);
+}
+
+/* Each mirror is called for its own ranges, and the whole of each is invalid before that. */
+static int hook_all_raised(struct test_mirror *tm, const struct mmu_notifier_range *update)
+{
+	struct test_fixture *f = tm->f;
+	struct hmm_mirror_range *range = f->thread[0].arg;
+	unsigned int i, valid = 0;
+
+	for (i = 0; i < NR_RANGES; i++)
+		valid += hmmt_is_valid(&range[i]);
+	KUNIT_EXPECT_EQ(f->test, valid, 0U);
+	return 0;
+}
+
+static void hit_many(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = hmmt_update(f, P(1000), P(1000 + 2 * NR_RANGES));
+	struct mmu_notifier_range one = hmmt_update(f, P(1000), P(1001));
+	struct hmm_mirror_range *range;
+	unsigned long *seq;
+	unsigned int i, round;
+
+	seq = kvcalloc(NR_RANGES, sizeof(*seq), GFP_KERNEL);
+	KUNIT_ASSERT_TRUE(test, seq);
+	for (i = 0; i < 3; i++)
+		f->tm[i].ops.flags = HMM_MIRROR_TRACKED_ONLY;
+	hmmt_mirror(f, 0);
+	hmmt_mirror(f, 1);
+	hmmt_mirror(f, 2);
+	range = many_ranges(f, 1, false);
+	hmmt_range(f, 0, 2, P(10), P(20));
+	f->thread[0].arg = range;
+	f->tm[1].hook = hook_all_raised;
+	for (round = 0; round < 2; round++) {
+		if (round)
+			update.flags = 0;
+		for (i = 0; i < NR_RANGES; i++)
+			seq[i] = hmmt_begin(f, &range[i]);
+		hmmt_start(f, &update);
+		KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].calls), 0);
+		KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].calls), (int)round + 1);
+		KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[2].calls), 0);
+		KUNIT_EXPECT_TRUE(test, hlist_empty(&f->hmm->walks));
+		for (i = 0; i < NR_RANGES; i++)
+			if (!hmm_mirror_range_retry(&range[i], seq[i]))
+				KUNIT_FAIL(test, "%u", i);
+		hmmt_end(f, &update);
+	}
+	f->tm[1].hook = NULL;
+	hmmt_start(f, &one);
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(&range[0]));
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(&range[1]));
+	hmmt_end(f, &one);
+	kvfree(seq);
+	unregister_many(range);
+}
+
+static unsigned int nr_gets;
+
+static bool get_the_last(struct hmm_mirror_range *range)
+{
+	return ++nr_gets == NR_RANGES;
+}
+
+static bool get_none(struct hmm_mirror_range *range)
+{
+	nr_gets++;
+	return false;
+}
+
+static void lookup_many(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range;
+
+	hmmt_mirror(f, 0);
+	range = many_ranges(f, 0, true);
+	nr_gets = 0;
+	KUNIT_EXPECT_PTR_EQ(test, hmm_mirror_range_lookup(&f->tm[0].mirror, P(1000),
+							  get_the_last),
+			    &range[NR_RANGES - 1]);
+	nr_gets = 0;
+	KUNIT_EXPECT_TRUE(test, !hmm_mirror_range_lookup(&f->tm[0].mirror, P(1000), get_none));
+	KUNIT_EXPECT_EQ(test, nr_gets, NR_RANGES);
+	unregister_many(range);
+}
+
+/* ----------------------------------------------------- between pieces of a walk */
+
+/* Where the test is built in, it sees the tracepoints, and can call the core's own functions. */
+#if !defined(MODULE) && defined(CONFIG_TRACEPOINTS)
+
+/*
+ * What the case does whenever a walk has dropped the lock, in the thread of the walk. The walk
+ * notes where it goes on while the lock is held, so that it is the same here.
+ */
+struct between {
+	void (*fn)(struct hmm_mirror_walk *walk, struct between *b);
+	struct hmm_mirror_mm *hmm;
+	struct hmm_mirror *mirror;
+	struct hmm_mirror_range *range;		/* of the case, NR_RANGES of them */
+	struct hmm_mirror_range spare[8];	/* registered by the functions below */
+	unsigned int spares;
+	unsigned int pauses;
+	struct kunit *test;
+};
+
+static void on_pause(void *data, const struct mm_struct *mm, const struct hmm_mirror_walk *walk)
+{
+	struct between *b = data;
+
+	if (mm != b->hmm->mm)
+		return;
+	b->pauses++;
+	b->fn((struct hmm_mirror_walk *)walk, b);
+}
+
+static void between_begin(struct test_fixture *f, struct between *b)
+{
+	b->hmm = f->hmm;
+	b->mirror = &f->tm[0].mirror;
+	KUNIT_ASSERT_EQ(f->test, register_trace_hmm_mirror_walk_pause(on_pause, b), 0);
+}
+
+static void between_end(struct test_fixture *f, struct between *b)
+{
+	unregister_trace_hmm_mirror_walk_pause(on_pause, b);
+	tracepoint_synchronize_unregister();
+	KUNIT_EXPECT_GE(f->test, b->pauses, 3U);
+	KUNIT_EXPECT_TRUE(f->test, hlist_empty(&b->hmm->walks));
+}
+
+static void add(struct between *b, unsigned long start, unsigned long end)
+{
+	struct hmm_mirror_range *range = &b->spare[b->spares];
+
+	if (b->spares == ARRAY_SIZE(b->spare))
+		return;
+	range->start = start;
+	range->end = end;
+	if (!hmm_mirror_range_register(range, b->mirror))
+		b->spares++;
+}
+
+/* The range with which the walk would go on is unregistered, twice, and so is a later one. */
+static void take_next(struct hmm_mirror_walk *walk, struct between *b)
+{
+	struct hmm_mirror_range *next;
+	unsigned int i;
+
+	if (b->pauses == 3)
+		return;
+	for (i = 0; i < 2; i++) {
+		next = walk->next;
+		if (!next)
+			return;
+		hmm_mirror_range_unregister(next);
+		if (walk->next == next)		/* it would be used after it was freed */
+			walk->next = NULL;
+	}
+	next = &b->range[NR_RANGES - 1 - b->pauses];
+	if (next->mirror)
+		hmm_mirror_range_unregister(next);
+}
+
+/*
+ * The same; a range that has been visited is unregistered, another one moves to the other
+ * side, and one is registered on either side.
+ */
+static void take_and_add(struct hmm_mirror_walk *walk, struct between *b)
+{
+	unsigned long start, end;
+
+	take_next(walk, b);
+	if (b->pauses > 4)
+		return;
+	hmm_mirror_range_unregister(&b->range[10 + b->pauses]);
+	start = b->range[20].start;
+	end = b->range[20].end;
+	hmm_mirror_range_resize(&b->range[20], b->range[NR_RANGES - 20].start,
+				b->range[NR_RANGES - 20].end);
+	hmm_mirror_range_resize(&b->range[NR_RANGES - 20], start, end);
+	add(b, b->range[0].start, b->range[0].end);
+	add(b, b->range[NR_RANGES - 1].start, b->range[NR_RANGES - 1].end);
+}
+
+/* Those with which a walk would have gone on are unregistered already. */
+static void unregister_spares(struct between *b)
+{
+	unsigned int i;
+
+	for (i = 0; i < b->spares; i++)
+		if (hmm_mirror_range_mm(&b->spare[i]))
+			hmm_mirror_range_unregister(&b->spare[i]);
+}
+
+static void hit_between(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range update = hmmt_update(f, P(1000), P(1000 + 2 * NR_RANGES));
+	struct between b = { .fn = take_and_add };
+	unsigned int i;
+
+	f->tm[0].ops.flags = HMM_MIRROR_TRACKED_ONLY;
+	hmmt_mirror(f, 0);
+	b.range = many_ranges(f, 0, false);
+	between_begin(f, &b);
+	hmmt_start(f, &update);
+	between_end(f, &b);
+	for (i = 0; i < NR_RANGES; i++)
+		if (hmm_mirror_range_mm(&b.range[i]) && hmmt_is_valid(&b.range[i]))
+			KUNIT_FAIL(test, "%u", i);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].calls), 1);
+	for (i = 0; i < b.spares; i++)
+		if (hmm_mirror_range_mm(&b.spare[i]))
+			KUNIT_EXPECT_FALSE(test, hmmt_is_valid(&b.spare[i]));
+	unregister_spares(&b);
+	hmmt_end(f, &update);
+	for (i = 0; i < NR_RANGES; i++)
+		if (hmm_mirror_range_mm(&b.range[i]) && !hmmt_is_valid(&b.range[i]))
+			KUNIT_FAIL(test, "%u", i);
+	unregister_many(b.range);
+}
+
+static void die_between(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct between b = { .fn = take_next };
+	unsigned long *seq, new;
+	unsigned int i;
+
+	seq = kvcalloc(NR_RANGES, sizeof(*seq), GFP_KERNEL);
+	KUNIT_ASSERT_TRUE(test, seq);
+	hmmt_mirror(f, 0);
+	b.range = many_ranges(f, 0, false);
+	for (i = 0; i < NR_RANGES; i++)
+		seq[i] = hmmt_begin(f, &b.range[i]);
+	between_begin(f, &b);
+	hmmt_release(f);
+	between_end(f, &b);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].releases), 1);
+	for (i = 0; i < NR_RANGES; i++) {
+		if (!hmm_mirror_range_mm(&b.range[i]))
+			continue;
+		if (!hmm_mirror_range_retry(&b.range[i], seq[i]) ||
+		    hmm_mirror_range_begin(&b.range[i], &new, 0) != -ESRCH)
+			KUNIT_FAIL(test, "%u", i);
+	}
+	kvfree(seq);
+	unregister_many(b.range);
+}
+
+/* This walk takes the first ranges until there is none. Other threads unregister some, too. */
+static void take_first(struct hmm_mirror_walk *walk, struct between *b)
+{
+	struct rb_node *rb = rb_first_cached(&b->mirror->ranges);
+
+	if (rb)
+		hmm_mirror_range_unregister(range_of(rb));
+	hmm_mirror_range_unregister(&b->range[b->pauses]);
+}
+
+static void unregister_between(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct between b = { .fn = take_first };
+	struct hmm_mirror_range *other;
+	unsigned int i, gone = 0;
+	unsigned long seq;
+
+	hmmt_mirror(f, 1);
+	other = hmmt_range(f, 0, 1, P(1000), P(1010));
+	seq = hmmt_begin(f, other);
+	hmmt_mirror(f, 0);
+	b.range = many_ranges(f, 0, false);
+	between_begin(f, &b);
+	hmm_mirror_unregister(&f->tm[0].mirror);
+	between_end(f, &b);
+	for (i = 0; i < NR_RANGES; i++) {
+		gone += !hmm_mirror_range_mm(&b.range[i]);
+		if (b.range[i].mirror)
+			KUNIT_FAIL(test, "%u", i);
+	}
+	KUNIT_EXPECT_EQ(test, gone, 2 * b.pauses);
+	KUNIT_EXPECT_EQ(test, hmmt_users(f), NR_RANGES - gone + 1);
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_retry(other, seq));
+	unregister_many(b.range);
+	KUNIT_EXPECT_EQ(test, hmmt_users(f), 1U);
+}
+
+static void lookup_between(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct between b = { .fn = take_next };
+
+	hmmt_mirror(f, 0);
+	b.range = many_ranges(f, 0, true);
+	nr_gets = 0;
+	between_begin(f, &b);
+	KUNIT_EXPECT_TRUE(test, !hmm_mirror_range_lookup(&f->tm[0].mirror, P(1000), get_none));
+	between_end(f, &b);
+	/* but for those that were unregistered before their turn */
+	KUNIT_EXPECT_LE(test, nr_gets, NR_RANGES - 4);
+	KUNIT_EXPECT_GE(test, nr_gets, NR_RANGES - 3 * b.pauses);
+	unregister_many(b.range);
+}
+
+/* Does the filter count each range once, and nothing else? */
+static void expect_exact_filter(struct test_fixture *f)
+{
+	struct hmm_mirror_mm *hmm = f->hmm;
+	struct hmm_mirror_filter *filter;
+	struct hmm_mirror *mirror;
+	struct rb_node *rb;
+	unsigned int i;
+
+	filter = kvzalloc(sizeof(*filter) + hmm->filter->nr, GFP_KERNEL);
+	KUNIT_ASSERT_TRUE(f->test, filter);
+	filter->nr = hmm->filter->nr;
+	list_for_each_entry(mirror, &hmm->mirrors, list)
+		for (rb = rb_first_cached(&mirror->ranges); rb; rb = rb_next(rb))
+			hmm_mirror_filter_fill(filter, range_of(rb)->start, range_of(rb)->end, 1);
+	for (i = 0; i < filter->nr; i++)
+		if (hmm->filter->cell[i] != filter->cell[i])
+			KUNIT_FAIL(f->test, "cell %u: %u instead of %u", i, hmm->filter->cell[i],
+				   filter->cell[i]);
+	kvfree(filter);
+}
+
+/* Does it count each range at least? A cell that has saturated is not exact. */
+static void expect_safe_filter(struct test_fixture *f)
+{
+	struct hmm_mirror *mirror;
+	struct rb_node *rb;
+
+	list_for_each_entry(mirror, &f->hmm->mirrors, list)
+		for (rb = rb_first_cached(&mirror->ranges); rb; rb = rb_next(rb))
+			if (!filter_may_hit(f->hmm, range_of(rb)->start,
+					    range_of(rb)->start + PAGE_SIZE - 1))
+				KUNIT_FAIL(f->test, "0x%lx", range_of(rb)->start);
+}
+
+static bool has_grown(struct hmm_mirror_mm *hmm)
+{
+	bool grown;
+
+	spin_lock(&hmm->lock);
+	grown = !hmm->growth && !work_pending(&hmm->grow) && !filter_is_full(hmm);
+	spin_unlock(&hmm->lock);
+	return grown;
+}
+
+static void grow_between_by(struct kunit *test, bool same_start)
+{
+	struct test_fixture *f = test->priv;
+	struct between b = { .fn = take_and_add };
+
+	hmmt_mirror(f, 1);
+	hmmt_range(f, 0, 1, P(500), P(600));
+	hmmt_mirror(f, 0);
+	b.range = many_ranges(f, 0, same_start);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(has_grown(f->hmm)));
+	between_begin(f, &b);
+	hmmt_mirror(f, 2);
+	spin_lock(&f->hmm->lock);
+	f->hmm->filter->room = 1;
+	hmm_mirror_growth_start(f->hmm);
+	spin_unlock(&f->hmm->lock);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(has_grown(f->hmm)));
+	between_end(f, &b);
+	KUNIT_EXPECT_EQ(test, b.spares, 8U);
+	expect_safe_filter(f);
+	if (!same_start)
+		expect_exact_filter(f);
+	unregister_spares(&b);
+	unregister_many(b.range);
+	if (!same_start)
+		expect_exact_filter(f);
+}
+
+static void grow_between(struct kunit *test)
+{
+	grow_between_by(test, false);
+}
+
+/* The order of ranges that start at one address is that of the tree. */
+static void grow_between_same(struct kunit *test)
+{
+	grow_between_by(test, true);
+}
+
+static void look_on(struct hmm_mirror_walk *walk, struct between *b)
+{
+	/* others can have the lock */
+	if (spin_trylock(&b->hmm->lock))
+		spin_unlock(&b->hmm->lock);
+	else
+		KUNIT_FAIL(b->test, "the lock is held");
+}
+
+/* The last range of a mirror is the last of a piece: the next mirror is in pieces, too. */
+static void grow_mirrors(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct between b = { .fn = look_on, .test = test };
+	struct hmm_mirror_range *range;
+	unsigned int i;
+
+	for (i = 0; i < TEST_MIRRORS; i++)
+		hmmt_mirror(f, i);
+	range = kvcalloc(NR_RANGES, sizeof(*range), GFP_KERNEL);
+	KUNIT_ASSERT_TRUE(test, range);
+	for (i = 0; i < NR_RANGES; i++) {
+		range[i].start = P(1000 + 2 * i);
+		range[i].end = P(1001 + 2 * i);
+		KUNIT_ASSERT_EQ(test, hmm_mirror_range_register(&range[i], &f->tm[i /
+						HMM_MIRROR_WALK_RANGES].mirror), 0);
+	}
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(has_grown(f->hmm)));
+	between_begin(f, &b);
+	spin_lock(&f->hmm->lock);
+	f->hmm->filter->room = 1;
+	hmm_mirror_growth_start(f->hmm);
+	spin_unlock(&f->hmm->lock);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(has_grown(f->hmm)));
+	between_end(f, &b);
+	KUNIT_EXPECT_EQ(test, b.pauses, NR_RANGES / HMM_MIRROR_WALK_RANGES - 1);
+	expect_exact_filter(f);
+	unregister_many(range);
+	expect_exact_filter(f);
+}
+
+/* hmm_mirror_tree_is_before() agrees with a walk. */
+static void tree_order(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range;
+	struct rb_node *a, *b;
+	unsigned int i = 0, j;
+
+	hmmt_mirror(f, 0);
+	range = many_ranges(f, 0, true);
+	for (a = rb_first_cached(&f->tm[0].mirror.ranges); a && i < 100; a = rb_next(a), i++) {
+		j = 0;
+		for (b = rb_first_cached(&f->tm[0].mirror.ranges); b; b = rb_next(b), j++)
+			if (a != b && i < j != hmm_mirror_tree_is_before(range_of(a),
+									 range_of(b)))
+				KUNIT_FAIL(test, "%u %u", i, j);
+	}
+	unregister_many(range);
+}
+
+#endif /* MODULE or no tracepoints */
+
+static struct kunit_case hmm_mirror_many_cases[] = {
+	KUNIT_CASE(burst),
+	KUNIT_CASE(burst_locked),
+	KUNIT_CASE(burst_nonblock),
+	KUNIT_CASE(room_in_time),
+	KUNIT_CASE(room_killed),
+	KUNIT_CASE(room_comes),
+	KUNIT_CASE(endless_shared),
+	KUNIT_CASE(lost_end_moves),
+	KUNIT_CASE(hit_many),
+	KUNIT_CASE(lookup_many),
+#if !defined(MODULE) && defined(CONFIG_TRACEPOINTS)
+	KUNIT_CASE(hit_between),
+	KUNIT_CASE(die_between),
+	KUNIT_CASE(unregister_between),
+	KUNIT_CASE(lookup_between),
+	KUNIT_CASE(grow_between),
+	KUNIT_CASE(grow_between_same),
+	KUNIT_CASE(grow_mirrors),
+	KUNIT_CASE(tree_order),
+#endif
+	{}
+};
+
+struct kunit_suite hmm_mirror_many_suite = {
+	.name = "hmm_mirror_many",
+	.init = hmmt_init,
+	.exit = hmmt_exit,
+	.test_cases = hmm_mirror_many_cases,
+};
