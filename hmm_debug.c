@@ -25,7 +25,7 @@
 
 static struct dentry *dir;
 
-/* Printing takes long, so what is shown of an mm is copied first, most of it under hmm->lock. */
+/* Printing is slow, so copy the state first, under hmm->lock except for the slots. */
 struct shown {
 	bool dead;
 	unsigned int mirrors, invalidations, waits, faults;
@@ -68,7 +68,7 @@ static void copy_mirrors(struct shown *shown, const struct hmm_mirror_mm *hmm)
 	}
 }
 
-/* The slot of a waiter that shares one, whose last address is ULONG_MAX, means any address. */
+/* If a thread waits for the shared slot, the bounds are 0 and ULONG_MAX: any address. */
 static void copy_waits(struct shown *shown, const struct hmm_mirror_mm *hmm)
 {
 	const struct hmm_mirror_waiter *w;
@@ -108,7 +108,8 @@ static void copy_slot(struct shown *shown, const struct hmm_mirror_slot *slot)
 	unsigned int i = shown->invalidations;
 	u32 since = READ_ONCE(slot->since);
 
-	if (!READ_ONCE(slot->key))
+	/* slot_claim() sets the key first, slot_publish() the last address last. */
+	if (!READ_ONCE(slot->key) || !smp_load_acquire(&slot->last))
 		return;
 	for (; i && (s32)(since - shown->invalidation[i - 1].since) < 0; i--)
 		shown->invalidation[i] = shown->invalidation[i - 1];
@@ -128,6 +129,7 @@ static void copy_slots(struct shown *shown, const struct hmm_mirror_mm *hmm,
 
 	for (i = 0; i < HMM_MIRROR_HASHED; i++)
 		copy_slot(shown, &hmm->slot[i]);
+	copy_slot(shown, &hmm->shared);
 	for (i = 0; i < HMM_MIRROR_LOCKED; i++)
 		copy_slot(shown, &hmm->first[i].slot);
 	/* Each of them has half of the slots that there were when it was the newest. */

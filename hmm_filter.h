@@ -88,9 +88,9 @@ static inline void filter_remove(struct hmm_mirror_mm *hmm, unsigned long start,
 }
 
 /*
- * The new cells count a range that moves, and the old ones are about to uncount it. An
- * invalidation that has read the new cells too early, and reads the old ones too late, sees
- * hmm->rebounds change and takes the lock.
+ * Cells count a range that moves or is new, and others may be about to uncount it, or another
+ * range that covers its addresses. An invalidation that has read the former cells too early,
+ * and reads the latter too late, sees hmm->rebounds change and takes the lock.
  */
 static inline void filter_moved(struct hmm_mirror_mm *hmm)
 {

@@ -59,7 +59,7 @@ static int call(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *upda
 }
 
 /*
- * Without noinline here and in start_locked(), a miss takes 260 instead of 254 instructions, and
+ * Without noinline here and in start_locked(), a miss takes some 6 instructions more, and
  * one among 65536 ranges at random distances more than 1.7 times the floor, which is its target.
  */
 static noinline int start_hit(struct hmm_mirror_mm *hmm,

@@ -3,8 +3,8 @@
  * hmm_mirror: references to struct hmm_mirror_mm, and a list of all of them for debugfs.
  *
  * Owns hmm->users, which changes under hmm->lock. Each of the two subscriptions, each queued
- * work item, each waiter and each orphan range (one that has outlived its mirror) holds a
- * reference. A mirror holds a reference on the subscription "start" instead.
+ * work item, each waiter, each thread that reads the CPU page table (hmm_read.c), each orphan
+ * range (one that has outlived its mirror) and a reader of debugfs holds a reference. A mirror holds a reference on the subscription "start" instead.
  */
 #include <linux/lockdep.h>
 #include <linux/mm.h>
@@ -93,7 +93,7 @@ void hmm_mirror_mm_put_unlock(struct hmm_mirror_mm *hmm)
 	queue_work(hmm_mirror_wq, &hmm->free_work);
 }
 
-/* Drop a reference. If it was the last one, free @hmm. */
+/* Drop a reference. If it was the last one, a worker frees @hmm. */
 void hmm_mirror_mm_put(struct hmm_mirror_mm *hmm)
 {
 	spin_lock(&hmm->lock);

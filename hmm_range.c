@@ -247,10 +247,17 @@ static __always_inline void range_insert(struct hmm_mirror_mm *hmm,
 		hmm_mirror_growth_count(hmm, root, range, 1);
 	if (unlikely(filter_add(hmm, range->start, range->end)))
 		hmm_mirror_growth_start(hmm);
-	if (likely(slots_are_free(hmm)) || !hmm_mirror_slot_intersecting(hmm, range))
+	if (likely(slots_are_free(hmm)) || !hmm_mirror_slot_intersecting(hmm, range)) {
 		range_clean(range, hmm->seq);
-	else
+	} else {
+		/*
+		 * The invalidation may have read the cells before they counted @range. If
+		 * another range that covers the same addresses goes now, the invalidation
+		 * must not miss both.
+		 */
+		filter_moved(hmm);
 		hmm_mirror_range_raise(range, hmm->seq);
+	}
 }
 
 /* Make @range, which is in no tree, a range of @mirror, in @root. */
@@ -379,7 +386,7 @@ void hmm_mirror_range_unregister(struct hmm_mirror_range *range)
 EXPORT_SYMBOL_GPL(hmm_mirror_range_unregister);
 
 /* The bounds of @range change, so faults of its parts must collide; with hmm->lock held. */
-static void parts_raise(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range)
+static void parts_of_range_raise(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range)
 {
 	struct hmm_mirror_range *part;
 
@@ -403,7 +410,7 @@ static void range_rebound(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *ra
 	range->start = start;
 	range->end = end;
 	range_insert(hmm, root, range);
-	parts_raise(hmm, range);
+	parts_of_range_raise(hmm, range);
 	/* The new cells count @range already, so no address that stays inside is missed. */
 	filter_moved(hmm);
 	filter_remove(hmm, old_start, old_end);
@@ -552,7 +559,8 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_next);
  * Context: process context or a callback, does not sleep. The caller may hold spinlocks that
  * no interrupt handler takes. @get runs under a spinlock and must not call hmm_mirror.
  * Return: the first range, in ascending order of start, that contains @addr and for which
- * @get, if any, returned true; else NULL.
+ * @get, if any, returned true; else NULL. If @get fails for more than 64 ranges, this may miss
+ * a range that gets other bounds meanwhile.
  */
 struct hmm_mirror_range *
 hmm_mirror_range_lookup(struct hmm_mirror *mirror, unsigned long addr,

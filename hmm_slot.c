@@ -14,8 +14,9 @@
  * makes as many again; they stay until the structure of the mm is freed. A burst can be faster
  * than the worker. So if no slot is free, an invalidation that may sleep waits for the worker,
  * at most MAKE_MS. If it must not sleep, if it is part of reclaim, for which the worker may be
- * waiting, or if there is no memory, it shares a slot that intersects every range, until its
- * end. An invalidation that must not sleep is short.
+ * waiting, if its thread has a fatal signal, or if the worker has got no memory for less than
+ * MAKE_MS, it shares a slot that intersects every range, until its end. An invalidation that
+ * must not sleep is short.
  *
  * A waiter queues up on a slot under hmm->lock, and then reads the slot once more, because
  * the end of an invalidation frees a hashed slot without the lock.
@@ -151,7 +152,7 @@ static struct hmm_mirror_locked_slot *locked_slot(struct hmm_mirror_slot *slot)
 static void locked_init(struct hmm_mirror_locked_slot *slot, unsigned int nr,
 			struct list_head *free)
 {
-	slot->slot.nr = nr;
+	slot->slot.nr = min_t(unsigned int, nr, U16_MAX);
 	init_waitqueue_head(&slot->slot.waiters);
 	list_add_tail(&slot->free, free);
 }
@@ -285,6 +286,9 @@ static void locked_free(struct hmm_mirror_mm *hmm, struct hmm_mirror_locked_slot
 	list_add(&slot->free, &hmm->free);
 	hmm->nr_busy--;
 	slot_wake(&slot->slot);
+	/* With hmm->lock held, under which locked_wait() queues up. */
+	if (unlikely(waitqueue_active(&hmm->worked)))
+		wake_up_all(&hmm->worked);
 }
 
 /* @nr invalidations, @endless of which have no end, share the slot no longer. */
@@ -294,6 +298,9 @@ static void shared_free(struct hmm_mirror_mm *hmm, unsigned int nr, unsigned int
 	hmm->nr_shared -= nr;
 	hmm->nr_shared_endless -= endless;
 	if (!hmm->nr_shared)
+		WRITE_ONCE(hmm->shared.key, NULL);
+	/* If only endless ones are left, waiters have to let the worker end them. */
+	if (hmm->nr_shared == hmm->nr_shared_endless)
 		slot_wake(&hmm->shared);
 }
 
@@ -326,8 +333,10 @@ struct hmm_mirror_slot *hmm_mirror_slot_take(struct hmm_mirror_mm *hmm,
 		locked_publish(hmm, slot, update);
 		return &slot->slot;
 	}
+	if (!hmm->nr_shared++)
+		WRITE_ONCE(hmm->shared.since, jiffies);
+	WRITE_ONCE(hmm->shared.key, update);
 	hmm->nr_busy++;
-	hmm->nr_shared++;
 	hmm->nr_shared_endless += is_endless(update);
 	return &hmm->shared;
 }

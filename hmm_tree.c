@@ -32,39 +32,45 @@ void hmm_mirror_tree_skip(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *ra
 
 /* Let other threads have hmm->lock. The caller has noted in walk->next where to go on. */
 void hmm_mirror_walk_pause(struct hmm_mirror_mm *hmm, struct hmm_mirror_walk *walk)
+	__must_hold(&hmm->lock)
 {
 	hlist_add_head(&walk->list, &hmm->walks);
 	spin_unlock(&hmm->lock);
 	trace_hmm_mirror_walk_pause(hmm->mm, walk);
 	if (walk->may_sleep)
 		cond_resched();
+	else
+		cpu_relax();
 	spin_lock(&hmm->lock);
 	hlist_del(&walk->list);
 	walk->left = HMM_MIRROR_WALK_RANGES;
 }
 
-/* Raise @range and those after it, HMM_MIRROR_WALK_RANGES at most. Return the next one, or NULL. */
+/* Raise up to @left ranges, @range first, and subtract them from @left. Return the next one. */
 static struct hmm_mirror_range *raise_piece(struct hmm_mirror_range *range, unsigned long start,
-					    unsigned long end, unsigned long seq)
+					    unsigned long end, unsigned long seq,
+					    unsigned int *left)
 {
-	unsigned int left = HMM_MIRROR_WALK_RANGES;
+	unsigned int nr = *left;
 
 	do {
 		hmm_mirror_range_raise(range, seq);
 		range = tree_next(range, start, end);
-	} while (range && --left);
+	} while (--nr && range);
+	*left = nr;
 	return range;
 }
 
 /*
  * Raise all ranges that intersect [start, end), the first of which is in the subtree of @rb.
+ * @left more may be raised before hmm->lock must be dropped.
  *
  * If hmm->lock is dropped, a range that is registered or gets other bounds meanwhile is missed.
  * It is dirty anyway, because the caller has published the invalidation, or the mm has died.
  */
 void hmm_mirror_tree_raise_below(struct hmm_mirror_mm *hmm, struct rb_node *rb,
 				 unsigned long start, unsigned long end,
-				 const struct mmu_notifier_range *update)
+				 const struct mmu_notifier_range *update, unsigned int *left)
 {
 	struct hmm_mirror_walk walk = {
 		.next = tree_subtree_search(range_of(rb), start + 1, end - 1),
@@ -75,17 +81,20 @@ void hmm_mirror_tree_raise_below(struct hmm_mirror_mm *hmm, struct rb_node *rb,
 
 	while (walk.next) {
 		hmm->seq += HMM_MIRROR_SEQ_STEP;
-		walk.next = raise_piece(walk.next, start, end, hmm->seq);
-		if (walk.next)
-			hmm_mirror_walk_pause(hmm, &walk);
+		walk.next = raise_piece(walk.next, start, end, hmm->seq, left);
+		if (*left)
+			continue;
+		/* Also behind the last range, because other trees follow. */
+		hmm_mirror_walk_pause(hmm, &walk);
+		*left = HMM_MIRROR_WALK_RANGES;
 	}
 }
 
 /* Raise all parts that intersect; for trees_raise(). */
 void hmm_mirror_parts_raise(struct hmm_mirror_mm *hmm, unsigned long start, unsigned long end,
-			    const struct mmu_notifier_range *update)
+			    const struct mmu_notifier_range *update, unsigned int *left)
 {
-	tree_raise(hmm, &hmm->parts, start, end, update);
+	tree_raise(hmm, &hmm->parts, start, end, update, left);
 }
 
 /*

@@ -59,8 +59,8 @@ static inline struct hmm_mirror_range *walk_next(struct hmm_mirror_mm *hmm,
 }
 
 /*
- * Raise all ranges in @root that intersect [start, end). Return true if there is one. As
- * trees_raise().
+ * Raise all ranges in @root that intersect [start, end). Return true if there is one. With
+ * hmm->lock held, which this drops now and then if there are many.
  *
  * If at most one range intersects, one descent finds it. A range that starts before @end is
  * on the path, or in a left subtree beside it. The root of that subtree knows the highest end
@@ -68,7 +68,7 @@ static inline struct hmm_mirror_range *walk_next(struct hmm_mirror_mm *hmm,
  */
 static inline bool tree_raise(struct hmm_mirror_mm *hmm, struct rb_root_cached *root,
 			      unsigned long start, unsigned long end,
-			      const struct mmu_notifier_range *update)
+			      const struct mmu_notifier_range *update, unsigned int *left)
 {
 	unsigned long seq = hmm->seq + HMM_MIRROR_SEQ_STEP;
 	struct rb_node *rb = root->rb_root.rb_node;
@@ -82,7 +82,7 @@ static inline bool tree_raise(struct hmm_mirror_mm *hmm, struct rb_root_cached *
 			continue;
 		}
 		if (rb->rb_left && unlikely(range_of(rb->rb_left)->subtree_last > start)) {
-			hmm_mirror_tree_raise_below(hmm, rb->rb_left, start, end, update);
+			hmm_mirror_tree_raise_below(hmm, rb->rb_left, start, end, update, left);
 			return true;
 		}
 		if (range->end > start) {
@@ -107,14 +107,15 @@ static inline const struct hmm_mirror *trees_raise(struct hmm_mirror_mm *hmm,
 						   unsigned long start, unsigned long end,
 						   const struct mmu_notifier_range *update)
 {
+	unsigned int left = HMM_MIRROR_WALK_RANGES;
 	const struct hmm_mirror *hit = NULL;
 	struct hmm_mirror *mirror;
 
 	list_for_each_entry(mirror, &hmm->mirrors, list)
-		if (tree_raise(hmm, &mirror->ranges, start, end, update))
+		if (tree_raise(hmm, &mirror->ranges, start, end, update, &left))
 			hit = mirror;
 	if (unlikely(hmm->parts.rb_root.rb_node))
-		hmm_mirror_parts_raise(hmm, start, end, update);
+		hmm_mirror_parts_raise(hmm, start, end, update, &left);
 	return hit;
 }
 

@@ -120,10 +120,10 @@ struct hmm_mirror_walk {
 
 /**
  * struct hmm_mirror_growth - a filter that is being filled
- * @filter: the filter; will replace hmm->filter
+ * @filter: counts the ranges of mirrors with mirror->counted, and those of @mirror before
+ *	the place where @walk goes on; will replace hmm->filter
  * @walk: over the ranges of @mirror
- * @mirror: the ranges of mirrors with mirror->counted, and those of @mirror before the
- *	place where @walk goes on, are counted in @filter
+ * @mirror: mirror whose ranges @walk visits
  */
 struct hmm_mirror_growth {
 	struct hmm_mirror_filter *filter;
@@ -190,8 +190,8 @@ struct hmm_mirror_stats {
 
 /**
  * struct hmm_mirror_mm - per-mm state of the core
- * @lock: protects the members down to @first, except hashed slots, and all of a registered
- *	range; innermost
+ * @lock: protects the members down to @first, except hashed slots and slot->calling, and
+ *	all of a registered range; innermost
  * @users: number of references, see hmm_mm.c
  * @nr_ranges: number of ranges of all mirrors, and of parts
  * @dead: the mm has died
@@ -280,7 +280,7 @@ struct hmm_mirror_mm {
 	struct list_head mms;
 };
 
-/* Allocated by hmm_mirror.c; runs the work items of hmm_range.c and hmm_slot.c. */
+/* Allocated by hmm_mirror.c; runs the work items of hmm_slot.c, hmm_grow.c and hmm_mm.c. */
 extern struct workqueue_struct *hmm_mirror_wq;
 
 /*
@@ -296,16 +296,6 @@ void hmm_mirror_mm_add(struct hmm_mirror_mm *hmm);
 struct hmm_mirror_mm *hmm_mirror_mm_next(struct hmm_mirror_mm *hmm);
 void hmm_mirror_mm_put(struct hmm_mirror_mm *hmm);
 void hmm_mirror_mm_put_unlock(struct hmm_mirror_mm *hmm) __releases(&hmm->lock);
-
-/* hmm_debug.c: debugfs */
-struct dentry;
-#ifdef CONFIG_DEBUG_FS
-struct dentry *hmm_mirror_debug_init(void);
-void hmm_mirror_debug_exit(void);
-#else
-static inline struct dentry *hmm_mirror_debug_init(void) { return NULL; }
-static inline void hmm_mirror_debug_exit(void) { }
-#endif
 
 /* hmm_filter.c: the filter; see also hmm_filter.h */
 struct hmm_mirror_filter *hmm_mirror_filter_alloc(struct mm_struct *mm, unsigned int ranges);
@@ -343,14 +333,24 @@ hmm_mirror_slot_hashed(struct hmm_mirror_mm *hmm, const struct mmu_notifier_rang
 	return &hmm->slot[hash_32((unsigned long)update, HMM_MIRROR_HASH_BITS)];
 }
 
+/* hmm_debug.c: debugfs */
+struct dentry;
+#ifdef CONFIG_DEBUG_FS
+struct dentry *hmm_mirror_debug_init(void);
+void hmm_mirror_debug_exit(void);
+#else
+static inline struct dentry *hmm_mirror_debug_init(void) { return NULL; }
+static inline void hmm_mirror_debug_exit(void) { }
+#endif
+
 /* hmm_tree.c: interval trees of ranges, and walks over many; see also hmm_tree.h */
 void hmm_mirror_tree_skip(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *range);
 void hmm_mirror_walk_pause(struct hmm_mirror_mm *hmm, struct hmm_mirror_walk *walk);
 void hmm_mirror_tree_raise_below(struct hmm_mirror_mm *hmm, struct rb_node *rb,
 				 unsigned long start, unsigned long end,
-				 const struct mmu_notifier_range *update);
+				 const struct mmu_notifier_range *update, unsigned int *left);
 void hmm_mirror_parts_raise(struct hmm_mirror_mm *hmm, unsigned long start, unsigned long end,
-			    const struct mmu_notifier_range *update);
+			    const struct mmu_notifier_range *update, unsigned int *left);
 unsigned long hmm_mirror_tree_count(struct hmm_mirror_mm *hmm,
 				    const struct mmu_notifier_range *update);
 bool hmm_mirror_tree_is_before(const struct hmm_mirror_range *a,

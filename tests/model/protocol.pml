@@ -481,7 +481,12 @@ inline hmm_mirror_slot_free(k) {
 	:: else
 	fi;
 	if
-	:: x_slot == SLOT_SHARED && (shared || !is_used(x_slot))
+	:: x_slot == SLOT_SHARED && !is_used(x_slot)
+	:: x_slot == SLOT_SHARED && shared ->
+		if
+		:: shared == shared_endless -> slot_wake(x_slot)
+		:: else
+		fi
 	:: else ->
 		used = used & ~bit(x_slot);
 		g_check_herd(x_slot);

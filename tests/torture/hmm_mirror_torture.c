@@ -1735,10 +1735,11 @@ static bool at_rest(struct hmm_mirror_mm *hmm)
 		RB_EMPTY_ROOT(&hmm->in_flight.rb_root);
 	for (i = 0; i < HMM_MIRROR_HASHED; i++)
 		rests &= !READ_ONCE(hmm->slot[i].key) && !READ_ONCE(hmm->slot[i].last);
-	/* they queue up under the lock */
 	for (i = 0; i < HMM_MIRROR_HASHED; i++)
+		/* they queue up under the lock */
 		rests &= !waitqueue_active(&hmm->slot[i].waiters);
 	list_for_each_entry(slot, &hmm->free, free) {
+		/* the same */
 		rests &= !waitqueue_active(&slot->slot.waiters);
 		free++;
 	}
