@@ -4,7 +4,8 @@
  *
  * Owns hmm->users, which changes under hmm->lock. Each of the two subscriptions, each queued
  * work item, each waiter, each thread that reads the CPU page table (hmm_read.c), each orphan
- * range (one that has outlived its mirror) and a reader of debugfs holds a reference. A mirror holds a reference on the subscription "start" instead.
+ * range (one that has outlived its mirror) and a reader of debugfs holds a reference. A mirror
+ * holds a reference on the subscription "start" instead.
  */
 #include <linux/lockdep.h>
 #include <linux/mm.h>
