@@ -552,8 +552,20 @@ static void on_pause(void *data, const struct mm_struct *mm, const struct hmm_mi
 	b->fn((struct hmm_mirror_walk *)walk, b);
 }
 
+static bool has_grown(struct hmm_mirror_mm *hmm)
+{
+	bool grown;
+
+	spin_lock(&hmm->lock);
+	grown = !hmm->growth && !work_pending(&hmm->grow) && !filter_is_full(hmm);
+	spin_unlock(&hmm->lock);
+	return grown;
+}
+
 static void between_begin(struct test_fixture *f, struct between *b)
 {
+	/* that is a walk, too */
+	KUNIT_EXPECT_TRUE(f->test, hmmt_poll(has_grown(f->hmm)));
 	b->hmm = f->hmm;
 	b->mirror = &f->tm[0].mirror;
 	KUNIT_ASSERT_EQ(f->test, register_trace_hmm_mirror_walk_pause(on_pause, b), 0);
@@ -777,16 +789,6 @@ static void expect_safe_filter(struct test_fixture *f)
 				KUNIT_FAIL(f->test, "0x%lx", range_of(rb)->start);
 }
 
-static bool has_grown(struct hmm_mirror_mm *hmm)
-{
-	bool grown;
-
-	spin_lock(&hmm->lock);
-	grown = !hmm->growth && !work_pending(&hmm->grow) && !filter_is_full(hmm);
-	spin_unlock(&hmm->lock);
-	return grown;
-}
-
 static void grow_between_by(struct kunit *test, bool same_start)
 {
 	struct test_fixture *f = test->priv;
@@ -796,7 +798,6 @@ static void grow_between_by(struct kunit *test, bool same_start)
 	hmmt_range(f, 0, 1, P(500), P(600));
 	hmmt_mirror(f, 0);
 	b.range = many_ranges(f, 0, same_start);
-	KUNIT_EXPECT_TRUE(test, hmmt_poll(has_grown(f->hmm)));
 	between_begin(f, &b);
 	hmmt_mirror(f, 2);
 	spin_lock(&f->hmm->lock);
@@ -853,7 +854,6 @@ static void grow_mirrors(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, hmm_mirror_range_register(&range[i], &f->tm[i /
 						HMM_MIRROR_WALK_RANGES].mirror), 0);
 	}
-	KUNIT_EXPECT_TRUE(test, hmmt_poll(has_grown(f->hmm)));
 	between_begin(f, &b);
 	spin_lock(&f->hmm->lock);
 	f->hmm->filter->room = 1;
