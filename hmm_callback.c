@@ -43,12 +43,10 @@ static int sync_failed(const struct hmm_mirror *mirror, const struct mmu_notifie
 	return 0;
 }
 
-static int sync_one(struct hmm_mirror *mirror, struct hmm_mirror_slot *slot,
-		    const struct mmu_notifier_range *update)
+static int sync_one(struct hmm_mirror *mirror, const struct mmu_notifier_range *update)
 {
 	int ret = hmm_mirror_inject_start(update);
 
-	WRITE_ONCE(slot->calling, mirror);
 	if (likely(!ret))
 		ret = mirror->ops->sync_cpu_device_pagetables(mirror, update);
 	return likely(!ret) ? 0 : sync_failed(mirror, update, ret);
@@ -80,10 +78,10 @@ static int sync_passes(struct hmm_mirror *mirror, struct hmm_mirror_slot *slot,
 		if (!mirror_is_hit(mirror, hit, update))
 			continue;
 
+		WRITE_ONCE(slot->calling, mirror);
 		if (!mirror->ops->sync_start) {
-			ret = sync_one(mirror, slot, update);
+			ret = sync_one(mirror, update);
 		} else {
-			WRITE_ONCE(slot->calling, mirror);
 			p->mirror = mirror;
 			p->update = update;
 			ret = hmm_mirror_inject_start(update);
@@ -126,11 +124,12 @@ int hmm_mirror_call(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *
 	list_for_each_entry_srcu(mirror, &hmm->mirrors, list, true) {
 		if (!mirror_is_hit(mirror, hit, update))
 			continue;
+		WRITE_ONCE(slot->calling, mirror);
 		if (unlikely(mirror->ops->sync_start)) {
 			ret = sync_passes(mirror, slot, hit, update);
 			break;
 		}
-		ret = sync_one(mirror, slot, update);
+		ret = sync_one(mirror, update);
 		if (unlikely(ret))
 			break;
 	}

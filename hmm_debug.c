@@ -19,7 +19,7 @@
 #include <linux/seq_file.h>
 #include <linux/time64.h>
 
-#include "internal.h"
+#include "hmm_slot.h"
 
 #define LINES	16
 
@@ -80,8 +80,8 @@ static void copy_waits(struct shown *shown, const struct hmm_mirror_mm *hmm)
 			break;
 		if (!w->slot || !w->range)
 			continue;
-		hmm_mirror_slot_bounds(w->slot, w->range, &shown->wait[i].invalidation_start,
-				       &shown->wait[i].invalidation_end);
+		slot_bounds(w->slot, &shown->wait[i].invalidation_start,
+			    &shown->wait[i].invalidation_end);
 		shown->wait[i].invalidation_end++;
 		shown->wait[i].range = w->range;
 		shown->wait[i].start = w->range->start;
@@ -106,15 +106,18 @@ static void copy_faults(struct shown *shown, const struct hmm_mirror_mm *hmm)
 static void copy_slot(struct shown *shown, const struct hmm_mirror_slot *slot)
 {
 	unsigned int i = shown->invalidations;
-	u32 since = READ_ONCE(slot->since);
+	unsigned long start, last;
+	u32 since;
 
 	/* slot_claim() sets the key first, slot_publish() the last address last. */
-	if (!READ_ONCE(slot->key) || !smp_load_acquire(&slot->last))
+	slot_bounds(slot, &start, &last);
+	if (!READ_ONCE(slot->key) || !last)
 		return;
+	since = READ_ONCE(slot->since);
 	for (; i && (s32)(since - shown->invalidation[i - 1].since) < 0; i--)
 		shown->invalidation[i] = shown->invalidation[i - 1];
-	shown->invalidation[i].start = READ_ONCE(slot->start);
-	shown->invalidation[i].end = READ_ONCE(slot->last) + 1;
+	shown->invalidation[i].start = start;
+	shown->invalidation[i].end = last + 1;
 	shown->invalidation[i].since = since;
 	shown->invalidation[i].calling = READ_ONCE(slot->calling);
 	if (shown->invalidations < LINES)

@@ -47,21 +47,6 @@
 /* How long an invalidation waits for a slot, and the worker after a failure, in ms. */
 #define MAKE_MS		100
 
-/*
- * Read the bounds of @slot without a lock. Both bounds are those of the same invalidation,
- * even if the slot changes its owner meanwhile.
- */
-static void slot_bounds(const struct hmm_mirror_slot *slot, unsigned long *start,
-			unsigned long *last)
-{
-	do {
-		/* Pairs with smp_store_release() in slot_publish(): bounds.litmus. */
-		*last = smp_load_acquire(&slot->last);
-		/* Pairs with xchg() in slot_unpublish() by the previous owner. */
-		*start = smp_load_acquire(&slot->start);
-	} while (unlikely(READ_ONCE(slot->last) != *last));
-}
-
 static bool bounds_intersect(const struct hmm_mirror_range *range, unsigned long start,
 			     unsigned long last)
 {
@@ -132,10 +117,10 @@ bool hmm_mirror_waiters_forget(struct hmm_mirror_mm *hmm, const struct hmm_mirro
 	struct hmm_mirror_waiter *w;
 	bool found = false;
 
-	hmm_mirror_waiters_wake(hmm, range);
 	list_for_each_entry(w, &hmm->waiters, list) {
 		if (w->range == range) {
 			w->range = NULL;
+			wake_up_process(w->task);
 			found = true;
 		}
 	}

@@ -54,6 +54,21 @@ static inline void slot_publish(struct hmm_mirror_slot *slot, unsigned long star
 }
 
 /*
+ * Read the bounds of @slot without a lock. Both bounds are those of the same invalidation,
+ * even if the slot changes its owner meanwhile.
+ */
+static inline void slot_bounds(const struct hmm_mirror_slot *slot, unsigned long *start,
+			       unsigned long *last)
+{
+	do {
+		/* Pairs with smp_store_release() in slot_publish(): bounds.litmus. */
+		*last = smp_load_acquire(&slot->last);
+		/* Pairs with xchg() in slot_unpublish() by the previous owner. */
+		*start = smp_load_acquire(&slot->start);
+	} while (unlikely(READ_ONCE(slot->last) != *last));
+}
+
+/*
  * Publish @update, which is not empty, in its hashed slot. Return false if the slot is in
  * use. try_cmpxchg() pairs with xchg() in slot_unpublish(): the stores of the previous owner
  * come before those of this one (reuse.litmus).
