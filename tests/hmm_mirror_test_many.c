@@ -4,8 +4,6 @@
  */
 #include <linux/jiffies.h>
 #include <linux/ktime.h>
-#include <linux/random.h>
-#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
@@ -402,27 +400,28 @@ static void lost_end_moves(struct kunit *test)
 
 #define NR_RANGES	(5U * HMM_MIRROR_WALK_RANGES)
 
-static void register_many(struct test_fixture *f, struct hmm_mirror_range *range,
-			  unsigned int mirror, bool same_start)
+/* Mirror @mirror gets the first @each ranges, and each mirror after it as many. */
+static struct hmm_mirror_range *many_ranges_each(struct test_fixture *f, unsigned int mirror,
+						 unsigned int each, bool same_start)
 {
+	struct hmm_mirror_range *range = kvcalloc(NR_RANGES, sizeof(*range), GFP_KERNEL);
 	unsigned int i;
 
+	KUNIT_ASSERT_TRUE(f->test, range);
 	for (i = 0; i < NR_RANGES; i++) {
+		struct hmm_mirror *of = &f->tm[mirror + i / each].mirror;
+
 		range[i].start = P(same_start ? 1000 : 1000 + 2 * i);
 		range[i].end = P(same_start ? 1001 + i : 1001 + 2 * i);
-		KUNIT_ASSERT_EQ(f->test, hmm_mirror_range_register(&range[i],
-								   &f->tm[mirror].mirror), 0);
+		KUNIT_ASSERT_EQ(f->test, hmm_mirror_range_register(&range[i], of), 0);
 	}
+	return range;
 }
 
 static struct hmm_mirror_range *many_ranges(struct test_fixture *f, unsigned int mirror,
 					    bool same_start)
 {
-	struct hmm_mirror_range *range = kvcalloc(NR_RANGES, sizeof(*range), GFP_KERNEL);
-
-	KUNIT_ASSERT_TRUE(f->test, range);
-	register_many(f, range, mirror, same_start);
-	return range;
+	return many_ranges_each(f, mirror, NR_RANGES, same_start);
 }
 
 static void unregister_many(struct hmm_mirror_range *range)
@@ -789,6 +788,16 @@ static void expect_safe_filter(struct test_fixture *f)
 				KUNIT_FAIL(f->test, "0x%lx", range_of(rb)->start);
 }
 
+/* Replaces the filter, as if it were full. */
+static void grow(struct test_fixture *f)
+{
+	spin_lock(&f->hmm->lock);
+	f->hmm->filter->room = 1;
+	hmm_mirror_growth_start(f->hmm);
+	spin_unlock(&f->hmm->lock);
+	KUNIT_EXPECT_TRUE(f->test, hmmt_poll(has_grown(f->hmm)));
+}
+
 static void grow_between_by(struct kunit *test, bool same_start)
 {
 	struct test_fixture *f = test->priv;
@@ -800,11 +809,7 @@ static void grow_between_by(struct kunit *test, bool same_start)
 	b.range = many_ranges(f, 0, same_start);
 	between_begin(f, &b);
 	hmmt_mirror(f, 2);
-	spin_lock(&f->hmm->lock);
-	f->hmm->filter->room = 1;
-	hmm_mirror_growth_start(f->hmm);
-	spin_unlock(&f->hmm->lock);
-	KUNIT_EXPECT_TRUE(test, hmmt_poll(has_grown(f->hmm)));
+	grow(f);
 	between_end(f, &b);
 	KUNIT_EXPECT_EQ(test, b.spares, 8U);
 	expect_safe_filter(f);
@@ -846,20 +851,9 @@ static void grow_mirrors(struct kunit *test)
 
 	for (i = 0; i < TEST_MIRRORS; i++)
 		hmmt_mirror(f, i);
-	range = kvcalloc(NR_RANGES, sizeof(*range), GFP_KERNEL);
-	KUNIT_ASSERT_TRUE(test, range);
-	for (i = 0; i < NR_RANGES; i++) {
-		range[i].start = P(1000 + 2 * i);
-		range[i].end = P(1001 + 2 * i);
-		KUNIT_ASSERT_EQ(test, hmm_mirror_range_register(&range[i], &f->tm[i /
-						HMM_MIRROR_WALK_RANGES].mirror), 0);
-	}
+	range = many_ranges_each(f, 0, HMM_MIRROR_WALK_RANGES, false);
 	between_begin(f, &b);
-	spin_lock(&f->hmm->lock);
-	f->hmm->filter->room = 1;
-	hmm_mirror_growth_start(f->hmm);
-	spin_unlock(&f->hmm->lock);
-	KUNIT_EXPECT_TRUE(test, hmmt_poll(has_grown(f->hmm)));
+	grow(f);
 	between_end(f, &b);
 	KUNIT_EXPECT_EQ(test, b.pauses, NR_RANGES / HMM_MIRROR_WALK_RANGES - 1);
 	expect_exact_filter(f);
@@ -879,14 +873,7 @@ static void hit_mirrors(struct kunit *test)
 
 	for (i = 0; i < NR_RANGES / nr; i++)
 		hmmt_mirror(f, i);
-	range = kvcalloc(NR_RANGES, sizeof(*range), GFP_KERNEL);
-	KUNIT_ASSERT_TRUE(test, range);
-	for (i = 0; i < NR_RANGES; i++) {
-		range[i].start = P(1000 + 2 * i);
-		range[i].end = P(1001 + 2 * i);
-		KUNIT_ASSERT_EQ(test, hmm_mirror_range_register(&range[i], &f->tm[i / nr].mirror),
-				0);
-	}
+	range = many_ranges_each(f, 0, nr, false);
 	between_begin(f, &b);
 	hmmt_start(f, &update);
 	between_end(f, &b);

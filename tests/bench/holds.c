@@ -3,7 +3,6 @@
  * How long an operation on very many ranges keeps other threads out: the longest time that a
  * thread on another CPU needs for something short that takes the same lock.
  */
-#include <linux/completion.h>
 #include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/mmu_notifier.h>

@@ -236,12 +236,14 @@ static int latency(struct bench_space *space, unsigned int threads, enum fault k
 	struct rnd_state rnd;
 	/* Without a pause many threads would ask for more than the CPUs can give. */
 	unsigned int flush_us = max(FLUSH_US, threads * FLUSH_US_PER_THREAD);
+	/* The storm of no thread overlaps with itself, at two places. */
+	unsigned int places = max(threads, 2U);
 	unsigned int i, nr = 0, added = 0;
 	u64 limit, in_flight = 0;
 	bool late = false;
 	int ret = add_place(space, 0);
 
-	for (i = 0; !ret && i < max(threads, 2U); i++)
+	for (i = 0; !ret && i < places; i++)
 		ret = add_place(space, FIRST_STORM + i);
 	for (; !ret && kind == REMOVAL && added < trials; added++)
 		ret = add_place(space, FIRST_IDLE + added);
@@ -275,7 +277,7 @@ static int latency(struct bench_space *space, unsigned int threads, enum fault k
 
 	for (i = nr; i < added; i++)
 		space->scheme->del(space, bench_range(space, FIRST_IDLE + i));
-	for (i = 0; i < max(threads, 2U); i++)
+	for (i = 0; i < places; i++)
 		space->scheme->del(space, bench_range(space, FIRST_STORM + i));
 	space->scheme->del(space, bench_range(space, 0));
 	print_latency(fault_names[kind], space->scheme->name, threads, div_u64(in_flight, nr), ns,
