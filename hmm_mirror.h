@@ -46,7 +46,8 @@
  * the driver resizes or splits the range or unregisters the mirror, or if the mm
  * dies. Nothing else makes it stale, except a call of
  * hmm_mirror_range_wait_until_valid() on the same range. Invalidations of other
- * addresses do not delay begin(), however many are in flight.
+ * addresses do not delay begin(), however many are in flight, as long as there is memory to
+ * note each of them.
  *
  * A page that is invalidated more often than a fault takes is never mapped. A fault of some
  * pages of a range also collides with invalidations of the others; only after several
