@@ -117,8 +117,9 @@ void hmm_mirror_ranges_die(struct hmm_mirror_mm *hmm)
 {
 	spin_lock(&hmm->lock);
 	hmm->dead = true;
-	trees_raise(hmm, 0, ULONG_MAX, NULL);
+	/* Before trees_raise(), which may drop hmm->lock: no thread waits for a dead mm. */
 	hmm_mirror_waiters_wake(hmm, NULL);
+	trees_raise(hmm, 0, ULONG_MAX, NULL);
 	spin_unlock(&hmm->lock);
 }
 

@@ -713,7 +713,13 @@ inline hmm_mirror_end_locked(k) {
 
 inline hmm_mirror_ranges_die() {
 	spin_lock(hmm);
-	d_step { dead = true }
+	d_step {
+		dead = true;
+#ifndef BUG_RELEASE_WAKES_NOBODY
+		hmm_mirror_waiters_wake(RANGES);
+#endif
+		skip
+	}
 #ifdef PIECES
 	spin_unlock(hmm);
 #endif
@@ -737,9 +743,6 @@ inline hmm_mirror_ranges_die() {
 	hold_one();
 	d_step {
 		i = 0;
-#ifndef BUG_RELEASE_WAKES_NOBODY
-		hmm_mirror_waiters_wake(RANGES);
-#endif
 		check_invariants()
 	}
 	drop_one()

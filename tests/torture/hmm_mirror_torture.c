@@ -1917,9 +1917,10 @@ static bool slot_hits(struct hmm_mirror_mm *hmm, const struct hmm_mirror_slot *s
 }
 
 /*
- * Who is asleep waits for an invalidation that is in flight and hits his range. True if he
- * does not, and what he waits for has ended without the lock: who has ended it may be
- * about to wake him, and may be kept from that by us.
+ * Return true if the thread of @w sleeps though it need not, and may be woken soon: a hashed slot
+ * is freed without hmm->lock, and hmm_mirror_unregister() drops hmm->lock between a range that
+ * it takes from its mirror and the wake-up. A thread that sleeps on any other slot must have a
+ * reason as long as this holds hmm->lock.
  */
 static bool sleeps_in_vain(struct tworker *w)
 {
@@ -1941,10 +1942,10 @@ static bool sleeps_in_vain(struct tworker *w)
 
 		if (waiter->task != w->task || !slot || !sleeps_on(slot, w->task))
 			continue;
-		expect(!hmm->dead && range->mirror, SLEEPS, slot->nr);
-		if (slot_hits(hmm, slot, range))
+		expect(!hmm->dead, SLEEPS, slot->nr);
+		if (range->mirror && slot_hits(hmm, slot, range))
 			continue;
-		if (is_hashed(hmm, slot))
+		if (!range->mirror || is_hashed(hmm, slot))
 			in_vain = true;
 		else
 			expect(false, SLEEPS, slot->nr);
