@@ -294,7 +294,8 @@ static int populate_by_part(const struct populate *p)
 		return ret;
 	ret = populate_by(p, &part.range);
 	hmm_mirror_part_unregister(&part);
-	return ret;
+	/* The pages are no longer inside the range, or the range has gone, too: the next round. */
+	return ret == -ESRCH ? -EBUSY : ret;
 }
 
 /**

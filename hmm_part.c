@@ -9,16 +9,17 @@
  * pages as a range of its own, a part, for one round. Each sequence is given out once for
  * each mm, so hmm_mirror_range_commit() finds the part by the sequence.
  *
- * Invariant: a part lies inside its range, so the core calls the driver for all device PTEs
- * that @commit installs. range_rebound() raises the parts of a range of which it changes the
- * bounds:
+ * Invariant: a part in hmm->parts lies inside its range, so the core calls the driver for all
+ * device PTEs that @commit installs. When range_rebound() changes the bounds of a range, it raises
+ * the parts that stay inside, and makes orphans of the others:
  *
  *	fault side				resize, under the driver's lock
  *
  *	part: register, begin, read
- *						raise the part, change bounds
+ *						change bounds; the part: raise,
+ *						or take out of hmm->parts
  *	lock(driver)
- *	commit: the part has another sequence
+ *	commit: no part has the sequence
  *	unlock(driver)
  *
  *	[a device PTE outside of the range: never]

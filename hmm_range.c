@@ -294,8 +294,7 @@ void hmm_mirror_range_attach(struct hmm_mirror_mm *hmm, struct hmm_mirror_range 
  * Return: 0; -EINVAL if a pointer is NULL, or if the bounds are not page aligned or the range
  * is empty; -ESRCH if the mm is dead or the mirror is not registered.
  */
-int hmm_mirror_range_register(struct hmm_mirror_range *range,
-			      struct hmm_mirror *mirror)
+int hmm_mirror_range_register(struct hmm_mirror_range *range, struct hmm_mirror *mirror)
 {
 	struct hmm_mirror_mm *hmm;
 	int ret = 0;
@@ -386,15 +385,24 @@ void hmm_mirror_range_unregister(struct hmm_mirror_range *range)
 }
 EXPORT_SYMBOL_GPL(hmm_mirror_range_unregister);
 
-/* The bounds of @range change, so faults of its parts must collide; with hmm->lock held. */
-static void parts_of_range_raise(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range)
+/*
+ * The bounds of @range change; with hmm->lock held. Faults of its parts must collide. A part that
+ * is no longer inside @range becomes an orphan, because no thread may wait for its pages.
+ */
+static void parts_of_range_rebound(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range)
 {
-	struct hmm_mirror_range *part;
+	struct hmm_mirror_range *part, *next;
 
-	for (part = tree_first(&hmm->parts, 0, ULONG_MAX); part;
-	     part = tree_next(part, 0, ULONG_MAX))
-		if (container_of(part, struct hmm_mirror_part, range)->of == range)
-			hmm_mirror_range_raise(part, hmm->seq);
+	for (part = tree_first(&hmm->parts, 0, ULONG_MAX); part; part = next) {
+		next = tree_next(part, 0, ULONG_MAX);
+		if (container_of(part, struct hmm_mirror_part, range)->of != range)
+			continue;
+		hmm_mirror_range_raise(part, hmm->seq);
+		if (part->start >= range->start && part->end <= range->end)
+			continue;
+		range_orphan(hmm, &hmm->parts, part);
+		hmm_mirror_waiters_wake(hmm, part);
+	}
 }
 
 /*
@@ -411,7 +419,7 @@ static void range_rebound(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *ra
 	range->start = start;
 	range->end = end;
 	range_insert(hmm, root, range);
-	parts_of_range_raise(hmm, range);
+	parts_of_range_rebound(hmm, range);
 	/* The new cells count @range already, so no address that stays inside is missed. */
 	filter_moved(hmm);
 	filter_remove(hmm, old_start, old_end);

@@ -754,6 +754,64 @@ static void part_outlives_nothing(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
+struct shrink {
+	struct mmu_notifier_range *update;
+	unsigned int commits;
+};
+
+/* The round of the part begins in an invalidation of its pages. */
+static int shrink_commit(struct hmm_mirror_range *range, unsigned long seq,
+			 const struct hmm_mirror_fault *fault, void *arg)
+{
+	struct test_fixture *f = container_of(range, struct test_fixture, range[0]);
+	struct shrink *s = arg;
+
+	if (++s->commits == 4)
+		KUNIT_EXPECT_EQ(f->test, hmmt_start(f, s->update), 0);
+	return -EBUSY;
+}
+
+static int populates_and_shrinks(struct test_thread *thread)
+{
+	struct test_fixture *f = thread->f;
+
+	hmmt_read(f, 2, 2, HMM_PFN_REQ_FAULT);
+	return hmm_mirror_range_populate(&f->range[0], &f->fault, thread->timeout_ms,
+					 shrink_commit, thread->arg);
+}
+
+/*
+ * A thread waits for a part. The range is made smaller, and the invalidation in flight is outside
+ * of it now: the thread does not wait for its end.
+ */
+static void part_is_left_outside(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	struct mmu_notifier_range update = hmmt_update(f, addr + P(2), addr + P(3));
+	static const unsigned int bounds[][2] = { { 4, 8 }, { 3, 8 }, { 0, 2 }, { 0, 3 } };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(bounds); i++) {
+		struct shrink s = { .update = &update };
+		struct test_thread *thread;
+
+		KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(&f->range[0], addr, addr + P(8)), 0);
+		f->thread[0].timeout_ms = FOREVER;
+		thread = hmmt_thread(f, 0, populates_and_shrinks, &s);
+		hmmt_until_it_sleeps(thread);
+		KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(&f->range[0], addr + P(bounds[i][0]),
+							      addr + P(bounds[i][1])), 0);
+		/* the last range still contains page 2, but not page 3 */
+		KUNIT_EXPECT_TRUE(test, i == 3 || hmmt_poll(completion_done(&thread->done)));
+		hmmt_end(f, &update);
+		KUNIT_EXPECT_EQ(test, hmmt_join(thread), -EINVAL);
+		KUNIT_EXPECT_EQ(test, s.commits, 4U);
+		KUNIT_EXPECT_TRUE(test, RB_EMPTY_ROOT(&f->hmm->parts.rb_root));
+	}
+	hmmt_unmapped(f);
+}
+
 static struct kunit_case hmm_mirror_blocked_cases[] = {
 	KUNIT_CASE(page_comes),
 	KUNIT_CASE(page_times_out),
@@ -779,6 +837,7 @@ static struct kunit_case hmm_mirror_blocked_cases[] = {
 	KUNIT_CASE(part_at_a_bound),
 	KUNIT_CASE(part_comes_too_late),
 	KUNIT_CASE(part_outlives_nothing),
+	KUNIT_CASE(part_is_left_outside),
 	{}
 };
 
