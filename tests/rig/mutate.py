@@ -291,6 +291,8 @@ class Source:
         elif self.is_at(i, "break", "continue", "goto"):
             if deletable:
                 self.delete(i, end)
+        elif self.is_at(i, "BUILD_BUG_ON"):
+            pass
         elif self.is_declaration(i, end):
             self.declaration(i, end - 1)
         else:
@@ -351,7 +353,7 @@ class Source:
         self.expressions(i, end - 1)
 
     def is_declaration(self, i, end):
-        if self.t[i].text in TYPES or re.match("(DEFINE|DECLARE)_", self.t[i].text):
+        if self.t[i].text in TYPES or re.match("(DEFINE|DECLARE)_|LIST_HEAD$", self.t[i].text):
             return True
         at = i + 1
         while self.is_at(at, "*"):
@@ -364,9 +366,12 @@ class Source:
         if any(self.is_at(j, "static") for j in range(i, end)):
             return
         for j, k in self.split(i, end, ","):
-            for at in range(j, k):
-                if self.is_at(at, "=") and not self.is_at(at + 1, "{"):
-                    self.expression(at + 1, k)
+            for at in self.top(j, k):
+                if self.is_at(at, "="):
+                    if self.is_at(at + 1, "{"):
+                        self.declaration(at + 2, self.pair[at + 1])
+                    else:
+                        self.expression(at + 1, k)
                     break
 
     # ------------------------------------------------------------ expressions
