@@ -39,7 +39,7 @@ main()
 	case ${1-} in
 	--sample)
 		build_made
-		"$rig/mutants.py" "$build" --sample "$2" || :
+		"$rig/mutants.py" "$build" --sample "$2"
 		check_patches
 		return ;;
 	--record)
@@ -57,7 +57,7 @@ main()
 	esac
 	if ((${#made[@]} || ! $#)); then
 		build_made
-		"$rig/mutants.py" "$build" "${made[@]}" || :
+		"$rig/mutants.py" "$build" "${made[@]}"
 	fi
 	for name in "${patches[@]}"; do
 		mutate "$name" "$(basename "$name" .patch)"
