@@ -1,18 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# make torture: random work on the core from all sides at once, in a virtual
-# machine; and then, where the kernel can do that, each allocation fails once. In the
-# environment:
+# make torture: call the core at random from many threads, in a virtual machine. Then, if the
+# kernel can inject failures, let each allocation fail once. Environment:
 #
-#   TIME=SECONDS	how long (60)
+#   TIME=SECONDS	duration (60)
 #   KERNEL=NAME		a stock kernel (6.12, or 6.12-rt); one of built.sh with fragments, such as
-#			7.3-debug or 6.12-kcsan; or a directory that is laid out as
-#			theirs
-#   SEED=NUMBER		of all that is random; it was printed by another run
-#   PATIENCE=SECONDS	after which a thread counts as hanging (20)
-#   APPEND=ARGS		for the kernel's command line
-#   LOG=FILE		where to leave the kernel's log
+#			7.3-debug or 6.12-kcsan; or a directory with the same layout
+#   SEED=NUMBER		seed of the random numbers, as printed by an earlier run
+#   PATIENCE=SECONDS	timeout of the checks (20)
+#   APPEND=ARGS		added to the kernel command line
+#   LOG=FILE		where to store the kernel log
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
@@ -25,7 +23,7 @@ main()
 	need "${packages_fetch[@]}" "${packages_module[@]}" "${packages_vm[@]}"
 	kernel=$(torture_kernel "${KERNEL:-6.12}")
 	build_torture "$kernel"
-	# the machine looks at the whole log in the end
+	# The machine searches the whole log in the end.
 	append="log_buf_len=16M hmm_torture_time=$time hmm_torture_patience=${PATIENCE:-20}"
 	[[ -z ${SEED:-} ]] || append+=" hmm_torture_seed=$SEED"
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2154 # lib.sh has them
 #
-# For scripts that torture: . torture_lib.sh, after lib.sh and packages.sh.
+# For the torture scripts: . torture_lib.sh, after lib.sh and packages.sh.
 
-# torture_kernel NAME: the directory of a kernel that is called as in torture.sh.
+# torture_kernel NAME: print the directory of a kernel; NAME is as in torture.sh.
 torture_kernel()
 {
 	case $1 in
@@ -14,9 +14,9 @@ torture_kernel()
 	esac
 }
 
-# build_torture KERNEL: the modules, that which tortures among them, in $work/torture,
-# and the programs, $work/hmm_torture and $work/hmm_fail_nth. So few ranges as there are in a
-# mirror are still a walk in several pieces.
+# build_torture KERNEL: build the modules, with hmm_mirror_torture, in $work/torture, and the
+# programs $work/hmm_torture and $work/hmm_fail_nth. HMM_MIRROR_WALK_RANGES is so small that
+# walks over the few ranges of a mirror drop the lock.
 build_torture()
 {
 	local built
@@ -29,7 +29,7 @@ build_torture()
 	build_program hmm_fail_nth
 }
 
-# build_program NAME: of tests/torture, to $work.
+# build_program NAME: build a program of tests/torture, in $work.
 build_program()
 {
 	step "building $1" gcc -O2 -g -Wall -Wextra -pthread -static \

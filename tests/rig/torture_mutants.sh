@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# torture_mutants.sh [NAME...]: how soon does torture notice that the core is broken?
-# Each patch of tests/mutants/ that says "# torture: ..." is built as a module of its
-# own for the kernel KERNEL= (6.12) and tortured for TIME= seconds (30) at most, with
-# PATIENCE= (4): see torture.sh. What the kernel reports meanwhile is a find, too.
-# "# torture: no, ..." says why it cannot be found on the stock kernel.
+# torture_mutants.sh [NAME...]: measure how soon the torture detects a broken core. Each patch
+# of tests/mutants/ with a line "# torture: ..." is built as a module for the kernel KERNEL=
+# (6.12) and tortured for at most TIME= seconds (30), with PATIENCE= (4): see torture.sh. A
+# report of the kernel counts as a detection. "# torture: no, ..." gives the reason why the
+# torture cannot detect the mutant on the stock kernel.
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
@@ -34,7 +34,7 @@ main()
 			not_ok "torture: $name builds"
 		fi
 	done
-	# A machine does not survive all of them.
+	# A mutant can crash the machine.
 	while names=("$work"/modules/*.hmm-mirror.ko) && [[ -e ${names[0]} ]]; do
 		torture_some
 	done
@@ -48,7 +48,7 @@ build_mutant()
 			CONFIG_HMM_MIRROR_KUNIT_TEST= KBUILD_MODPOST_WARN=1 modules
 }
 
-# In one machine. At least one is removed from the list.
+# Torture in one machine, and remove the tested mutants from the list: at least one.
 torture_some()
 {
 	local line name='' before nr
@@ -78,11 +78,11 @@ torture_some()
 	nr=$(ls "$work/modules" | wc -l)
 	if ((nr == before)); then
 		comment <"$work/out"
-		die "the machine does not even begin"
+		die "the machine tests no mutant"
 	fi
 }
 
-# What the machine died of.
+# Print the reason why the machine died.
 killed_by()
 {
 	grep -m 1 -oE 'hmm_mirror_torture: FAILED.*|BUG: .*|WARNING: .*|Oops.*|general protection.*|Kernel panic.*|KASAN.*' \

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_fail_nth: does everything survive that an allocation, or a function of the core,
- * fails? For kernels with CONFIG_FAILSLAB and CONFIG_FAIL_FUNCTION, prepared by the
- * script that calls this.
+ * hmm_fail_nth: inject a failure into each allocation, or each call of a function of the core.
+ * Needs CONFIG_FAILSLAB and CONFIG_FAIL_FUNCTION; the calling script sets them up.
  *
- *	hmm_fail_nth open		opens the GPU and uses it; the 1st allocation in
- *					open() fails, then the 2nd, until none does
+ *	hmm_fail_nth open		open the GPU and use it; the 1st allocation in open()
+ *					fails, then the 2nd, until open() has no more
  *	hmm_fail_nth insmod FILE	the same with loading a module
- *	hmm_fail_nth jobs		uses the GPU, whose allocations fail at random
- *	hmm_fail_nth call		uses the GPU; the 1st call of the function fails,
- *					then the 2nd, until none does
+ *	hmm_fail_nth jobs		use the GPU while its allocations fail at random
+ *	hmm_fail_nth call		use the GPU; the 1st call of the function fails, then the
+ *					2nd, until there are no more
  *
- * What fails must say ENOMEM, and what succeeds must work.
+ * Each attempt must either fail with ENOMEM or work.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -40,7 +39,7 @@ enum { NONE_FAILED, FAILED, SURVIVED, WRONG };
 
 static int nth_fd;
 
-/* The n-th allocation of this thread from now on fails; 0: none. */
+/* Let the n-th allocation of this thread from now on fail; 0: none. */
 static void set_nth(int n)
 {
 	char text[16];
@@ -52,7 +51,7 @@ static void set_nth(int n)
 	}
 }
 
-/* Has it come to that? */
+/* Return true if the n-th allocation has failed. */
 static bool has_failed(void)
 {
 	char text[16] = "";
@@ -64,12 +63,12 @@ static bool has_failed(void)
 	return atoi(text) == 0;
 }
 
-/* The status of an attempt that returned ret, with this errno. */
+/* Return the status of an attempt that returned ret and set errno to error. */
 static int judge(const char *what, int n, long ret, int error, bool failed)
 {
 	if (ret < 0 && !(failed && error == ENOMEM)) {
-		printf("%s: failure %d %s: %s\n", what, n,
-		       failed ? "came" : "did not come", strerror(error));
+		printf("%s: failure %d was %s: %s\n", what, n,
+		       failed ? "injected" : "not injected", strerror(error));
 		return WRONG;
 	}
 	if (!failed)
@@ -88,7 +87,7 @@ static int fill(int fd, unsigned long *words, unsigned long pages, unsigned long
 		return -1;
 	for (i = 0; i < len / sizeof(*words); i++) {
 		if (words[i] != value) {
-			printf("word %lu is %lx and not %lx\n", i, words[i], value);
+			printf("word %lu is %lx, expected %lx\n", i, words[i], value);
 			exit(WRONG);
 		}
 	}
@@ -118,7 +117,7 @@ static int open_nth(int n, const char *unused)
 	status = judge("open", n, fd, error, has_failed());
 	set_nth(0);
 	if (fd >= 0 && fill(fd, map(), 1, n)) {
-		printf("open: allocation %d failed, and then a command: %s\n", n,
+		printf("open: allocation %d failed, then a command failed: %s\n", n,
 		       strerror(errno));
 		status = WRONG;
 	}
@@ -134,7 +133,7 @@ static int insmod_nth(int n, const char *file)
 	set_nth(n);
 	ret = syscall(SYS_finit_module, fd, "", 0);
 	error = errno;
-	/* of new kernels' module_add_driver(), where the directory of a driver gets no memory */
+	/* module_add_driver() of new kernels returns this if it gets no memory for a directory. */
 	if (error == EINVAL && strstr(file, "hmm-gpu"))
 		error = ENOMEM;
 	status = judge("insmod", n, ret, error, has_failed());
@@ -148,13 +147,13 @@ static int insmod_nth(int n, const char *file)
 		if (*c == '-')
 			*c = '_';
 	if (syscall(SYS_delete_module, name, 0)) {
-		printf("insmod: allocation %d failed, and then rmmod: %s\n", n, strerror(errno));
+		printf("insmod: allocation %d failed, then rmmod failed: %s\n", n, strerror(errno));
 		status = WRONG;
 	}
 	return status;
 }
 
-/* In a process of its own, since an mm keeps what was once allocated for it. */
+/* Make an attempt in a child, because an mm keeps what an earlier attempt allocated for it. */
 static int in_child(int (*fn)(int n, const char *arg), int n, const char *arg)
 {
 	int status;
@@ -173,7 +172,7 @@ static int in_child(int (*fn)(int n, const char *arg), int n, const char *arg)
 	return WEXITSTATUS(status);
 }
 
-/* As many as there are, and each error was seen. */
+/* Make attempts until no allocation fails. Return 0 if all ended as they should. */
 static int each(const char *what, int (*fn)(int n, const char *arg), const char *arg)
 {
 	int n, status, count[WRONG + 1] = { 0 };
@@ -246,7 +245,7 @@ static bool function_has_failed(void)
 	return !left;
 }
 
-/* When the failure is over, the same has to work. */
+/* Let the n-th call fail. Without the failure, the same must then work. */
 static int call_nth(int n, const char *unused)
 {
 	unsigned long *words = map();
@@ -264,13 +263,13 @@ static int call_nth(int n, const char *unused)
 	if (fd < 0)
 		fd = open(DEVICE, O_RDWR);
 	if (fd < 0 || fill(fd, words, PAGES, n + 1)) {
-		printf("call: failure %d, and then a command: %s\n", n, strerror(errno));
+		printf("call: failure %d, then a command failed: %s\n", n, strerror(errno));
 		status = WRONG;
 	}
 	return status;
 }
 
-/* Several times: a single object that leaks may be hidden by a word on some stack. */
+/* Repeat: kmemleak misses a single leaked object if a stale word on a stack points to it. */
 static int opens(void)
 {
 	int round, ret = 0;

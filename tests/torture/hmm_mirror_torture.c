@@ -2,24 +2,24 @@
 /*
  * hmm_mirror: torture.
  *
- * A process that opens /dev/hmm_torture gets some devices without hardware, each with
- * a mirror and ranges, and some kernel threads that use them in all ways at once, at
- * random. The process, the program hmm_torture, does the same to its memory, and dies
- * in some way or other. Two kinds of memory are mirrored:
+ * A process that opens /dev/hmm_torture gets NR_MIRRORS devices without hardware, each with
+ * a mirror and ranges, and NR_WORKERS kernel threads that call the core at random. The
+ * process, the program hmm_torture, changes its memory at random, and exits or is killed.
+ * Two kinds of memory are mirrored:
  *
- *	real	what the process maps: the kernel invalidates, and pages are faulted in
- *	fake	addresses where nothing is mapped. Their "page table" is an array of
- *		numbers. The threads change them, calling the mmu notifier operations of
- *		the core as the mm would: thousands of times in the time of one munmap().
+ *	real	memory that the process maps: the kernel invalidates, and pages are faulted in
+ *	fake	unmapped addresses. Their "page table" is an array of numbers. The threads
+ *		change the numbers, and call the mmu notifier operations of the core as the mm
+ *		would: thousands of times in the time of one munmap().
  *
- * What must hold is looked at wherever it can be known, see enum check. Much of that
- * looks behind the API, under the core's own lock: a thread that sleeps where it must
- * not is found at once, instead of when a time-out is over.
+ * enum check lists the invariants. Many checks read the state of the core, under its own
+ * lock. So the watchdog reports a thread that sleeps without a reason at once, not only
+ * after a timeout.
  *
  * Locks, from the outermost to the innermost:
  *
- *	tspace.rest		held for reading by each operation; for writing, all rest
- *	  tspace.life		of the registrations of mirrors
+ *	tspace.rest		read: operations; write: no other operation runs
+ *	  tspace.life		read: no mirror is registered or unregistered
  *	    mmap lock, waits of hmm_mirror
  *	      tmirror.lock	the driver's lock
  *	        tspace.table_lock, tworker.lock
@@ -60,36 +60,36 @@
 #define FAKE_PAGES	32
 #define FAKE_BASE	BIT(37)
 #define FAKE_END	(FAKE_BASE + FAKE_PAGES * PAGE_SIZE)
-/* Addresses with so many bits or more are no process's, and nothing but probes is there. */
+/* No process has addresses of so many bits or more: only probes are there. */
 #define PROBE_BITS	57
 
 #define NR_MIRRORS	4
 #define NR_RANGES	12
 #define NR_WORKERS	5
 #define NR_PROBES	5
-/* Many more than the slots that a new mm has. */
+/* Many more than a new mm has slots. */
 #define NR_UPDATES	260
-/* Pages of one fault. */
+/* Maximum number of pages per fault. */
 #define NR_PFNS		16
 
 static unsigned int seed;
 module_param(seed, uint, 0444);
-MODULE_PARM_DESC(seed, "of all that is random; 0, the default, takes any");
+MODULE_PARM_DESC(seed, "Seed of the random numbers; 0 chooses one (default 0)");
 
 static unsigned int patience = 20;
 module_param(patience, uint, 0444);
-MODULE_PARM_DESC(patience, "seconds after which a thread counts as hanging (default 20)");
+MODULE_PARM_DESC(patience, "Timeout of the checks, in seconds (default 20)");
 
 static bool injected;
 module_param(injected, bool, 0444);
-MODULE_PARM_DESC(injected, "the core injects faults: do not wonder (default N)");
+MODULE_PARM_DESC(injected, "The core injects faults: skip the checks that would fail (default N)");
 
 static unsigned long patience_jiffies(void)
 {
 	return patience * HZ;
 }
 
-/* -------------------------------------------------------------- what must hold */
+/* ------------------------------------------------------------------- invariants */
 
 enum check {
 	STALE_PTE, PTE_IN_FLIGHT, COMMIT_OLD, VALID_IN_FLIGHT, VALID_LATE, NOT_IN_FLIGHT,
@@ -101,46 +101,46 @@ enum check {
 };
 
 static const char * const check_text[NR_CHECKS] = {
-	[STALE_PTE]	= "a device PTE is not what the CPU page table says",
-	[PTE_IN_FLIGHT]	= "a device PTE outlives, or was installed in, an invalidation",
-	[COMMIT_OLD]	= "retry() is false, though the page table has changed since begin()",
-	[VALID_IN_FLIGHT] = "a range is valid while an invalidation hits it",
-	[VALID_LATE]	= "a range counts as waited for when it is registered",
-	[NOT_IN_FLIGHT]	= "an invalidation in flight is not known",
-	[STILL_IN_FLIGHT] = "an invalidation that has ended is in flight",
-	[INVALID_AT_REST] = "a range is not valid though nothing is in flight",
-	[HIT_OTHERS]	= "an invalidation of other addresses hit a range",
-	[HIT_NOT]	= "an invalidation did not hit a range",
-	[ORDER]		= "a callback runs before the sequence is raised",
-	[SEQ_BACK]	= "a sequence goes back, or did not move",
-	[RESULT]	= "start returns something else than the callbacks",
-	[PASSES]	= "two passes do not match",
-	[CALLED_WRONG]	= "a mirror is called in vain, or is not called, or after a failure",
-	[CALLED_LATE]	= "a callback of a mirror that is not registered",
-	[WALK]		= "a walk finds a wrong range",
-	[LOOKUP]	= "a lookup finds a wrong range",
+	[STALE_PTE]	= "a device PTE differs from the CPU page table",
+	[PTE_IN_FLIGHT]	= "a device PTE outlives, or was installed during, an invalidation",
+	[COMMIT_OLD]	= "retry() is false although the page table has changed since begin()",
+	[VALID_IN_FLIGHT] = "a range is valid although an invalidation in flight intersects it",
+	[VALID_LATE]	= "valid() is true for a range that was just registered",
+	[NOT_IN_FLIGHT]	= "an invalidation in flight has no slot",
+	[STILL_IN_FLIGHT] = "an invalidation that has ended still has a slot",
+	[INVALID_AT_REST] = "a range is invalid although nothing is in flight",
+	[HIT_OTHERS]	= "an invalidation of other addresses affected a range",
+	[HIT_NOT]	= "an invalidation did not affect a range that it intersects",
+	[ORDER]		= "a callback ran before the sequence was raised",
+	[SEQ_BACK]	= "a sequence decreased, or did not increase",
+	[RESULT]	= "start returned another result than the callbacks",
+	[PASSES]	= "calls of sync_start() and sync_finish() do not match",
+	[CALLED_WRONG]	= "a callback was called needlessly, not at all, or after a failure",
+	[CALLED_LATE]	= "a callback of an unregistered mirror was called",
+	[WALK]		= "for_each_range() visited a wrong range",
+	[LOOKUP]	= "lookup() returned a wrong range",
 	[BOUNDS]	= "wrong bounds after resize or split",
-	[SLEEPS]	= "a waiter sleeps for what has ended or does not concern it",
+	[SLEEPS]	= "a waiter sleeps although no invalidation in flight intersects its range",
 	[HANGS]		= "a thread hangs",
-	[KILL]		= "a killed waiter waits on",
-	[EINTR_UNKILLED] = "-EINTR without a signal",
-	[TIMEOUT]	= "a waiter waits on though its time is over",
-	[DEAD_VALID]	= "something is valid, or was registered, though the mm is dead",
-	[RELEASE_TWICE]	= "release twice",
-	[ORPHAN_VALID]	= "a range is valid though its mirror is not registered",
-	[NOT_AT_REST]	= "a count is not zero at rest",
-	[USERS]		= "the users of the structure are miscounted at rest",
-	[MM_USERS]	= "mm_users is not given back",
-	[REAPED]	= "pages of a reaped mm were returned",
+	[KILL]		= "a killed thread still waits",
+	[EINTR_UNKILLED] = "-EINTR without a fatal signal",
+	[TIMEOUT]	= "a thread still waits after its timeout",
+	[DEAD_VALID]	= "a range became valid, or was registered, after the mm died",
+	[RELEASE_TWICE]	= "release() was called twice",
+	[ORPHAN_VALID]	= "a range is valid although its mirror is unregistered",
+	[NOT_AT_REST]	= "the core is busy although all threads rest",
+	[USERS]		= "wrong number of references to the structure of the mm",
+	[MM_USERS]	= "a reference to mm_users leaked",
+	[REAPED]	= "a fault returned pages of a reaped mm",
 	[NO_PAGE]	= "a fault succeeded without a page",
-	[ERRNO]		= "an unexpected error",
+	[ERRNO]		= "unexpected error code",
 };
 
 static unsigned long failed[BITS_TO_LONGS(NR_CHECKS)];
 static atomic_long_t nr_failures;
 static unsigned long started;
 
-/* Only the first of each kind is worth a line. */
+/* Count a failure, and log the first one of each kind. */
 static void fail_at(enum check check, int line, long detail)
 {
 	atomic_long_inc(&nr_failures);
@@ -155,7 +155,7 @@ static void fail_at(enum check check, int line, long detail)
 		fail_at(check, __LINE__, (long)(detail));		\
 } while (0)
 
-/* ---------------------------------------------------------------- what is counted */
+/* -------------------------------------------------------------------- statistics */
 
 enum count {
 	SPACES, RELEASES, REAL_STARTS, REAL_NONBLOCK, FAKE_STARTS, OVERFLOWS, EAGAINS,
@@ -188,24 +188,24 @@ struct tspace;
 
 /**
  * struct tmirror - a device
- * @mirror: what is tortured
+ * @mirror: the mirror under test
  * @s: the space
- * @bit: of struct tupdate's masks
- * @lock: the driver's lock
- * @registered: under tspace.life
- * @live: callbacks may come
- * @released: the mm has died
- * @open: device PTEs may be installed; under @lock
- * @passes: first passes without a second one
- * @rnd: under @lock
- * @real: device PTEs: as of hmm_range_fault(), or 0; under @lock
- * @fake: device PTEs: the number that was read, or 0; under @lock
+ * @bit: bit of this mirror in the masks of struct tupdate
+ * @lock: the driver lock
+ * @registered: protected by tspace.life
+ * @live: callbacks may be called
+ * @released: release() has run
+ * @open: device PTEs may be installed; protected by @lock
+ * @passes: number of sync_start() calls without their sync_finish() yet
+ * @rnd: protected by @lock
+ * @real: device PTEs of real memory: a pfn of hmm_range_fault(), or 0; protected by @lock
+ * @fake: device PTEs of fake memory: the number read, or 0; protected by @lock
  */
 struct tmirror {
 	struct hmm_mirror mirror;
 	struct tspace *s;
 	unsigned int bit;
-	struct mutex lock;	/* see above */
+	struct mutex lock;	/* driver lock */
 	bool registered;
 	bool live;
 	bool released;
@@ -216,7 +216,7 @@ struct tmirror {
 	s64 fake[FAKE_PAGES];
 };
 
-/* @seq: the highest that begin() has returned. */
+/* @seq: the highest sequence that begin() has returned. */
 struct trange {
 	struct hmm_mirror_range range;
 	struct kref ref;
@@ -224,7 +224,7 @@ struct trange {
 	atomic64_t seq;
 };
 
-/* An invalidation that we make, and which mirrors have seen it how. */
+/* An invalidation of this module, and the mirrors whose callbacks it called, by bit. */
 struct tupdate {
 	struct mmu_notifier_range range;
 	unsigned int called, failed, started, finished;
@@ -235,11 +235,11 @@ struct tworker {
 	struct tspace *s;
 	struct task_struct *task;
 	struct rnd_state rnd;
-	struct hmm_mirror_mm *hmm;	/* with tspace.life held */
-	struct trange *got;		/* by the last lookup */
+	struct hmm_mirror_mm *hmm;	/* protected by tspace.life */
+	struct trange *got;		/* result of the last lookup */
 	const char *op;
 	unsigned long since;
-	spinlock_t lock;		/* of the next three */
+	spinlock_t lock;		/* protects the next three members */
 	struct trange *waiting;
 	unsigned long waits;
 	unsigned int timeout;
@@ -254,7 +254,7 @@ struct tspace {
 	struct mm_struct *mm;		/* mm_count is held */
 	struct mmu_notifier witness;
 	struct rw_semaphore rest, life;
-	spinlock_t table_lock;		/* of the table */
+	spinlock_t table_lock;		/* protects the table */
 	struct trange *table[NR_RANGES];
 	atomic64_t gen[FAKE_PAGES];	/* the fake page table; never 0 */
 	struct tmirror mirror[NR_MIRRORS];
@@ -266,7 +266,7 @@ static u32 rnd(struct tworker *w, u32 below)
 	return prandom_u32_state(&w->rnd) % below;
 }
 
-/* Each magnitude from @low bits on as often as any other; also the powers of two and 0. */
+/* Return a random page address: each magnitude from bit @low up is equally likely. */
 static unsigned long any_page(struct tworker *w, unsigned int low)
 {
 	unsigned long addr = BIT(low + rnd(w, 64 - low));
@@ -282,7 +282,7 @@ static unsigned long any_page(struct tworker *w, unsigned int low)
 	return addr & PAGE_MASK;
 }
 
-/* From an address of at least @low bits on, or a page before it. */
+/* Choose random bounds from bit @low up, or from a page below. */
 static void any_bounds(struct tworker *w, unsigned int low, unsigned long *start,
 		       unsigned long *end)
 {
@@ -311,7 +311,7 @@ static void pause_a_bit(u32 random, bool may_sleep)
 	}
 }
 
-/* Between what was looked at and what is done. */
+/* Widen the race window between a check and the use of its result. */
 static void window(struct tworker *w)
 {
 	if (!rnd(w, 8))
@@ -330,7 +330,7 @@ static bool intersects(const struct hmm_mirror_range *range, unsigned long start
 
 /* ------------------------------------------------------------ device page tables */
 
-/* Pages of [start, end) in an array that begins at base: first, and behind the last. */
+/* Return the first and the end index of [start, end) in an array of @nr pages at @base. */
 static unsigned int first_page(unsigned long start, unsigned long base, unsigned int nr)
 {
 	return start <= base ? 0 : min_t(unsigned long, (start - base) >> PAGE_SHIFT, nr);
@@ -362,7 +362,7 @@ static void zap(struct tmirror *m, unsigned long start, unsigned long end)
 		m->fake[i] = 0;
 }
 
-/* Between the callbacks and the end of an invalidation. */
+/* The callbacks of an invalidation of [start, end) have run, and it has not ended. */
 static void expect_no_ptes(struct tspace *s, unsigned long start, unsigned long end)
 {
 	unsigned int i, k;
@@ -381,7 +381,7 @@ static void expect_no_ptes(struct tspace *s, unsigned long start, unsigned long 
 
 /* -------------------------------------------------------------------- callbacks */
 
-/* NULL: it is one of the mm. */
+/* Return the invalidation if this module makes it, or NULL if the mm does. */
 static struct tupdate *own_update(struct tspace *s, const struct mmu_notifier_range *update)
 {
 	if ((void *)update < (void *)s->worker ||
@@ -429,7 +429,7 @@ static int sync(struct hmm_mirror *mirror, const struct mmu_notifier_range *upda
 	hmm_mirror_for_each_range(range, mirror, update->start, update->end) {
 		struct trange *tr = container_of(range, struct trange, range);
 
-		/* bounds change under the lock that we hold */
+		/* Bounds change only under m->lock. */
 		expect(tr->m == m && range->start >= start, WALK, m->bit);
 		if (tr->m != m)
 			break;
@@ -456,7 +456,7 @@ static int sync_start(struct hmm_mirror *mirror, const struct mmu_notifier_range
 		return ret;
 	atomic_inc(&m->passes);
 	if (u) {
-		/* all four fit: all first passes are before all second ones */
+		/* The core starts up to 7 mirrors before it finishes the first. */
 		expect(!u->finished && !(u->started & m->bit), PASSES, m->bit);
 		u->started |= m->bit;
 	}
@@ -504,7 +504,7 @@ static void release(struct hmm_mirror *mirror)
 	expect_live(m);
 }
 
-/* By two bits: two passes, tracked only. */
+/* Indexed by two bits: bit 0 is two passes, bit 1 is HMM_MIRROR_TRACKED_ONLY. */
 static const struct hmm_mirror_ops ops[4] = {
 	{
 		.sync_cpu_device_pagetables = sync,
@@ -528,8 +528,8 @@ static const struct hmm_mirror_ops ops[4] = {
 /* ---------------------------------------------------------------- the witness */
 
 /*
- * A subscriber of our own, which comes after those of the core, since it was there
- * before them: the callbacks have run, and the mm has changed nothing yet.
+ * A subscription of this module. It is older than those of the core, so the mm calls it after
+ * them: the callbacks have run, and the mm has changed nothing yet.
  */
 static int witness_start(struct mmu_notifier *mn, const struct mmu_notifier_range *update)
 {
@@ -585,7 +585,7 @@ static void range_put(struct trange *tr)
 		kref_put(&tr->ref, range_free);
 }
 
-/* Replaces one of the table, which loses its reference. */
+/* Replace entry @i of the table, and drop the reference to the old range. */
 static void table_set(struct tspace *s, unsigned int i, struct trange *tr)
 {
 	struct trange *old;
@@ -624,7 +624,7 @@ static struct trange *table_get(struct tworker *w)
 	return tr;
 }
 
-/* Any that is registered; with tspace.life held. */
+/* Return a random registered mirror, or NULL; with tspace.life held. */
 static struct tmirror *any_mirror(struct tworker *w)
 {
 	unsigned int i, first = rnd(w, NR_MIRRORS);
@@ -710,7 +710,7 @@ static int range_register(struct tworker *w, struct trange *tr, struct tmirror *
 	return ret;
 }
 
-/* The end of one that has no references. */
+/* Unregister a probe, which has no reference count. */
 static void range_unregister(struct trange *tr)
 {
 	mutex_lock(&tr->m->lock);
@@ -816,7 +816,7 @@ static void op_lookup(struct tworker *w)
 	range_put(lookup(w, start));
 }
 
-/* ------------------------------------------------------------- begin, and all that */
+/* ------------------------------------------------------------------------ faults */
 
 static unsigned int random_timeout(struct tworker *w)
 {
@@ -883,7 +883,7 @@ static int begin(struct tworker *w, struct trange *tr, unsigned long *seq)
 	return ret;
 }
 
-/* The range, or a part of it, that is inside of [base, limit). Empty: false. */
+/* Choose a part of the range inside [base, limit). Return false if there is none. */
 static bool random_part(struct tworker *w, struct trange *tr, unsigned long base,
 			unsigned long limit, unsigned long *start, unsigned long *end)
 {
@@ -908,7 +908,7 @@ static struct trange *any_range(struct tworker *w, unsigned long base, unsigned 
 	return rnd(w, 2) ? table_get(w) : lookup(w, base + rnd(w, pages) * PAGE_SIZE);
 }
 
-/* The fake page table has not changed since it was read; with the lock held. */
+/* Install fake device PTEs. The fake page table must not have changed; with m->lock held. */
 static void fake_commit(struct trange *tr, const unsigned long *gens, unsigned long start,
 			unsigned long end)
 {
@@ -917,7 +917,7 @@ static void fake_commit(struct trange *tr, const unsigned long *gens, unsigned l
 	unsigned int i, k = 0;
 
 	count(COMMITS);
-	/* other bounds than we have read, but before begin() */
+	/* The bounds changed between random_part() and begin(). */
 	if (start < tr->range.start || end > tr->range.end)
 		return;
 	for_each_fake(i, start, end) {
@@ -958,7 +958,7 @@ out:
 	range_put(tr);
 }
 
-/* The form of 2019: a range on the stack, and of one thread. */
+/* Fault with the API of 2019: the range is used by one thread, for one fault. */
 static void op_fault_2019(struct tworker *w)
 {
 	struct trange *tr = &w->probe[0];
@@ -997,7 +997,7 @@ static void op_fault_2019(struct tworker *w)
 	range_unregister(tr);
 }
 
-/* A hmm_mirror_commit_fn. */
+/* Install real device PTEs; a hmm_mirror_commit_fn. */
 static int real_commit(struct hmm_mirror_range *range, unsigned long seq,
 		       const struct hmm_mirror_fault *fault, void *arg)
 {
@@ -1024,10 +1024,10 @@ static int real_commit(struct hmm_mirror_range *range, unsigned long seq,
 
 struct deadline {
 	unsigned long jiffies;
-	unsigned int late;	/* calls that should not have been, but one */
+	unsigned int late;	/* calls after the deadline; one is allowed */
 };
 
-/* When there was to be an end of it: once may be too late, but not again. */
+/* Collide always. After the deadline, populate() may call this once, but not again. */
 static int real_commit_busy(struct hmm_mirror_range *range, unsigned long seq,
 			    const struct hmm_mirror_fault *fault, void *arg)
 {
@@ -1039,7 +1039,7 @@ static int real_commit_busy(struct hmm_mirror_range *range, unsigned long seq,
 	return deadline->late <= 1 ? -EBUSY : -EIO;
 }
 
-/* As if someone else had killed us just now. */
+/* Kill the calling thread and collide: populate() must not call this again. */
 static int real_commit_killed(struct hmm_mirror_range *range, unsigned long seq,
 			      const struct hmm_mirror_fault *fault, void *arg)
 {
@@ -1062,7 +1062,7 @@ static void expect_pages(const struct hmm_mirror_fault *fault)
 static void expect_fault_error(int ret)
 {
 	count(FAULT_ERRORS);
-	/* -EINVAL: the range has other bounds by now */
+	/* -EINVAL: the bounds of the range have changed. */
 	expect(ret == -EBUSY || ret == -EFAULT || ret == -EPERM || ret == -ENOMEM ||
 	       ret == -EINTR || ret == -ESRCH || ret == -EINVAL || ret == -EHWPOISON ||
 	       ret == -ETIME || ret == -EIO, ERRNO, ret);
@@ -1137,8 +1137,8 @@ out:
 }
 
 /*
- * Are the device PTEs those of the CPU? Those that are there before the CPU's are read: pages
- * come and get writable without an invalidation, and others fault meanwhile.
+ * Compare device PTEs with the CPU page table. Read the device PTEs first: a page can become
+ * present or writable without an invalidation, and another thread may then install its PTE.
  */
 static void op_verify_real(struct tworker *w)
 {
@@ -1172,7 +1172,7 @@ static void op_verify_real(struct tworker *w)
 			unsigned long pte = w->ptes[k], pfn = fault.pfns[k];
 
 			k++;
-			/* munmap() takes the mapping away before it invalidates */
+			/* munmap() removes the VMA before it invalidates. */
 			if (!pte || (pfn & HMM_PFN_ERROR))
 				continue;
 			expect((pfn & HMM_PFN_VALID) &&
@@ -1185,7 +1185,7 @@ out:
 	range_put(tr);
 }
 
-/* --------------------------------------------------------- invalidations of our own */
+/* ------------------------------------------------------------ fake invalidations */
 
 /* With tspace.life held. */
 static int fake_start(struct tworker *w, struct tupdate *u, unsigned long start,
@@ -1234,7 +1234,7 @@ static bool in_flight(struct hmm_mirror_mm *hmm, struct tupdate *u, bool *shared
 	return found;
 }
 
-/* A range that is registered now, at one page of it, must not be valid. */
+/* The invalidation has a slot, and a range that is registered now in it is not valid. */
 static void expect_in_flight(struct tworker *w, struct tupdate *u)
 {
 	struct trange *tr = &w->probe[NR_PROBES - 1];
@@ -1259,14 +1259,14 @@ static void expect_in_flight(struct tworker *w, struct tupdate *u)
 	range_unregister(tr);
 }
 
-/* A change of the page table, and its end. */
+/* Change the fake page table if start succeeded (@ret is 0), and end the invalidation. */
 static void fake_end(struct tworker *w, struct tupdate *u, int ret)
 {
 	struct hmm_mirror_mm *hmm = w->hmm;
 	bool shared;
 	unsigned int i;
 
-	/* it also raises the sequence, which could hide that somebody lowers it */
+	/* Not always: this raises the sequence, which would hide a sequence that decreases. */
 	if (rnd(w, 2))
 		expect_in_flight(w, u);
 	if (!ret) {
@@ -1311,7 +1311,7 @@ static int random_start(struct tworker *w, struct tupdate *u)
 	return fake_start(w, u, start, end, rnd(w, 3), MMU_NOTIFY_CLEAR);
 }
 
-/* Up to four, one inside the other or overlapping. */
+/* Make up to four invalidations, nested or overlapping. */
 static void op_start(struct tworker *w)
 {
 	unsigned int nr = rnd(w, 4) ? 1 : 1 + rnd(w, 4), i;
@@ -1334,7 +1334,7 @@ static void op_start(struct tworker *w)
 	up_read(&w->s->life);
 }
 
-/* More than there are slots. They end in any order. */
+/* Make more invalidations than there are slots, and end them in random order. */
 static void op_burst(struct tworker *w)
 {
 	unsigned int nr = 1 + rnd(w, NR_UPDATES - 1), left = nr, i;
@@ -1355,10 +1355,10 @@ static void op_burst(struct tworker *w)
 	up_read(&w->s->life);
 }
 
-/* A change of protection at address 0, of which the mm forgets to call the end. */
+/* Make an endless invalidation: the mm may not end a change of protection at address 0. */
 static void op_endless(struct tworker *w)
 {
-	/* a new one under the same pointer would end it */
+	/* Use the last one: start with the same pointer would end the old invalidation. */
 	struct tupdate *u = &w->update[NR_UPDATES - 1];
 	unsigned int i;
 	bool shared;
@@ -1369,7 +1369,7 @@ static void op_endless(struct tworker *w)
 		fake_start(w, u, 0, FAKE_BASE + rnd(w, FAKE_PAGES) * PAGE_SIZE, true,
 			   MMU_NOTIFY_PROTECTION_VMA);
 		if (!in_flight(w->hmm, u, &shared)) {
-			/* no slot to be endless in */
+			/* Only an invalidation with a slot of its own can be endless. */
 			fake_end(w, u, 0);
 		} else {
 			expect_in_flight(w, u);
@@ -1383,7 +1383,10 @@ static void op_endless(struct tworker *w)
 	up_read(&w->s->life);
 }
 
-/* Until v has left the wait that it is in. With a bell all are woken, in vain. */
+/*
+ * Return true once @v has left its wait number @wait, or false after a timeout. If @bell is
+ * not NULL, resize it again and again, which wakes all waiters: their time must not restart.
+ */
 static bool leaves(struct tworker *v, unsigned long wait, struct trange *bell)
 {
 	unsigned long until = jiffies + patience_jiffies();
@@ -1417,7 +1420,7 @@ static bool anybody_waits(struct tspace *s)
 	return waits;
 }
 
-/* An invalidation that does not end before all who wait were killed or timed out. */
+/* Make an invalidation that ends only after each waiter was killed or has timed out. */
 static void op_hold(struct tworker *w)
 {
 	struct tupdate *u = &w->update[0];
@@ -1487,7 +1490,7 @@ static int mirror_attach(struct tmirror *m, u32 random)
 	return ret;
 }
 
-/* Device PTEs go first, ranges may stay. */
+/* Remove the device PTEs, and unregister the mirror. Ranges may stay registered. */
 static void mirror_detach(struct tmirror *m)
 {
 	mutex_lock(&m->lock);
@@ -1535,7 +1538,7 @@ static void op_mirror(struct tworker *w)
 	range_put(tr);
 }
 
-/* The mm outlives the process a bit. */
+/* Hold mm_users for a while, so that the mm outlives a process that exits. */
 static void op_pin(struct tworker *w)
 {
 	if (!mmget_not_zero(w->s->mm))
@@ -1544,9 +1547,9 @@ static void op_pin(struct tworker *w)
 	mmput_async(w->s->mm);
 }
 
-/* -------------------------------------------------------------------- all at rest */
+/* ----------------------------------------------------------------- no operations */
 
-/* Those that have no end are over when somebody has waited for them. */
+/* Wait for a range of all addresses: that also ends the endless invalidations. */
 static int wait_for_endless(struct tmirror *m)
 {
 	struct trange all = { .m = m };
@@ -1564,7 +1567,7 @@ static int wait_for_endless(struct tmirror *m)
 	return ret;
 }
 
-/* With tspace.rest held for writing: which mirrors have a range there? */
+/* Return the mask of mirrors that @u must call; with tspace.rest held for writing. */
 static unsigned int expected_calls(struct tworker *w, unsigned int nr_probes,
 				   const struct tupdate *u)
 {
@@ -1587,7 +1590,7 @@ static unsigned int expected_calls(struct tworker *w, unsigned int nr_probes,
 	return mask;
 }
 
-/* Bounds to the page and to the byte, where small numbers meet. */
+/* Choose bounds near those of the probes, aligned or not. */
 static void probe_update(struct tworker *w, unsigned long *start, unsigned long *end)
 {
 	static const int off[] = { 0, 0, 0, -1, 1, 2048 };
@@ -1611,7 +1614,7 @@ static void probe_update(struct tworker *w, unsigned long *start, unsigned long 
 		*end = *start;
 }
 
-/* A range that is registered now is invalid if it is hit, and valid if it is not. */
+/* A range that is registered during an invalidation is invalid only if they intersect. */
 static void probe_late(struct tworker *w, unsigned long start, unsigned long end)
 {
 	struct trange *tr = &w->probe[NR_PROBES - 1];
@@ -1632,8 +1635,8 @@ static void probe_late(struct tworker *w, unsigned long start, unsigned long end
 }
 
 /*
- * Nothing else is in flight where the probes are, so all that happens can be predicted.
- * But for the death of the mm: -ESRCH is always right, for good.
+ * Make one invalidation, and check its effect on each probe. No other one is in flight where
+ * the probes are, so the effect is known. The mm may die meanwhile, so -ESRCH is always right.
  */
 static void probe_once(struct tworker *w, unsigned int nr)
 {
@@ -1692,7 +1695,7 @@ static void op_probe(struct tworker *w)
 	struct tmirror *m;
 
 	down_read(&w->s->life);
-	/* the last one is that of expect_in_flight() */
+	/* expect_in_flight() and probe_late() use the last one. */
 	for (nr = 0; nr < NR_PROBES - 1; nr++) {
 		struct trange *tr = &w->probe[nr];
 
@@ -1711,7 +1714,7 @@ static void op_probe(struct tworker *w)
 		if (range_register(w, tr, m))
 			break;
 	}
-	/* with an overflow nothing can be predicted */
+	/* An injected overflow makes all dirty ranges invalid, and the effect unknown. */
 	if (nr == NR_PROBES - 1 && !injected && !wait_for_endless(m)) {
 		for (i = 0; i < 8; i++)
 			probe_once(w, nr);
@@ -1721,7 +1724,7 @@ static void op_probe(struct tworker *w)
 	up_read(&w->s->life);
 }
 
-/* What the core counts; with tspace.rest held for writing. */
+/* Return true if no slot is in use and nothing waits; with tspace.rest held for writing. */
 static bool at_rest(struct hmm_mirror_mm *hmm)
 {
 	struct hmm_mirror_locked_slot *slot;
@@ -1736,10 +1739,10 @@ static bool at_rest(struct hmm_mirror_mm *hmm)
 	for (i = 0; i < HMM_MIRROR_HASHED; i++)
 		rests &= !READ_ONCE(hmm->slot[i].key) && !READ_ONCE(hmm->slot[i].last);
 	for (i = 0; i < HMM_MIRROR_HASHED; i++)
-		/* they queue up under the lock */
+		/* Waiters queue up under hmm->lock. */
 		rests &= !waitqueue_active(&hmm->slot[i].waiters);
 	list_for_each_entry(slot, &hmm->free, free) {
-		/* the same */
+		/* As above. */
 		rests &= !waitqueue_active(&slot->slot.waiters);
 		free++;
 	}
@@ -1749,8 +1752,8 @@ static bool at_rest(struct hmm_mirror_mm *hmm)
 }
 
 /*
- * Two subscriptions, and all ranges, those of mirrors that are gone among them. A worker
- * holds a reference too, until it has done its work.
+ * Return true if only the two subscriptions and the ranges hold references; also those of
+ * unregistered mirrors. A queued work holds one too, until it is done.
  */
 static bool users_are_right(struct tspace *s, struct hmm_mirror_mm *hmm)
 {
@@ -1764,7 +1767,7 @@ static bool users_are_right(struct tspace *s, struct hmm_mirror_mm *hmm)
 	return !users;
 }
 
-/* Reclaim and the like may still be at it, but not for long. */
+/* Wait until @condition is true: reclaim, for example, may still invalidate for a while. */
 #define soon(condition) ({						\
 	unsigned long until__ = jiffies + patience_jiffies();		\
 	bool is_true__;							\
@@ -1781,14 +1784,14 @@ static void expect_rest(struct tspace *s, struct tmirror *m, unsigned int nr_thr
 	int ret;
 
 	ret = wait_for_endless(m);
-	/* it is the caller's own mm */
+	/* The mm is that of the caller, so it is not dead. */
 	expect(ret != -ESRCH, NOT_AT_REST, ret);
 	if (ret)
 		return;
 
 	expect(soon(at_rest(hmm)), NOT_AT_REST, 0);
 	expect(soon(users_are_right(s, hmm)), USERS, 0);
-	/* what was put by mmput_async() takes its time */
+	/* mmput_async() drops its reference later. */
 	expect(soon(atomic_read(&s->mm->mm_users) <= nr_threads), MM_USERS,
 	       atomic_read(&s->mm->mm_users));
 	for (i = 0; i < NR_MIRRORS; i++)
@@ -1822,7 +1825,7 @@ static const struct {
 	void (*fn)(struct tworker *w);
 	const char *name;
 	unsigned int weight;
-	enum { BESIDE, ALONE, OUTSIDE } where;	/* tspace.rest: read, write, no */
+	enum { BESIDE, ALONE, OUTSIDE } where;	/* tspace.rest: read, write, not held */
 } all_ops[] = {
 	{ op_fault_fake,	"fault_fake",	160 },
 	{ op_start,		"start",	140 },
@@ -1866,7 +1869,7 @@ static int work(void *arg)
 	for (i = 0; i < ARRAY_SIZE(all_ops); i++)
 		total += all_ops[i].weight;
 
-	/* kernel threads ignore all signals that they do not ask for */
+	/* Kernel threads ignore all other signals. */
 	allow_signal(SIGKILL);
 	while (!kthread_should_stop()) {
 		u32 n = rnd(w, total);
@@ -2016,7 +2019,7 @@ static void space_free(struct tspace *s)
 	mutex_unlock(&spaces_lock);
 
 	for (i = 0; i < NR_RANGES; i++) {
-		/* some before their mirror, some after */
+		/* Unregister half of the ranges before their mirrors, and half after. */
 		if (i % 2)
 			table_set(s, i, NULL);
 	}
@@ -2063,7 +2066,7 @@ static int space_start(struct tspace *s)
 	unsigned int i;
 	int ret;
 
-	/* first, see there */
+	/* The witness subscribes before the core, see witness_start(). */
 	s->witness.ops = &witness_ops;
 	ret = mmu_notifier_register(&s->witness, s->mm);
 	if (ret) {
@@ -2092,7 +2095,7 @@ static int torture_open(struct inode *inode, struct file *file)
 	struct tspace *s;
 	int ret;
 
-	/* for the statistics */
+	/* A reader only wants the statistics. */
 	file->private_data = NULL;
 	if ((file->f_flags & O_ACCMODE) == O_RDONLY)
 		return 0;
@@ -2132,7 +2135,7 @@ static long torture_ioctl(struct file *file, unsigned int nr, unsigned long arg)
 
 static DEFINE_RATELIMIT_STATE(torture_log, 30 * HZ, 1);
 
-/* One line, which now and then goes to the log, too. */
+/* Read the statistics, as one line. Log it at most every 30 s. */
 static ssize_t torture_read(struct file *file, char __user *to, size_t size, loff_t *pos)
 {
 	unsigned int i, n = 0;

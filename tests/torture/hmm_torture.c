@@ -2,10 +2,10 @@
 /*
  * hmm_torture: the processes whose memory the module hmm_mirror_torture mirrors.
  *
- * Each maps, unmaps, protects, forks and so on, in two threads, and ends in some way:
- * by itself, by exec, killed, killed and reaped, or for lack of memory. The first
- * process starts them, and prints what has happened. It succeeds if the module has
- * found nothing.
+ * Each process maps, unmaps, protects, forks and so on, in two threads. It exits, calls
+ * exec(), is killed, is killed and reaped, or is killed by the OOM killer. The parent starts
+ * the processes and prints the statistics of the module. It succeeds if the module has
+ * reported no failure.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -28,7 +28,7 @@
 #define DEVICE		"/dev/" TORTURE_DEVICE
 #define PROCS_MAX	16
 #define THREADS		2
-/* Seconds for processes that were killed to be gone. */
+/* Maximum time, in seconds, until a killed process has exited. */
 #define PATIENCE	120
 
 #ifndef SYS_pidfd_open
@@ -76,9 +76,9 @@ static void put(const char *path, const char *text)
 	close(fd);
 }
 
-/* ------------------------------------------------------------- what a process does */
+/* -------------------------------------------------------------------- processes */
 
-/* By way of the kernel, which does not mind where there is no memory. */
+/* Access memory by system calls: they return an error where nothing is mapped. */
 static void touch(char *addr, unsigned long len, bool write_it)
 {
 	unsigned long i;
@@ -201,7 +201,7 @@ static void *second_thread(void *arg)
 	return NULL;
 }
 
-/* For some seconds, or until it is killed; the first one lives longest. */
+/* Run one process, for some seconds or until it is killed; the first one lives longest. */
 static void process(const char *self, bool first)
 {
 	unsigned long state = xorshift(&random_state), other = xorshift(&random_state);
@@ -233,7 +233,7 @@ static void process(const char *self, bool first)
 			pthread_rwlock_unlock(&quiet);
 		}
 	}
-	/* the mirrors go before the mm */
+	/* Unregister the mirrors before the mm dies. */
 	if (way == 0)
 		close(fd);
 	if (way == 1)
@@ -241,7 +241,7 @@ static void process(const char *self, bool first)
 	_exit(0);
 }
 
-/* --------------------------------------------------------------------- those who kill */
+/* ---------------------------------------------------------------------- children */
 
 struct child {
 	pid_t pid;
@@ -286,11 +286,11 @@ static void kill_child(struct child *c)
 	c->kill_at = now() + 1;
 }
 
-/* ------------------------------------------------------------------- what has happened */
+/* -------------------------------------------------------------------- statistics */
 
 static char stats[1024];
 
-/* Returns the number of failures; -1 if the module does not answer. */
+/* Read the statistics. Return the number of failures, or -1 if the module does not answer. */
 static long read_stats(void)
 {
 	int fd = open(DEVICE, O_RDONLY);
@@ -307,7 +307,7 @@ static long read_stats(void)
 	return sscanf(stats, "failures %ld", &failures) == 1 ? failures : -1;
 }
 
-/* How often each thing happens in a second. */
+/* Print the rate of each event, per second. */
 static void print_rates(double seconds, double interval)
 {
 	static long before[64];
@@ -411,10 +411,10 @@ int main(int argc, char **argv)
 	print_rates(now() - start, now() - last);
 	put("/sys/kernel/mm/ksm/run", "2");
 
-	printf("# %lu processes ended, %lu could not begin\n", ended, refused);
+	printf("# %lu processes ended, %lu could not start\n", ended, refused);
 	if (!gone)
-		printf("# processes that were killed are not gone after %d s\n", PATIENCE);
+		printf("# killed processes have not exited after %d s\n", PATIENCE);
 	if (failures)
-		printf("# %ld failures, see the kernel's log\n", failures);
+		printf("# %ld failures, see the kernel log\n", failures);
 	return failures || !gone || (refused && refused > ended / 2);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * hmm_mirror: torture. What the module and the program share.
+ * hmm_mirror: torture: interface between the module and the program.
  */
 #ifndef HMM_TORTURE_H
 #define HMM_TORTURE_H
@@ -10,15 +10,15 @@
 #define TORTURE_DEVICE	"hmm_torture"
 
 /*
- * Memory that the program maps and changes and the module mirrors. It lies on both
- * sides of an address where page tables, and the pieces of a large fault, begin.
+ * Memory that the program maps and changes, and the module mirrors. In its middle is an
+ * address where page tables, and the pieces of a large fault, begin.
  */
 #define TORTURE_PAGES	64
 #define TORTURE_BASE(page_size)	((1UL << 36) - TORTURE_PAGES / 2 * (page_size))
 
 /*
- * The calling process does nothing to its memory now, with the given number of threads:
- * everything that the core counts must be zero.
+ * Check that the core is idle. None of the threads of the calling process, whose number is the
+ * argument, changes its memory meanwhile.
  */
 #define TORTURE_REST	_IO('t', 1)
 

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# Every allocation of ours, and every call of the core, fails once, and each time there is
-# an error, no leak and no warning. For kernels that can do that.
+# Let each allocation of the modules, and each call of the core, fail once. Each time an error
+# must be returned, without a leak or a warning. Needs a kernel with failure injection.
 
 . /tests/lib.sh
 
 debug=/sys/kernel/debug
 fail=$debug/failslab
 
-# The settings of "n-th" and of "at random", which has to name a module.
+# Set up the injection of failures.
 prepare()
 {
 	echo 0 >$fail/verbose && echo N >$fail/ignore-gfp-wait
 }
 
-# at_random PERCENT: of what happens below code of hmm_gpu.
+# at_random PERCENT: let so many of the allocations below code of hmm_gpu fail.
 at_random()
 {
 	text=$(cat /sys/module/hmm_gpu/sections/.text)
@@ -31,7 +31,7 @@ always()
 		echo 0xffffffffffffffff >$fail/require-end
 }
 
-# New kernels warn where the tracepoints of a module get no memory, and none other does.
+# New kernels warn if the tracepoints of a module get no memory. No other warning is allowed.
 load_nth()
 {
 	echo 0 >/proc/sys/kernel/panic_on_warn
@@ -45,7 +45,7 @@ load_nth()
 
 function=$debug/fail_function
 
-# fails FUNCTION: whenever it is told to, with -ENOMEM, whoever calls it.
+# fails FUNCTION: let it return -ENOMEM to any caller, as hmm_fail_nth demands.
 fails()
 {
 	echo "$1" >$function/inject &&
@@ -64,7 +64,7 @@ each_call_fails()
 	return $status
 }
 
-# For drivers whose authors want to see them fail.
+# can_fail FUNCTION...: drivers can test failures of these functions of the core.
 can_fail()
 {
 	for called; do
@@ -72,7 +72,7 @@ can_fail()
 	done
 }
 
-# An object has to be some seconds old.
+# kmemleak reports only objects that are some seconds old.
 nothing_leaks()
 {
 	sleep 6
@@ -88,26 +88,26 @@ if [ ! -d $fail ] || [ ! -e /proc/self/fail-nth ]; then
 	exit
 fi
 
-holds 'fail-nth: faults can be prepared' prepare
+holds 'fail-nth: failures can be set up' prepare
 case $(uname -r) in
-5.10.*)	# static_call_del_module() follows what static_call_module_notify() could not allocate
-	ok 'fail-nth: hmm_mirror loads, or says ENOMEM # SKIP Linux 5.10 crashes where a module with tracepoints gets no memory' ;;
-*)	holds 'fail-nth: hmm_mirror loads, or says ENOMEM' load_nth
+5.10.*)	# static_call_del_module() uses a pointer that static_call_module_notify() failed to set
+	ok 'fail-nth: hmm_mirror loads, or fails with ENOMEM # SKIP Linux 5.10 crashes if a module with tracepoints gets no memory' ;;
+*)	holds 'fail-nth: hmm_mirror loads, or fails with ENOMEM' load_nth
 	cat /tmp/output ;;
 esac
 insmod /modules/hmm-mirror.ko
-holds 'fail-nth: hmm_gpu loads, or says ENOMEM' hmm_fail_nth insmod /modules/hmm-gpu.ko
+holds 'fail-nth: hmm_gpu loads, or fails with ENOMEM' hmm_fail_nth insmod /modules/hmm-gpu.ko
 cat /tmp/output
 insmod /modules/hmm-gpu.ko
-holds 'fail-nth: /dev/hmm_gpu opens, or says ENOMEM' hmm_fail_nth open
+holds 'fail-nth: /dev/hmm_gpu opens, or fails with ENOMEM' hmm_fail_nth open
 cat /tmp/output
 if [ -e $fail/require-start ]; then
-	holds 'fail-nth: faults at random can be prepared' at_random 30
-	holds 'fail-nth: commands succeed, or say ENOMEM' hmm_fail_nth jobs
+	holds 'fail-nth: random failures can be set up' at_random 30
+	holds 'fail-nth: commands succeed, or fail with ENOMEM' hmm_fail_nth jobs
 	cat /tmp/output
-	holds 'fail-nth: faults are over' always
+	holds 'fail-nth: random failures can be switched off' always
 else
-	ok 'fail-nth: commands succeed, or say ENOMEM # SKIP the kernel cannot make only those of hmm_gpu fail'
+	ok 'fail-nth: commands succeed, or fail with ENOMEM # SKIP the kernel cannot limit failures to hmm_gpu'
 fi
 holds 'fail-nth: hmm_gpu works as before' hmm_gpu_demo --quick
 if [ -d $function ]; then
@@ -116,7 +116,7 @@ if [ -d $function ]; then
 	holds 'fail-nth: hmm_gpu unloads' rmmod hmm_gpu
 	holds 'fail-nth: hmm_gpu loads, and maps for DMA' insmod /modules/hmm-gpu.ko dma=1
 	for called in register range_register range_fault range_dma_map; do
-		holds "fail-nth: hmm_mirror_$called() fails, and hmm_gpu says ENOMEM" \
+		holds "fail-nth: hmm_mirror_$called() fails, and hmm_gpu returns ENOMEM" \
 			each_call_fails "hmm_mirror_$called"
 		cat /tmp/output
 	done

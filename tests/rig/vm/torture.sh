@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# What "make torture" runs. Options stand in the kernel's command line.
+# "make torture" runs this. The options are on the kernel command line.
 
 . /tests/lib.sh
 
@@ -19,7 +19,7 @@ start()
 			patience="$(option patience 20)" "$@"
 }
 
-# Beside it another driver comes and goes.
+# Load and unload another driver meanwhile, again and again.
 gpu_comes_and_goes()
 {
 	while [ ! -e /tmp/enough ]; do
@@ -33,7 +33,7 @@ gpu_comes_and_goes()
 torture()
 {
 	rm -f /tmp/enough
-	# the others are the first to be killed
+	# The OOM killer must not kill this shell.
 	echo -1000 >/proc/$$/oom_score_adj
 	gpu_comes_and_goes >/dev/null 2>&1 &
 	hmm_torture --oom --time "$1" --seed "$seed" >/dev/ttyS1
@@ -62,22 +62,22 @@ were_injected()
 }
 
 mount -t debugfs debugfs /sys/kernel/debug
-# where the kernel has it, it waits for this
+# KCSAN is off until then.
 [ ! -e /sys/kernel/debug/kcsan ] || echo on >/sys/kernel/debug/kcsan
 time=$(option time 60)
 seed=$(option seed "$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')")
 echo "# seed $seed"
 holds 'torture: the modules load' start
-holds 'torture: nothing wrong is found' torture "$time"
+holds 'torture: no failure is found' torture "$time"
 holds 'torture: hmm_mirror_torture unloads' timeout 60 rmmod hmm_mirror_torture
-holds 'torture: hmm_mirror unloads: nothing is leaked' timeout 60 rmmod hmm_mirror
+holds 'torture: hmm_mirror unloads: no reference is leaked' timeout 60 rmmod hmm_mirror
 
 holds 'torture: the modules load again' start injected=1
 holds 'torture: faults can be injected' inject eagain=20 delay_us=200 overflow=20 collision=20
-holds 'torture: nothing wrong is found with faults injected' torture $((time / 4 + 10))
-# an overflow is what it demands not to see
+holds 'torture: no failure is found with faults injected' torture $((time / 4 + 10))
 holds 'torture: faults of each kind were injected' were_injected
-holds 'torture: no overflows any more' inject overflow=0
+# hmm_gpu_demo fails if faults wait for invalidations of other addresses.
+holds 'torture: the injection of overflows can be switched off' inject overflow=0
 holds 'torture: hmm_gpu loads' insmod /modules/hmm-gpu.ko gpus=2
 holds 'torture: hmm_gpu_demo passes with faults injected' hmm_gpu_demo --quick
 holds 'torture: hmm_gpu unloads' rmmod hmm_gpu

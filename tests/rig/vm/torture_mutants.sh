@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# Tortures each /modules/NAME.hmm-mirror.ko until something is found. A line
-# "mutant NAME begins" without another one after it: the machine did not survive it.
+# Torture each /modules/NAME.hmm-mirror.ko until a failure is found. If the machine crashes or
+# hangs, the line "mutant NAME begins" has no other line of NAME after it.
 
 . /tests/lib.sh
 
@@ -13,7 +13,8 @@ option()
 
 seconds=$(option time)
 
-# Whatever is stuck, the next machine goes on.
+# Report the mutant and power off, because modules cannot be unloaded. The caller starts
+# another machine for the rest.
 finish()
 {
 	echo "mutant $1 $2"
@@ -22,13 +23,13 @@ finish()
 	poweroff -f
 }
 
-# Lockdep and others do not panic.
+# Return true if the kernel has reported nothing: lockdep, for example, does not panic.
 log_is_clean()
 {
 	dmesg | awk -v from="hmm_mirror_vm: $name" -f /tests/klog.awk >/tmp/reported
 }
 
-# The others are the first to be killed.
+# The OOM killer must not kill this shell.
 echo -1000 >/proc/$$/oom_score_adj
 for module in /modules/*.hmm-mirror.ko; do
 	name=${module##*/}
@@ -48,7 +49,7 @@ for module in /modules/*.hmm-mirror.ko; do
 	else
 		found="found after $((seconds * 1000)) ms: $(tail -n 1 /tmp/output)"
 	fi
-	# Lockdep says nothing any more when it has said something.
+	# Lockdep is off after its first report.
 	log_is_clean || finish "$name" "found by the kernel: $(head -n 1 /tmp/reported)"
 	timeout 30 rmmod hmm_mirror_torture || finish "$name" "$found; hmm_mirror_torture stays"
 	timeout 15 rmmod hmm_mirror || finish "$name" "$found; hmm_mirror does not unload"
