@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * hmm_mirror: KUnit tests. What the suites share.
+ * hmm_mirror: KUnit tests: declarations for all suites.
  *
- * A test of logic plays the mm: it has an address space of its own in which nothing
- * happens, and calls the mmu notifier operations of the core itself. So it decides
- * what comes when. A test of the mm maps memory there, and lets the kernel call.
+ * A test of the logic has an unused address space of its own, and calls the mmu notifier
+ * operations of the core itself, so it controls their order. A test of the mm maps memory
+ * there, and the kernel calls the operations.
  *
- * What the files share is hmmt_*, since it can be built into a kernel.
+ * Global names begin with hmmt_, because the tests can be built into a kernel.
  */
 #ifndef HMM_MIRROR_TEST_H
 #define HMM_MIRROR_TEST_H
@@ -28,11 +28,11 @@
 #define TO_THE_END	(ULONG_MAX & PAGE_MASK)
 #define FOREVER		HMM_MIRROR_WAIT_FOREVER
 
-/* More than the passes that can overlap in an invalidation. */
+/* More mirrors than can overlap their passes in an invalidation. */
 #define TEST_MIRRORS	12
 #define TEST_RANGES	32
 #define TEST_THREADS	6
-/* Pages of the address space of which a mirror can have device PTEs. */
+/* Number of pages for which a mirror can have device PTEs. */
 #define TEST_PAGES	64
 #define TEST_TRACE	64
 
@@ -42,25 +42,25 @@ struct test_fixture;
  * struct test_mirror - a driver
  * @mirror: registered by the test
  * @ops: its operations; changed by the test before registration
- * @f: the test that it belongs to
+ * @f: fixture of the test
  * @lock: the driver lock
  * @base: address of the first device PTE
- * @pte: device page table; 0 where there is none
- * @hook: called at the beginning of a callback, without the lock; what it returns,
- *	if not 0, is what the callback returns
+ * @pte: device page table; 0 is no PTE
+ * @hook: called at the beginning of a callback, without the lock; if it does not return
+ *	0, the callback returns that value
  * @release_hook: called at the beginning of release(), without the lock
- * @calls: how often sync_cpu_device_pagetables() or sync_start() was called
- * @finishes: how often sync_finish() was called
- * @releases: how often release() was called
+ * @calls: number of calls of sync_cpu_device_pagetables() or sync_start()
+ * @finishes: number of calls of sync_finish()
+ * @releases: number of calls of release()
  * @start: bounds of the last update
  * @end: bounds of the last update
- * @caller: who called last
+ * @caller: thread of the last call
  */
 struct test_mirror {
 	struct hmm_mirror mirror;
 	struct hmm_mirror_ops ops;
 	struct test_fixture *f;
-	struct mutex lock;	/* see above */
+	struct mutex lock;	/* driver lock */
 	unsigned long base;
 	unsigned long pte[TEST_PAGES];
 	int (*hook)(struct test_mirror *tm, const struct mmu_notifier_range *update);
@@ -72,14 +72,14 @@ struct test_mirror {
 	struct task_struct *caller;
 };
 
-/* A thread beside that of the test. */
+/* An additional thread. */
 struct test_thread {
 	struct test_fixture *f;
 	struct task_struct *task;
 	struct completion done;
 	int (*fn)(struct test_thread *thread);
 	int ret;
-	/* for fn */
+	/* arguments and results of fn */
 	struct hmm_mirror_range *range;
 	unsigned int timeout_ms;
 	unsigned long seq;
@@ -91,51 +91,51 @@ struct test_fixture {
 	struct kunit *test;
 	struct mm_struct *mm;		/* mm_users is held */
 	bool attached;
-	bool crowded;			/* invalidations need the lock */
-	struct hmm_mirror_mm *hmm;	/* of the mirror that was registered last */
+	bool crowded;			/* invalidations get locked slots */
+	struct hmm_mirror_mm *hmm;	/* that of the mirror registered last */
 	struct test_mirror tm[TEST_MIRRORS];
 	struct hmm_mirror_range range[TEST_RANGES];
 	struct test_thread thread[TEST_THREADS];
-	struct completion at, go;	/* of a hook: arrived; go on */
+	struct completion at, go;	/* a hook has been called; it may return */
 	struct hmm_mirror_fault fault;
 	unsigned long pfns[TEST_PAGES];
-	void *guarded;			/* of hmmt_before_hole() */
+	void *guarded;			/* allocated by hmmt_before_hole() */
 	char trace[TEST_TRACE];
 	unsigned int traced;
 };
 
-/* The kernel taints itself when it warns, or finds a sleep where none may be. */
+/* Return true if the kernel has warned, or has detected a sleep in atomic context. */
 static inline bool hmmt_tainted(void)
 {
 	return test_taint(TAINT_WARN);
 }
 
 /*
- * Before and after what makes the kernel warn, as intended. In a kernel that has the test
- * built in, a warning that comes once comes again after hmmt_expect_begin().
+ * Call these before and after code that makes the kernel warn on purpose. If the test is built
+ * in, hmmt_expect_begin() re-enables warnings that are printed once.
  */
 void hmmt_expect_begin(void);
 void hmmt_expect_end(void);
 void hmmt_expect_warned(struct kunit *test, const char *text);
 
-/* What the core frees; a module cannot see it, nor can a kernel without tracepoints. */
+/* Observe which objects the core frees. Needs a built-in test and tracepoints. */
 bool hmmt_sees_frees(void);
 void hmmt_watch(const void *object);
 bool hmmt_is_freed(void);
 void hmmt_count_frees(size_t size);
 unsigned int hmmt_counted_frees(void);
 
-/* Of random sequences of steps. */
+/* For random sequences of steps. */
 unsigned long hmmt_steps(void);
 void hmmt_seed(struct kunit *test, struct rnd_state *rnd);
 unsigned long hmmt_random_address(struct rnd_state *rnd);
 
-/* How long to wait for what must happen, in jiffies. */
+/* Timeout for events that must happen, in jiffies. */
 unsigned long hmmt_patience(void);
 
 /*
- * Before a return from a test that this kernel cannot run. kunit_skip(), which came with
- * 5.14, does not come back.
+ * Skip a test that this kernel cannot run. The caller must return: only kunit_skip(), which
+ * exists since 5.14, does not return.
  */
 #ifdef kunit_skip
 #define hmmt_skip(test, why)	kunit_skip(test, "%s", why)
@@ -163,7 +163,7 @@ int hmmt_hook_pause(struct test_mirror *tm, const struct mmu_notifier_range *upd
 int hmmt_hook_eagain(struct test_mirror *tm, const struct mmu_notifier_range *update);
 void hmmt_arrives(struct test_fixture *f);
 
-/* -------------------------------------------------------------- what the mm does */
+/* ---------------------------------------------------------------------- mm side */
 
 #define hmmt_update(f, s, e) ((struct mmu_notifier_range) {		\
 	.mm = (f)->mm, .start = (s), .end = (e),			\
@@ -177,14 +177,14 @@ int hmmt_start(struct test_fixture *f, const struct mmu_notifier_range *update);
 void hmmt_end(struct test_fixture *f, const struct mmu_notifier_range *update);
 void hmmt_start_end(struct test_fixture *f, unsigned long start, unsigned long end);
 void hmmt_release(struct test_fixture *f);
-/* Invalidations that have a slot each as long as no more slots are made. */
+/* Number of slots before the worker makes more. */
 #define HMMT_SLOTS	((unsigned int)(HMM_MIRROR_HASHED + HMM_MIRROR_LOCKED))
 
 unsigned int hmmt_in_flight(struct test_fixture *f);
 void hmmt_make_no_slots(struct test_fixture *f);
 unsigned int hmmt_users(struct test_fixture *f);
 
-/* --------------------------------------------------------------- what drivers do */
+/* ------------------------------------------------------------------- fault side */
 
 bool hmmt_is_valid(struct hmm_mirror_range *range);
 unsigned long hmmt_begin(struct test_fixture *f, struct hmm_mirror_range *range);
@@ -212,18 +212,17 @@ u8 *hmmt_device(struct test_mirror *tm, unsigned long addr);
 int hmmt_device_peek(struct test_mirror *tm, unsigned long addr);
 
 /**
- * struct test_slow - memory whose page faults want the mmap lock dropped, as those of
- *	userfaultfd do
+ * struct test_slow - memory whose page faults drop the mmap lock, as with userfaultfd
  * @page: its pages
- * @faults: how often a fault has returned each page
+ * @faults: number of times that a fault has returned each page
  * @drop: the first try of a fault drops the mmap lock
- * @reap: the OOM reaper comes as soon as the lock is dropped
+ * @reap: a fault that drops the lock marks the mm as reaped
  * @block: a fault sleeps until a fatal signal, or until @go
  * @dropped: a fault has dropped the mmap lock
- * @held: a fault was to keep the mmap lock, and could not have been killed
- * @task: the thread that has slept first; the test holds a reference
+ * @held: a fault was not allowed to drop the mmap lock, so it could not have been killed
+ * @task: the first thread that has slept; the test holds a reference
  * @at: a fault sleeps
- * @go: no fault has to sleep any more
+ * @go: faults need not sleep any more
  */
 struct test_slow {
 	struct page *page[TEST_MAPPED];
@@ -256,7 +255,7 @@ int hmmt_join_after(struct test_thread *thread, unsigned long timeout);
 bool hmmt_sleeps(struct test_thread *thread);
 void hmmt_until_it_sleeps(struct test_thread *thread);
 
-/* Waits until it is true, or too much time has passed, and says which. */
+/* Wait until @condition is true, or a timeout. Return whether it is true. */
 #define hmmt_poll(condition) ({						\
 	unsigned long until__ = jiffies + hmmt_patience();		\
 	bool is_true__;							\
@@ -266,7 +265,7 @@ void hmmt_until_it_sleeps(struct test_thread *thread);
 	is_true__;							\
 })
 
-/* A case of its own, for that of another one with invalidations whose slots need the lock. */
+/* Define a second case of @name, in which invalidations get locked slots. */
 #define HMMT_LOCKED(name)						\
 static void name##_locked(struct kunit *test)				\
 {									\

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror: KUnit tests. A page, or the mmap lock, that is not to be had for a long time:
- * the wait for it ends in any thread, by a time-out, a cancel, a fatal signal, or because the
- * process is gone. And pages whose neighbours change all the time.
+ * hmm_mirror: KUnit tests: waits for a page or for the mmap lock that can take for ever. Such a
+ * wait ends by a timeout, a cancel, a fatal signal, or when the process exits. And pages whose
+ * neighbours change all the time.
  */
 #include <linux/mm.h>
 #include <linux/mman.h>
@@ -11,7 +11,7 @@
 
 #include "hmm_mirror_test.h"
 
-/* In test_thread.timeout_ms. */
+/* Populate range 0 with the timeout of the thread. */
 static int populates(struct test_thread *thread)
 {
 	struct test_fixture *f = thread->f;
@@ -41,7 +41,7 @@ static struct test_thread *populate_in_thread(struct test_fixture *f, unsigned i
 	return hmmt_thread(f, 0, populates, NULL);
 }
 
-/* Memory of range 0 whose first fault sleeps. */
+/* Map memory as range 0 whose first fault sleeps. */
 static unsigned long blocked_mapped(struct test_fixture *f)
 {
 	unsigned long addr = hmmt_slow_mapped(f, PROT_READ | PROT_WRITE, MAP_SHARED);
@@ -50,7 +50,7 @@ static unsigned long blocked_mapped(struct test_fixture *f)
 	return addr;
 }
 
-/* Thread 0 waits for a page, and a reader thread sleeps in the fault. */
+/* Let thread 0 wait for a page. A reader thread of the core sleeps in the fault. */
 static struct test_thread *blocked_thread(struct test_fixture *f, unsigned int timeout_ms)
 {
 	struct test_thread *thread = populate_in_thread(f, timeout_ms);
@@ -59,7 +59,7 @@ static struct test_thread *blocked_thread(struct test_fixture *f, unsigned int t
 	return thread;
 }
 
-/* The same, for as long as it takes, with memory of its own; @mm_users was there before. */
+/* The same without a timeout, with new memory. Store the mm_users from before in @mm_users. */
 static struct test_thread *blocked_for_ever(struct test_fixture *f, int *mm_users)
 {
 	blocked_mapped(f);
@@ -77,7 +77,7 @@ static unsigned int readers(struct test_fixture *f)
 	return nr;
 }
 
-/* No thread is left or could have stayed, and nobody but the test holds mm_users. */
+/* Expect that no reader is left, that all were killable, and that none holds mm_users. */
 static void nothing_is_left(struct test_fixture *f, int mm_users)
 {
 	KUNIT_EXPECT_FALSE(f->test, hmmt_slow.held);
@@ -85,7 +85,7 @@ static void nothing_is_left(struct test_fixture *f, int mm_users)
 	KUNIT_EXPECT_TRUE(f->test, hmmt_poll(atomic_read(&f->mm->mm_users) == mm_users));
 }
 
-/* Nor are what the thread and its caller have shared, and the thread itself. */
+/* Expect that the reader thread, and the structure that it shares with its caller, are freed. */
 static void reader_is_gone(struct test_fixture *f)
 {
 	KUNIT_EXPECT_TRUE(f->test, hmmt_poll(hmmt_is_freed()));
@@ -101,10 +101,10 @@ static void page_comes(struct kunit *test)
 	struct test_thread *thread = blocked_thread(f, FOREVER);
 	unsigned int i;
 
-	/* the waiting caller does not hold it */
+	/* Only the reader holds mm_users; the caller that waits does not. */
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->mm->mm_users), mm_users + 1);
 	KUNIT_EXPECT_EQ(test, readers(f), 1U);
-	/* struct reader begins with its entry in this list */
+	/* The list entry is the first member of struct reader. */
 	hmmt_watch(f->hmm->readers.next);
 	f->pfns[TEST_MAPPED] = 4711;
 	complete_all(&hmmt_slow.go);
@@ -133,7 +133,7 @@ static void page_times_out(struct kunit *test)
 	hmmt_slow_unmapped(f);
 }
 
-/* A time-out of 0 starts no thread; what can be had without waiting comes all the same. */
+/* A timeout of 0 starts no thread. Pages that can be read without a wait are read. */
 static void page_without_waiting(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -141,7 +141,7 @@ static void page_without_waiting(struct kunit *test)
 	blocked_mapped(f);
 	KUNIT_EXPECT_EQ(test, hmmt_join(populate_in_thread(f, 0)), -ETIME);
 	KUNIT_EXPECT_FALSE(test, hmmt_slow.dropped);
-	/* of a file it is not known that its faults do not block, even if they do not */
+	/* The core cannot know that a fault of a file does not block. */
 	hmmt_slow.block = false;
 	KUNIT_EXPECT_EQ(test, hmmt_join(populate_in_thread(f, 0)), -ETIME);
 	KUNIT_EXPECT_EQ(test, hmmt_slow.faults[0], 0U);
@@ -159,14 +159,14 @@ static void anonymous_without_waiting(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_join(populate_in_thread(f, 0)), 0);
 	for (i = 0; i < TEST_MAPPED; i++)
 		KUNIT_EXPECT_TRUE(test, f->tm[0].pte[i] & HMM_PFN_WRITE);
-	/* of a clean range nothing but its sequence is looked at */
+	/* If the range is clean, begin() reads only its state. */
 	f->hmm->dead = true;
 	KUNIT_EXPECT_EQ(test, hmmt_join(populate_in_thread(f, 0)), 0);
 	f->hmm->dead = false;
 	hmmt_unmapped(f);
 }
 
-/* A reader thread that ends wakes its caller, which otherwise looks only every 100 ms. */
+/* A reader thread that ends wakes its caller, which otherwise checks only every 100 ms. */
 static void wait_ends_at_once(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -183,12 +183,12 @@ static void wait_ends_at_once(struct kunit *test)
 				-EFAULT);
 		shortest = min(shortest, jiffies - since);
 	}
-	/* the machine may be busy, but not each time */
+	/* The shortest time counts, because the machine may be busy. */
 	KUNIT_EXPECT_LT(test, shortest, (unsigned long)max(HZ / 20, 2));
 	hmmt_unmapped(f);
 }
 
-/* So does a wait that hmm_mirror_cancel() or hmm_mirror_unregister() ends. */
+/* hmm_mirror_cancel() and hmm_mirror_unregister() wake the caller, too. */
 static void cancel_ends_at_once(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -197,7 +197,7 @@ static void cancel_ends_at_once(struct kunit *test)
 	struct hmm_mirror *mirror = &f->tm[0].mirror;
 	unsigned int i, by;
 
-	/* which keeps the structure that the test looks at */
+	/* This mirror keeps the structure of the mm for the test. */
 	hmmt_mirror(f, 1);
 	for (i = 0; i < 10; i++) {
 		struct test_thread *thread = blocked_thread(f, FOREVER);
@@ -229,7 +229,7 @@ static void cancel_ends_at_once(struct kunit *test)
  *	starts the reader
  *	cancelled already: SIGKILL
  *					allows SIGKILL, too late
- *					is given up
+ *					sees that the caller has given up
  */
 static void given_up_before_it_began(struct kunit *test)
 {
@@ -246,7 +246,7 @@ static void given_up_before_it_began(struct kunit *test)
 	hmmt_slow_unmapped(f);
 }
 
-/* A read that gave up returns its reason, even if the range was invalidated meanwhile. */
+/* A read that gives up returns the reason, even if the range was invalidated meanwhile. */
 static void given_up_and_collided(struct kunit *test)
 {
 	static const int ends[] = { -ETIME, -EINTR, -ECANCELED, -ESRCH };
@@ -294,7 +294,7 @@ static void page_is_cancelled(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_join(thread), -ECANCELED);
 	nothing_is_left(f, mm_users);
 
-	/* from now on for what would have to wait, and for nothing else */
+	/* From now on calls that would have to wait return -ECANCELED, others do not. */
 	KUNIT_EXPECT_EQ(test, hmmt_join(populate_in_thread(f, FOREVER)), -ECANCELED);
 	hmmt_slow.block = false;
 	KUNIT_EXPECT_EQ(test, hmmt_peek(f->tm[0].base), (int)'s');
@@ -304,7 +304,7 @@ static void page_is_cancelled(struct kunit *test)
 	hmmt_slow_unmapped(f);
 }
 
-/* Mirrors that share an mm are cancelled each by itself, and a new registration is not. */
+/* A cancel affects only its mirror, not others of the mm, and ends with the registration. */
 static void cancel_is_of_a_mirror(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -347,17 +347,17 @@ static void wait_is_cancelled(struct kunit *test)
 	hmm_mirror_cancel(&f->tm[0].mirror);
 	KUNIT_EXPECT_EQ(test, hmmt_join(cancelled), -ECANCELED);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, FOREVER), -ECANCELED);
-	/* which cancel may have woken to look */
+	/* The cancel may have woken this thread, to check its mirror. */
 	hmmt_until_it_sleeps(other);
 	hmmt_end(f, &update);
 	KUNIT_EXPECT_EQ(test, hmmt_join(other), 0);
-	/* no need to wait */
+	/* A call that need not wait still succeeds. */
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, FOREVER), 0);
 }
 
 HMMT_LOCKED(wait_is_cancelled)
 
-/* Rounds that have no end. */
+/* Collide always. */
 static int commit_collides(struct hmm_mirror_range *range, unsigned long seq,
 			   const struct hmm_mirror_fault *fault, void *arg)
 {
@@ -405,7 +405,7 @@ static void page_when_mirror_goes(struct kunit *test)
 	int mm_users;
 
 	blocked_mapped(f);
-	/* of which the test looks at the structure */
+	/* This mirror keeps the structure of the mm for the test. */
 	hmmt_mirror(f, 1);
 	mm_users = atomic_read(&f->mm->mm_users);
 	thread = blocked_thread(f, FOREVER);
@@ -418,9 +418,9 @@ static void page_when_mirror_goes(struct kunit *test)
 /*
  *	process				driver
  *
- *					waits for a page of it
- *	exits, mm_users: that of
- *	  the wait
+ *					waits for a page of the process
+ *	exits: only the wait holds
+ *	  mm_users
  *					-ESRCH
  *	the mm is torn down
  *
@@ -432,7 +432,7 @@ static void page_when_process_goes(struct kunit *test)
 	struct test_thread *thread;
 
 	if (!hmmt_mm_is_own()) {
-		hmmt_skip(test, "the mm is not ours to end");
+		hmmt_skip(test, "the mm belongs to the process that loads the module");
 		return;
 	}
 	blocked_mapped(f);
@@ -446,7 +446,7 @@ static void page_when_process_goes(struct kunit *test)
 	hmmt_slow_freed();
 }
 
-/* What is read is judged by what happened while the page was waited for. */
+/* An invalidation during the wait for a page is a collision. */
 static void page_collides(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -462,7 +462,7 @@ static void page_collides(struct kunit *test)
 	hmmt_slow_unmapped(f);
 }
 
-/* While one page does not come, others do, also of the same process and mirror. */
+/* A wait for one page does not block faults of others of the same process and mirror. */
 static void page_holds_nobody_up(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -484,7 +484,7 @@ static void page_holds_nobody_up(struct kunit *test)
 	hmmt_slow_unmapped(f);
 }
 
-/* The mmap lock is one of the things that are waited for. */
+/* A wait for the mmap lock ends as a wait for a page does. */
 static void mmap_lock(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -520,22 +520,22 @@ static void mmap_lock(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
-/* ------------------------------------------------- neighbours that never come to rest */
+/* ------------------------------------------------- neighbours that change all the time */
 
 /**
- * struct neighbour - changes memory each time that a fault is about to commit
- * @f: the test
- * @start: bounds of what changes
- * @end: bounds of what changes
- * @retry: the commit asks hmm_mirror_range_retry()
+ * struct neighbour - invalidates each time that a fault is about to commit
+ * @f: fixture of the test
+ * @start: bounds of the invalidation
+ * @end: bounds of the invalidation
+ * @retry: the commit calls hmm_mirror_range_retry()
  * @resize: at one commit the range gets these bounds
  * @resize_at: number of that commit, the 5th if 0
- * @other: it is another range that gets them
- * @rest: nothing changes after so many commits, if not 0
+ * @other: if not NULL, the range that gets them instead
+ * @rest: number of commits with an invalidation; no limit if 0
  * @gone: at the 4th commit the mirror is unregistered
  * @dead: at the 4th commit the mm dies
  * @commits: number of commits
- * @strange: a range that is none of the test's was seen
+ * @strange: the driver could see the part, which is a range of the core
  */
 struct neighbour {
 	struct test_fixture *f;
@@ -550,7 +550,7 @@ struct neighbour {
 	bool strange;
 };
 
-/* Refuses all that it is offered, of which there may be one. */
+/* The range that lookup() may pass to get_nothing(), which never takes a reference. */
 static const struct hmm_mirror_range *offered;
 static bool other_was_offered;
 
@@ -598,7 +598,7 @@ static int neighbour_commit(struct hmm_mirror_range *range, unsigned long seq,
 	return ret;
 }
 
-/* Of 2 pages, the first of which is test_thread.seq. */
+/* Populate 2 pages, the first of which is test_thread.seq. */
 static int populates_beside(struct test_thread *thread)
 {
 	struct test_fixture *f = thread->f;
@@ -617,7 +617,7 @@ static int populate_from(struct test_fixture *f, unsigned int page, struct neigh
 	return hmmt_join(hmmt_thread(f, 0, populates_beside, n));
 }
 
-/* Of pages 2 and 3. */
+/* Populate pages 2 and 3. */
 static int populate_beside(struct test_fixture *f, struct neighbour *n, unsigned int timeout_ms)
 {
 	return populate_from(f, 2, n, timeout_ms);
@@ -649,7 +649,7 @@ static void neighbour_changes(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
-/* A commit that asks hmm_mirror_range_retry() waits for all of the range to rest. */
+/* With hmm_mirror_range_retry(), the whole range must not have been invalidated. */
 static void neighbour_and_retry(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -661,7 +661,7 @@ static void neighbour_and_retry(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 5000), 0);
 	KUNIT_EXPECT_EQ(test, n.commits, 1U);
 
-	/* which is asked for in every other round, after the first ones */
+	/* After the first rounds, every other round is judged by the whole range. */
 	n.end = addr + P(1);
 	n.rest = 5;
 	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 5000), 0);
@@ -687,14 +687,14 @@ static void part_at_a_bound(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
-/* There is no part of a range without a mirror, and none of a dead mm. */
+/* An orphan range has no part, and neither has a range of a dead mm. */
 static void part_comes_too_late(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
 	struct neighbour n = { .f = f, .start = addr, .end = addr + P(1), .gone = true };
 
-	/* which keeps the structure that the test looks at */
+	/* This mirror keeps the structure of the mm for the test. */
 	hmmt_mirror(f, 1);
 	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 5000), -ESRCH);
 	KUNIT_EXPECT_EQ(test, n.commits, 4U);
@@ -711,7 +711,7 @@ static void part_comes_too_late(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
-/* The range is made smaller while a part of it is read: no device PTE outside of it. */
+/* If the range shrinks while a part is read, no device PTE outside of it is installed. */
 static void part_outlives_nothing(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -724,7 +724,7 @@ static void part_outlives_nothing(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 5000), -EINVAL);
 	KUNIT_EXPECT_EQ(test, n.commits, 5U);
 
-	/* just before there would be a part, of which both bounds, or one, are outside */
+	/* Resize just before the first part, which then has one or both bounds outside. */
 	n.resize_at = 4;
 	for (i = 0; i < ARRAY_SIZE(smaller); i++) {
 		KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(&f->range[0], addr, addr + P(8)), 0);
@@ -736,7 +736,7 @@ static void part_outlives_nothing(struct kunit *test)
 	n.resize_at = 5;
 	n.resize[1] = addr + P(8);
 
-	/* where it still contains the part that is one more collision */
+	/* If the range still contains the part, the resize is one more collision. */
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(&f->range[0], addr, addr + P(8)), 0);
 	n.resize[0] = addr + P(1);
 	n.strange = false;
@@ -744,7 +744,7 @@ static void part_outlives_nothing(struct kunit *test)
 	KUNIT_EXPECT_GT(test, n.commits, 5U);
 	KUNIT_EXPECT_FALSE(test, n.strange);
 
-	/* and another range is none of its business */
+	/* A resize of another range does not matter. */
 	hmmt_mirror(f, 1);
 	n.other = hmmt_range(f, 1, 1, addr, addr + P(8));
 	n.start = addr + P(1);
@@ -759,7 +759,7 @@ struct shrink {
 	unsigned int commits;
 };
 
-/* The round of the part begins in an invalidation of its pages. */
+/* Start an invalidation before the first round that uses a part. */
 static int shrink_commit(struct hmm_mirror_range *range, unsigned long seq,
 			 const struct hmm_mirror_fault *fault, void *arg)
 {
@@ -781,8 +781,8 @@ static int populates_and_shrinks(struct test_thread *thread)
 }
 
 /*
- * A thread waits for a part. The range is made smaller, and the invalidation in flight is outside
- * of it now: the thread does not wait for its end.
+ * A thread waits for a part. If a resize of the range leaves the invalidation in flight outside,
+ * the thread does not wait for its end.
  */
 static void part_is_left_outside(struct kunit *test)
 {
@@ -802,7 +802,7 @@ static void part_is_left_outside(struct kunit *test)
 		hmmt_until_it_sleeps(thread);
 		KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(&f->range[0], addr + P(bounds[i][0]),
 							      addr + P(bounds[i][1])), 0);
-		/* the last range still contains page 2, but not page 3 */
+		/* The last bounds still contain page 2, which is invalidated, but not page 3. */
 		KUNIT_EXPECT_TRUE(test, i == 3 || hmmt_poll(completion_done(&thread->done)));
 		hmmt_end(f, &update);
 		KUNIT_EXPECT_EQ(test, hmmt_join(thread), -EINVAL);

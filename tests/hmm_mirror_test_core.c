@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror: KUnit tests. Geometry and invariants, by playing the mm.
+ * hmm_mirror: KUnit tests: geometry and invariants. The tests call the core as the mm does.
  */
 #include <linux/kernel.h>
 #include <linux/mm.h>
@@ -10,7 +10,7 @@
 
 #include "hmm_mirror_test.h"
 
-/* All that three things can be done in. */
+/* All orders of three steps. */
 static const unsigned int order[][3] = {
 	{ 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 }, { 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 },
 };
@@ -53,7 +53,7 @@ static const struct geometry geometry[] = {
 	{ P(10), P(20),	P(5), P(30),			true },
 	{ P(10), P(20),	0, TO_THE_END,			true },
 	{ P(10), P(20),	0, ULONG_MAX,			true },
-	/* empty                       |             , and turned round */
+	/* empty                       |             , and end before start */
 	{ P(10), P(20),	P(15), P(15),			false },
 	{ P(10), P(20),	P(10), P(10),			false },
 	{ P(10), P(20),	P(15), P(12),			false },
@@ -134,7 +134,7 @@ static void geometry_retry(struct kunit *test)
 	}
 }
 
-/* The first @nr ranges, those that intersect, and no others. */
+/* Expect that an update raises those of the first @nr ranges that it intersects, and no other. */
 static void expect_hits(struct test_fixture *f, unsigned int nr, unsigned long start,
 			unsigned long end)
 {
@@ -156,7 +156,7 @@ static void expect_hits(struct test_fixture *f, unsigned int nr, unsigned long s
 }
 
 /*
- * Whatever the shape of the tree:
+ * Hits do not depend on the shape of the tree:
  *
  *	  10       15       20           30          40
  *	0 |-----------------|
@@ -252,7 +252,7 @@ static void geometry_walk(struct kunit *test)
 /* ----------------------------------------------------------------- I1: count */
 
 /*
- * Whatever the order of the ends, also if the inner one of a nested pair is wider:
+ * The ends can come in any order, also if the inner update of a nested pair is wider:
  *
  *	start 1			       |--|
  *	  start 2		|-------------|
@@ -284,7 +284,7 @@ static void i1_balance(struct kunit *test)
 	}
 }
 
-/* Its start came before we subscribed, or it is delivered twice. */
+/* An end without a start, as before the subscription, and a second end have no effect. */
 static void i1_end_without_start(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -311,8 +311,8 @@ static void i1_end_without_start(struct kunit *test)
 }
 
 /*
- * mprotect() at address 0 loses an end. The structure was on the stack, so sooner or
- * later another invalidation has the same address.
+ * mprotect() at address 0 does not call the end. Its update was on a stack, so a later update
+ * can be at the same address: its start ends the old invalidation.
  */
 static void i1_start_without_end(struct kunit *test)
 {
@@ -341,8 +341,8 @@ static void i1_start_without_end(struct kunit *test)
 }
 
 /*
- * The same by its event: it is known from the start that no end will come. Then whoever
- * waits ends it; who does not wait cannot.
+ * The event tells at the start that the mm will not call the end. A thread that waits ends
+ * the invalidation; a call of begin() without a timeout does not.
  */
 static void i1_endless(struct kunit *test)
 {
@@ -366,7 +366,7 @@ static void i1_endless(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 1U);
 	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(other_range));
 
-	/* one wait ends all of that kind, and no other one */
+	/* One wait ends all endless invalidations, and no others. */
 	second.event = MMU_NOTIFY_PROTECTION_VMA;
 	hmmt_start(f, &update);
 	hmmt_start(f, &second);
@@ -374,11 +374,11 @@ static void i1_endless(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 1000), 0);
 	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 1U);
 
-	/* an end is not endless */
+	/* The mm may call the end after all. */
 	hmmt_start(f, &update);
 	hmmt_end(f, &update);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), 0);
-	/* nor is all that changes protections, or all that is at 0 */
+	/* Neither the event nor address 0 alone makes an invalidation endless. */
 	update.start = P(1);
 	hmmt_start(f, &update);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 1), -ETIME);
@@ -391,7 +391,7 @@ static void i1_endless(struct kunit *test)
 	hmmt_end(f, &other);
 	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
 
-	/* what has ended them holds nothing any more */
+	/* The worker that ended them holds no reference any more. */
 	hmmt_watch(f->hmm);
 	hmm_mirror_range_unregister(range);
 	hmm_mirror_range_unregister(other_range);
@@ -401,7 +401,7 @@ static void i1_endless(struct kunit *test)
 
 /* -------------------------------------------------------------- I2: validity */
 
-/* Both that intersect must have ended, in whatever order; the others do not matter. */
+/* A range is valid once both updates that intersect have ended, in any order. */
 static void i2_validity_is_exact(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -428,7 +428,7 @@ static void i2_validity_is_exact(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
 }
 
-/* The end of one invalidation says nothing about ranges that another one hits. */
+/* The end of one invalidation does not make a range valid that another one intersects. */
 static void i2_validity_is_per_range(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -454,7 +454,7 @@ static void i2_validity_is_per_range(struct kunit *test)
 
 /* -------------------------------------------------------------- I3: sequence */
 
-/* Stale if and only if something that intersects began since. */
+/* A sequence is stale if and only if an invalidation that intersects has begun since. */
 static void i3_stale_iff_hit(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -473,7 +473,7 @@ static void i3_stale_iff_hit(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
 }
 
-/* It never comes back: not after failed starts, nor in a range that is new. */
+/* A sequence never comes back, neither after a failed start nor in a new range. */
 static void i3_sequence_only_grows(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -507,7 +507,7 @@ static void i3_sequence_only_grows(struct kunit *test)
 	}
 }
 
-/* The 2019 form; the snapshot is in the range. */
+/* The 2019 API, where the sequence is in the range. */
 static void i3_valid_has_no_aba(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -526,7 +526,7 @@ static void i3_valid_has_no_aba(struct kunit *test)
 	hmmt_end(f, &update);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(range));
 
-	/* somebody else finds that it is valid again: not with our pages */
+	/* begin() of another fault does not make the pages of this one valid. */
 	hmmt_begin(f, range);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_valid(range));
 
@@ -536,7 +536,7 @@ static void i3_valid_has_no_aba(struct kunit *test)
 
 /* ----------------------------------------------------------------- I4: order */
 
-/* In the first callback of an invalidation every range has moved already. */
+/* When the first callback runs, the sequences of all ranges are raised. */
 static int hook_all_have_moved(struct test_mirror *tm,
 			       const struct mmu_notifier_range *update)
 {
@@ -569,7 +569,7 @@ static void i4_sequence_before_callback(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[i].calls), 1);
 }
 
-/* In release, too: what is committed after it would stay for ever. */
+/* The same in release(): a device PTE that is installed later would never be removed. */
 static void hook_dead(struct test_mirror *tm)
 {
 	struct test_fixture *f = tm->f;
@@ -598,7 +598,7 @@ static void i4_invalid_before_release(struct kunit *test)
  *	register
  *	  start 2
  *	end 1
- *	  end 2, by which it is valid, neither earlier nor later
+ *	  end 2: only now it is valid
  */
 static void i5_late_registration(struct kunit *test)
 {
@@ -625,7 +625,7 @@ static bool is_clean(const struct hmm_mirror_range *range)
 	return !(READ_ONCE(range->state) & HMM_MIRROR_RANGE_DIRTY);
 }
 
-/* A range that nothing in flight intersects costs no lock from its registration on. */
+/* If nothing in flight intersects a range when it is registered, begin() needs no lock. */
 static void i5_born_clean(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -639,7 +639,7 @@ static void i5_born_clean(struct kunit *test)
 	hmmt_end(f, &update);
 }
 
-/* Unregistered in between; the end must not touch what is gone. */
+/* A range is unregistered during an invalidation. The end must not access it. */
 static void i5_unregister_in_flight(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -684,7 +684,7 @@ static void many_updates(struct test_fixture *f, struct mmu_notifier_range *upda
 		update[i] = hmmt_update_nonblock(f, P(i), P(i + 1));
 }
 
-/* Fails only when a driver says so, and then it is as if nothing had happened. */
+/* start fails only if a callback does, and then nothing is in flight. */
 static void i7_only_a_driver_fails(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -709,7 +709,7 @@ static void i7_only_a_driver_fails(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, hmmt_start(f, &update[0]), -EAGAIN);
 		KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
 		KUNIT_EXPECT_TRUE(test, hmmt_is_valid(&f->range[i]));
-		/* where it may sleep it does not fail */
+		/* A blockable invalidation does not fail. */
 		hmmt_start_end(f, P(10), P(20));
 		f->tm[i].hook = NULL;
 	}
@@ -718,7 +718,7 @@ static void i7_only_a_driver_fails(struct kunit *test)
 
 /* --------------------------------------------------------- I9: no allocation */
 
-/* Nothing that could sleep, as an allocation could: a hit, a miss, and no more slots. */
+/* Nothing may sleep, as an allocation could: in a hit, a miss, and without a free slot. */
 static void i9_atomic(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -740,7 +740,7 @@ static void i9_atomic(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_tainted(), tainted);
 }
 
-/* Memory reclaim calls us. */
+/* Reclaim calls the core. */
 static void i9_inside_reclaim(struct kunit *test)
 {
 #ifdef CONFIG_LOCKDEP
@@ -761,7 +761,7 @@ static void i9_inside_reclaim(struct kunit *test)
 #endif
 }
 
-/* Allowed under the driver lock, and with a time-out of 0 in any context. */
+/* Calls that are allowed under the driver lock, and with a timeout of 0 in atomic context. */
 static void atomic_contexts(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -813,7 +813,7 @@ static void i8_no_call_after_unregister(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[i].releases), i != 1);
 }
 
-/* Its ranges are invalid for ever; those of other mirrors are not touched. */
+/* Ranges of an unregistered mirror stay invalid; those of other mirrors are not affected. */
 static void i8_unregister_with_ranges(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -863,7 +863,7 @@ static void i8_dead(struct kunit *test)
 			-ESRCH);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_wait_until_valid(range, 1));
 
-	/* an invalidation that was under way, and its end */
+	/* An invalidation can begin and end after release(). */
 	hmmt_start(f, &update);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), -ESRCH);
 	hmmt_end(f, &update);
@@ -874,12 +874,12 @@ static void i8_dead(struct kunit *test)
 	KUNIT_EXPECT_EQ(test,
 			hmm_mirror_range_register(&f->range[1], &f->tm[0].mirror),
 			-ESRCH);
-	/* not registered, so it is nobody's to take back */
+	/* hmmt_exit() must not unregister it. */
 	f->range[1].mirror = NULL;
 	KUNIT_EXPECT_EQ(test, hmmt_users(f), 1U);
 }
 
-/* Range, mirror and mm go in any order. Another mirror keeps what we look at. */
+/* Range, mirror and mm go in any order. Another mirror keeps the structure of the mm. */
 static void i8_any_order(struct kunit *test)
 {
 	static const char * const orders[] = {
@@ -921,7 +921,7 @@ static void i8_any_order(struct kunit *test)
 	}
 }
 
-/* No structure needs zeroing, and each can be used again. */
+/* A mirror and a range need no zeroing, and can be registered again. */
 static void i8_again(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -948,7 +948,7 @@ static void i8_again(struct kunit *test)
 	}
 }
 
-/* The mm structure goes when the last of mirrors and ranges is gone, not later. */
+/* The core holds mm_count until the last mirror and range are unregistered, not longer. */
 static void i8_mm_count(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -965,14 +965,14 @@ static void i8_mm_count(struct kunit *test)
 		hmm_mirror_unregister(&f->tm[0].mirror);
 		hmm_mirror_unregister(&f->tm[1].mirror);
 	}
-	/* idle CPUs hold some, but not that many */
+	/* Idle CPUs hold a few references, too. */
 	KUNIT_EXPECT_GE(test, atomic_read(&f->mm->mm_count), before + 15);
 	for (i = 0; i < 20; i++)
 		hmm_mirror_range_unregister(&f->range[i]);
 	KUNIT_EXPECT_TRUE(test, hmmt_poll(atomic_read(&f->mm->mm_count) < before + 5));
 }
 
-/* So do our structure and its filter. */
+/* The structure of the mm and its filter are freed with the last mirror. */
 static void i8_all_is_freed(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -1009,7 +1009,7 @@ static void two_pass_order(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].calls), 1);
 }
 
-/* The position in the trace, behind all if it is not there. */
+/* Return the position in the trace, or its length if @c is not there. */
 static unsigned int traced_at(struct test_fixture *f, char c)
 {
 	const char *at = strchr(f->trace, c);
@@ -1017,7 +1017,7 @@ static unsigned int traced_at(struct test_fixture *f, char c)
 	return at ? at - f->trace : TEST_TRACE;
 }
 
-/* All get both passes, once, in order; those for which there is room overlap. */
+/* Each mirror gets both passes, once, in order; as many as there is room for overlap. */
 static void two_pass_more_than_room(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -1037,11 +1037,11 @@ static void two_pass_more_than_room(struct kunit *test)
 	for (i = 0; i < 4; i++)
 		KUNIT_EXPECT_GT(test, traced_at(f, 'A' + i),
 				traced_at(f, 'a' + TEST_MIRRORS - 1));
-	/* there is room for seven to overlap; each that follows is finished at once */
+	/* Seven can overlap. Each of the others is finished at once. */
 	KUNIT_EXPECT_STREQ(test, (const char *)f->trace, "abcdefghHiIjJkKlLABCDEFG");
 }
 
-/* c says -EAGAIN: a and b are finished, c is not, d is not asked. */
+/* c returns -EAGAIN: a and b are finished, c is not, d is not called. */
 static void two_pass_eagain(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -1058,7 +1058,7 @@ static void two_pass_eagain(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
 }
 
-/* As above, where there is no room for all that were started. */
+/* As above, with more mirrors than can overlap. */
 static void two_pass_eagain_more_than_room(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -1076,7 +1076,7 @@ static void two_pass_eagain_more_than_room(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[i].finishes), i != last);
 }
 
-/* A mirror without passes fails: as above. */
+/* As above, but a mirror with one pass fails. */
 static void two_pass_other_fails(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -1090,9 +1090,9 @@ static void two_pass_other_fails(struct kunit *test)
 	expect_trace(f, "aA");
 }
 
-/* -------------------------------------------------------- what drivers look at */
+/* ------------------------------------------------------------ updates and ranges */
 
-/* Of two mirrors with a range each, and one that has to know everything. */
+/* Two mirrors are called for their ranges only, and one for every update. */
 static void tracked_only(struct kunit *test)
 {
 	static const struct {
@@ -1135,7 +1135,7 @@ static void tracked_only(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].calls), 0);
 }
 
-/* The bounds come as the mm gave them. */
+/* The callback gets the bounds unchanged. */
 static void update_bounds(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -1196,9 +1196,9 @@ static void walk(struct kunit *test)
 	}
 }
 
-/* ------------------------------------------------------------- other bounds */
+/* ------------------------------------------------------------ resize and split */
 
-/* Under a new sequence, and by the new bounds, also of what is in flight. */
+/* A resize raises the sequence. The new bounds count, also for invalidations in flight. */
 static void range_resize(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -1217,7 +1217,7 @@ static void range_resize(struct kunit *test)
 	seq = hmmt_begin(f, range);
 	rebounds = f->hmm->rebounds;
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(7), P(15)), 0);
-	/* for invalidations that have looked for it without the lock */
+	/* An invalidation that has searched the tree without the lock sees this. */
 	KUNIT_EXPECT_NE(test, f->hmm->rebounds, rebounds);
 	KUNIT_EXPECT_EQ(test, range->start, P(7));
 	KUNIT_EXPECT_EQ(test, range->end, P(15));
@@ -1340,7 +1340,7 @@ static void range_lookup(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, hmm_mirror_range_lookup(mirror, P(25), NULL), &r[3]);
 }
 
-/* A callback beside ->release, and that itself, find what they have to remove. */
+/* release(), and a callback that runs at the same time, find the ranges. */
 static void walk_dead(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -1352,7 +1352,7 @@ static void walk_dead(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_first(&f->tm[0].mirror, 0, ULONG_MAX));
 }
 
-/* Behind a range whose mirror is gone there is none: it is in no tree. */
+/* An orphan range has no next range, because it is in no tree. */
 static void walk_orphan(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -1367,7 +1367,7 @@ static void walk_orphan(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, hmm_mirror_range_next(&f->range[i], 0, ULONG_MAX));
 }
 
-/* Until 5.13 it had another name. */
+/* This member had another name until 5.13. */
 #ifdef HMM_MIRROR_COMPAT_PGMAP_OWNER
 #define update_owner migrate_pgmap_owner
 #else
@@ -1395,7 +1395,7 @@ static void update_is_own(struct kunit *test)
 
 /* -------------------------------------------------------------------- filter */
 
-/* The filter may say "perhaps" where it could say no, but not the other way round. */
+/* Return true if an update hits @range: the filter must not return a false negative. */
 static bool is_hit(struct test_fixture *f, struct hmm_mirror_range *range,
 		   unsigned long start, unsigned long end)
 {
@@ -1440,7 +1440,7 @@ static void filter_counts(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, (int)f->hmm->filter->cell[i], 0);
 }
 
-/* A range that has moved is counted where it is, and nowhere else. */
+/* A range that was resized is counted at its new bounds, and nowhere else. */
 static void filter_follows(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -1477,7 +1477,7 @@ static struct hmm_mirror_range *many_ranges(struct kunit *test, unsigned int nr,
 	return range;
 }
 
-/* More in a cell than can be counted there. */
+/* One cell has more ranges than it can count. */
 static void filter_has_many(struct kunit *test)
 {
 	const unsigned int nr = 2 * U8_MAX + 3;
@@ -1485,7 +1485,7 @@ static void filter_has_many(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	unsigned int i;
 
-	/* none has left a cell that is full */
+	/* No range has left a saturated cell. */
 	flush_work(&f->hmm->grow);
 	KUNIT_EXPECT_EQ(test, f->hmm->filter->stale, 0U);
 	for (i = 0; i < nr; i++) {
@@ -1505,7 +1505,7 @@ static u8 *cell_in_use(struct test_fixture *f)
 	return NULL;
 }
 
-/* Two ranges whose pages have the same cell, and not the same part of it. */
+/* Two ranges have the same cell, and different parts of it. */
 static void filter_tells_apart(struct kunit *test)
 {
 	const unsigned int one = HMM_MIRROR_CELL_PARTS;
@@ -1531,7 +1531,7 @@ static void filter_tells_apart(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, is_hit(f, &f->range[0], P(16), P(17)));
 	KUNIT_EXPECT_TRUE(test, is_hit(f, &f->range[1], there, there + P(1)));
 
-	/* if the filter knew only one of them, the tree would not be asked for the other */
+	/* If the cell counted only one of them, an update of the other would be a miss. */
 	*cell = here;
 	KUNIT_EXPECT_TRUE(test, is_hit(f, &f->range[0], P(16), P(17)));
 	KUNIT_EXPECT_FALSE(test, is_hit(f, &f->range[1], there, there + P(1)));
@@ -1547,7 +1547,7 @@ static void filter_tells_apart(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, *cell, (u8)0);
 }
 
-/* Cells that had more ranges than can be counted do not stay in use for ever. */
+/* Cells that were saturated do not stay in use for ever. */
 static void filter_is_renewed(struct kunit *test)
 {
 	const unsigned int nr = U8_MAX / HMM_MIRROR_CELL_PARTS + 1;
@@ -1558,7 +1558,7 @@ static void filter_is_renewed(struct kunit *test)
 	unsigned int round, i, used = 0;
 
 	for (round = 0; round < rounds; round++) {
-		/* a worker that replaces the filter now counts the ranges that are left */
+		/* A worker that replaces the filter now counts only the remaining ranges. */
 		bool replaced = hmmt_users(f) != nr;
 
 		for (i = 0; i < nr; i++)
@@ -1571,7 +1571,7 @@ static void filter_is_renewed(struct kunit *test)
 									   &f->tm[0].mirror));
 		}
 	}
-	/* queued already, and done before it is */
+	/* The work is already queued. */
 	flush_work(&f->hmm->grow);
 	for (i = 0; i < nr; i++) {
 		KUNIT_EXPECT_TRUE(test, is_hit(f, &range[i], range[i].start, range[i].end));
@@ -1581,11 +1581,11 @@ static void filter_is_renewed(struct kunit *test)
 	for (i = 0; i < filter->nr; i++)
 		used += !!filter->cell[i];
 	KUNIT_EXPECT_LE(test, used, 2U);
-	/* the last ones were not followed by a registration, which would have noticed */
+	/* Only a registration queues the work, and none has followed the last ranges. */
 	KUNIT_EXPECT_LT(test, filter->stale, filter->room + nr);
 }
 
-/* More than it is made for: there is a larger one soon. */
+/* If there are more ranges than the filter has room for, a larger one replaces it. */
 static void filter_grows(struct kunit *test)
 {
 	const unsigned int nr = 2000;
@@ -1593,7 +1593,7 @@ static void filter_grows(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	unsigned int i;
 
-	/* queued already, and done before it is */
+	/* The work is already queued. */
 	flush_work(&f->hmm->grow);
 	KUNIT_EXPECT_GE(test, f->hmm->filter->nr, (u64)nr);
 	KUNIT_EXPECT_EQ(test, hmmt_users(f), nr);
@@ -1605,7 +1605,7 @@ static void filter_grows(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, (int)f->hmm->filter->cell[i], 0);
 }
 
-/* As soon as it has no room for another range, and not earlier. The old one is freed. */
+/* The filter is replaced once it has no room for another range. The old one is freed. */
 static void filter_grows_in_time(struct kunit *test)
 {
 	const unsigned int nr = 62;
@@ -1627,7 +1627,7 @@ static void filter_grows_in_time(struct kunit *test)
 		hmm_mirror_range_unregister(&range[i]);
 }
 
-/* Behind a mirror with two passes, too, one is called for its own ranges only. */
+/* A mirror is called for its own ranges only, also after a mirror with two passes. */
 static void tracked_only_behind_two_passes(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -1678,7 +1678,7 @@ static void needs_no_zeroing(struct kunit *test)
 	}
 }
 
-/* Mirrors that are called where no range is, as they come and go. */
+/* Mirrors without HMM_MIRROR_TRACKED_ONLY are called where no range is, and can come and go. */
 static void always_called(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -1699,7 +1699,7 @@ static void always_called(struct kunit *test)
 	hmmt_mirror(f, 2);
 }
 
-/* The same, of invalidations whose slots need the lock. */
+/* The same with locked slots. */
 HMMT_LOCKED(geometry_retry)
 HMMT_LOCKED(geometry_late)
 HMMT_LOCKED(i1_balance)

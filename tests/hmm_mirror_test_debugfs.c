@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror: KUnit tests. The files in debugfs: what they show, and faults to order.
+ * hmm_mirror: KUnit tests: the files in debugfs: state and fault injection.
  *
- * Nobody has mounted debugfs yet, so the tests do. They read and write as the process whose
- * memory they have, and are it no longer than that: what ends a test is another thread.
+ * debugfs is not mounted, so the tests mount it. They use f->mm only while they read or write a
+ * file, because another thread ends the test.
  */
 #include <linux/cred.h>
 #include <linux/debugfs.h>
@@ -22,7 +22,7 @@
 
 static struct {
 	struct vfsmount *mnt;
-	unsigned long addr;	/* of a buffer of the process */
+	unsigned long addr;	/* user address of a buffer */
 	char text[TEXT_SIZE];
 } files;
 
@@ -51,7 +51,7 @@ static void debugfs_test_exit(struct kunit *test)
 	hmmt_exit(test);
 }
 
-/* NULL if there is no such file; @name has at most two directories. */
+/* Open a file, or return NULL if it is missing; @name has at most two directories. */
 static struct file *file_open(const char *name, int flags)
 {
 	struct path path = { .mnt = files.mnt };
@@ -80,7 +80,7 @@ static struct file *file_open(const char *name, int flags)
 	return IS_ERR(file) ? NULL : file;
 }
 
-/* All of it, as a string. */
+/* Return the content of a file as a string. */
 static const char *text_of(struct kunit *test, const char *name)
 {
 	struct file *file = file_open(name, O_RDONLY);
@@ -121,8 +121,8 @@ static ssize_t file_write(struct kunit *test, const char *name, const char *valu
 /* ---------------------------------------------------------------------- mms */
 
 /*
- * Is there a line of the test's mm that goes on with @what? There are two if the structure of
- * an earlier test is still on its way out, which had the same mm.
+ * Return true if there is a line of the mm of the test that continues with @what. There can be
+ * two: an earlier test had the same mm, and its structure may not be freed yet.
  */
 static bool mm_is_shown(struct kunit *test, const char *what)
 {
@@ -173,7 +173,7 @@ static void expect_mirror(struct kunit *test, unsigned int i, const char *what)
 			      "%s is not in %s", line, files.text);
 }
 
-/* Is there a line that begins with @what? Returns the number behind it. */
+/* Expect a line that begins with @what. Return the number after it. */
 static long shown(struct kunit *test, const char *what)
 {
 	const char *at = strstr(text_of(test, "hmm_mirror/mms"), what);
@@ -242,7 +242,7 @@ static int populates(struct test_thread *thread)
 					 hmmt_commit, &f->tm[0]);
 }
 
-/* A page that does not come. */
+/* A fault that waits for a page is shown. */
 static void mms_blocked(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -250,7 +250,7 @@ static void mms_blocked(struct kunit *test)
 	struct test_thread *thread;
 	char line[200];
 
-	/* text_of() attaches it each time */
+	/* text_of() attaches the mm each time. */
 	hmmt_mm_detach(f);
 	hmmt_slow.block = true;
 	thread = hmmt_thread(f, 0, populates, NULL);
@@ -273,7 +273,7 @@ static int starts(struct test_thread *thread)
 	return hmmt_start(thread->f, thread->arg);
 }
 
-/* Is there a line of @update that says that the callback of @mirror runs, or of none? */
+/* Expect a line of @update, with @mirror as the one whose callback runs, or NULL for none. */
 static void expect_invalidation(struct kunit *test, const struct mmu_notifier_range *update,
 				const struct hmm_mirror *mirror)
 {
@@ -290,8 +290,8 @@ static void expect_invalidation(struct kunit *test, const struct mmu_notifier_ra
 }
 
 /*
- * How long each invalidation has been in flight, and whose callback runs; the oldest ones,
- * with and without the lock.
+ * The oldest invalidations in flight are shown, in hashed and locked slots, with their duration
+ * and the mirror whose callback runs.
  */
 static void mms_invalidations(struct kunit *test)
 {
@@ -332,7 +332,7 @@ static void mms_invalidations(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, strstr(text_of(test, "hmm_mirror/mms"), "\n  invalidation "));
 }
 
-/* What needs the lock is in flight, too, and what shares a slot. */
+/* Invalidations in locked slots and in the shared slot are in flight, too. */
 static void mms_in_flight(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -378,7 +378,7 @@ static bool skips_injection(struct kunit *test)
 {
 	if (IS_ENABLED(CONFIG_HMM_MIRROR_INJECT))
 		return false;
-	hmmt_skip(test, "this kernel injects nothing");
+	hmmt_skip(test, "hmm_mirror was built without fault injection");
 	return true;
 }
 
@@ -428,7 +428,7 @@ static void knobs(struct kunit *test)
 	}
 }
 
-/* Off, an invalidation takes no lock, on, it does. */
+/* With injection on, an invalidation takes the lock; with injection off, it does not. */
 static void knobs_are_off(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -451,7 +451,7 @@ static void knobs_are_off(struct kunit *test)
 	hmmt_start(f, &update);
 	KUNIT_EXPECT_TRUE(test, !slot->key);
 	hmmt_end(f, &update);
-	/* off, and off again */
+	/* Switch off twice. */
 	for (i = 0; i < 2; i++) {
 		set(test, "eagain", "0");
 		hmmt_start(f, &update);
@@ -485,13 +485,13 @@ static void inject_eagain(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].calls), 1);
 	KUNIT_EXPECT_EQ(test, number_of(test, "eagain_injected"), before + 1);
 
-	/* the one with two passes alone */
+	/* Only the mirror with two passes is left. */
 	hmm_mirror_unregister(&f->tm[0].mirror);
 	KUNIT_EXPECT_EQ(test, hmmt_start(f, &nonblock), -EAGAIN);
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].calls), 1);
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].finishes), 1);
 
-	/* all, and some of many */
+	/* At 100 percent each call fails, at 50 about half of them. */
 	for (i = failed = 0; i < 1000; i++)
 		failed += hmmt_start(f, &nonblock) == -EAGAIN;
 	KUNIT_EXPECT_EQ(test, failed, 1000U);
@@ -503,7 +503,7 @@ static void inject_eagain(struct kunit *test)
 		else
 			hmmt_end(f, &nonblock);
 	}
-	/* what is at 0 does not happen while something else does */
+	/* A knob at 0 injects nothing while another knob does. */
 	KUNIT_EXPECT_EQ(test, number_of(test, "overflow_injected"), overflows);
 	KUNIT_EXPECT_GT(test, failed, 300U);
 	KUNIT_EXPECT_LT(test, failed, 700U);
@@ -543,7 +543,7 @@ static void inject_delay(struct kunit *test)
 	before = number_of(test, "delay_us_injected");
 	hmmt_mirror(f, 0);
 	set(test, "delay_us", "10000");
-	/* between 0 and 10 ms each, so 5; asleep */
+	/* Each delay is between 0 and 10 ms, 5 ms on average, and sleeps. */
 	sleeps = current->nvcsw;
 	took = time_of(f, &blockable, 40, &shortest);
 	KUNIT_EXPECT_GE(test, current->nvcsw, sleeps + 40);
@@ -551,8 +551,8 @@ static void inject_delay(struct kunit *test)
 	KUNIT_EXPECT_LT(test, shortest, 10 * (u64)NSEC_PER_MSEC);
 	KUNIT_EXPECT_EQ(test, number_of(test, "delay_us_injected"), before + 40);
 	/*
-	 * 1 ms each where it must not sleep. If the machine was busy when the kernel calibrated
-	 * udelay(), that takes a fraction of the time.
+	 * Each non-blockable delay is 1 ms at most. If the machine was busy when the kernel
+	 * calibrated udelay(), a delay takes a fraction of its time.
 	 */
 	set(test, "delay_us", "1000000");
 	took = time_of(f, &nonblock, 20, &shortest);
@@ -564,7 +564,7 @@ static void inject_delay(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, number_of(test, "delay_us_injected"), before + 60);
 }
 
-/* Without a slot all ranges are invalid meanwhile. */
+/* Until the end of an invalidation without a slot of its own, all ranges are invalid. */
 static void inject_overflow(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -585,7 +585,7 @@ static void inject_overflow(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, number_of(test, "overflow_injected"), before + 1);
 	hmmt_end(f, &update);
 	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
-	/* the mm does not call the end of this one */
+	/* The mm does not call the end of this invalidation. */
 	at_0.event = MMU_NOTIFY_PROTECTION_VMA;
 	hmmt_start(f, &at_0);
 	KUNIT_EXPECT_EQ(test, f->hmm->nr_shared, 1U);
@@ -617,10 +617,10 @@ static void inject_collision(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault, FOREVER), 0);
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
 	KUNIT_EXPECT_EQ(test, number_of(test, "collision_injected"), before + 1);
-	/* for good: no sequence comes twice */
+	/* The sequence stays stale after begin(). */
 	hmmt_begin(f, range);
 	KUNIT_EXPECT_TRUE(test, hmm_mirror_range_retry(range, seq));
-	/* not of one that has failed, or only looks */
+	/* A fault that fails and a snapshot get no collision. */
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault, FOREVER), -EBUSY);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, hmmt_begin(f, range),
 							fault, FOREVER), 0);
@@ -633,7 +633,7 @@ static void inject_collision(struct kunit *test)
 
 /* --------------------------------------------------------------------- no memory */
 
-/* Each allocation fails once; nothing is left of what came before. */
+/* Each allocation fails once; earlier ones are freed. */
 static void no_memory(struct kunit *test)
 {
 #if defined(CONFIG_FAILSLAB) && defined(CONFIG_FAULT_INJECTION_DEBUG_FS)
@@ -641,7 +641,7 @@ static void no_memory(struct kunit *test)
 	struct test_mirror *tm = &f->tm[0];
 	int count = atomic_read(&f->mm->mm_count), nth, ret = -ENOMEM;
 
-	/* once with memory, which also sets the operations */
+	/* The first registration has memory; it also sets the operations. */
 	hmmt_mirror(f, 0);
 	hmm_mirror_unregister(&tm->mirror);
 	KUNIT_EXPECT_TRUE(test, hmmt_poll(atomic_read(&f->mm->mm_count) == count));
@@ -666,11 +666,11 @@ static void no_memory(struct kunit *test)
 	}
 	file_write(test, "failslab/ignore-gfp-wait", "Y");
 	KUNIT_EXPECT_EQ(test, ret, 0);
-	/* that of the mm, and that of the filter */
+	/* At least the structure of the mm and the filter are allocated. */
 	KUNIT_EXPECT_GT(test, nth, 2);
 	hmm_mirror_unregister(&tm->mirror);
 #else
-	hmmt_skip(test, "in this kernel no allocation fails to order");
+	hmmt_skip(test, "the kernel has no CONFIG_FAILSLAB");
 #endif
 }
 
@@ -692,7 +692,7 @@ static void no_memory_for_filter(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, file_write(test, "failslab/verbose", "0"), (ssize_t)0);
 	KUNIT_ASSERT_EQ(test, file_write(test, "failslab/ignore-gfp-wait", "N"), (ssize_t)0);
 	spin_lock(&hmm->lock);
-	hmm->users++;		/* as queue_growth() */
+	hmm->users++;		/* as queue_growth() does */
 	spin_unlock(&hmm->lock);
 	current->fail_nth = 1;
 	hmm->grow.func(&hmm->grow);
@@ -701,11 +701,11 @@ static void no_memory_for_filter(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, hmm->filter, filter);
 	KUNIT_EXPECT_EQ(test, hmmt_users(f), 2U);
 #else
-	hmmt_skip(test, "in this kernel no allocation fails to order");
+	hmmt_skip(test, "the kernel has no CONFIG_FAILSLAB");
 #endif
 }
 
-/* No page can be had without waiting, and each allocation on the way to a thread fails once. */
+/* The read needs a reader thread, and each allocation for it fails once. */
 static void no_memory_to_read(struct kunit *test)
 {
 #if defined(CONFIG_FAILSLAB) && defined(CONFIG_FAULT_INJECTION_DEBUG_FS)
@@ -722,7 +722,7 @@ static void no_memory_to_read(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, file_write(test, "failslab/verbose", "0"), (ssize_t)0);
 	KUNIT_ASSERT_EQ(test, file_write(test, "failslab/ignore-gfp-wait", "N"), (ssize_t)0);
-	/* nothing is allocated for a call that must not wait */
+	/* A call that must not wait allocates nothing. */
 	current->fail_nth = 1;
 	ret = hmm_mirror_range_fault(range, seq, &f->fault, 0);
 	current->fail_nth = 0;
@@ -743,11 +743,11 @@ static void no_memory_to_read(struct kunit *test)
 	}
 	file_write(test, "failslab/ignore-gfp-wait", "Y");
 	KUNIT_EXPECT_EQ(test, ret, -EFAULT);
-	/* what the caller and the thread share, and the thread */
+	/* At least the structure shared with the thread, and the thread, are allocated. */
 	KUNIT_EXPECT_GT(test, nth, 2);
 	KUNIT_EXPECT_TRUE(test, hmmt_poll(hmmt_users(f) == 1));
 #else
-	hmmt_skip(test, "in this kernel no allocation fails to order");
+	hmmt_skip(test, "the kernel has no CONFIG_FAILSLAB");
 #endif
 }
 

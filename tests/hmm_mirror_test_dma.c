@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror: KUnit tests. DMA addresses.
+ * hmm_mirror: KUnit tests: DMA addresses.
  *
- * The pages are made up as the test needs them: a letter is a page, neighbours in the
- * alphabet are neighbours in memory, a capital may be written, a dot is no page.
+ * A string describes the pages of a fault: a letter is a page, adjacent letters are adjacent
+ * pages, a capital letter is writable, a dot is no page.
  *
- * Devices differ in how they get at memory. One is a fake: it notes what is mapped, and
- * fails when it is told to. One reaches memory as it is. One is behind an IOMMU, if the
- * machine has one: the edu device of QEMU.
+ * There are three kinds of devices. The fake device records its mappings, and can be told to
+ * fail. The direct device uses physical addresses. The edu device of QEMU, if the machine has
+ * one, is behind an IOMMU.
  */
 #include <linux/dma-map-ops.h>
 #include <linux/iommu.h>
@@ -21,8 +21,8 @@
 #include "compat/devmem.h"
 #include "hmm_mirror_test.h"
 
-#define FIRST		1000	/* page of the range */
-#define ORDER		4	/* of the pages with letters */
+#define FIRST		1000	/* first page of the range */
+#define ORDER		4	/* order of the allocation for the letters */
 #define HUGE_ORDER	9
 #define UNTOUCHED	((dma_addr_t)4711)
 
@@ -40,17 +40,17 @@ static struct dma_test {
 	unsigned long pfns[1 << HUGE_ORDER];
 	dma_addr_t addrs[1 << HUGE_ORDER];
 	struct hmm_mirror_fault fault;
-	/* of the fake */
+	/* the fake device */
 	struct mapping mapping[TEST_PAGES];
-	unsigned int mapped;		/* since the test began */
+	unsigned int mapped;		/* number of mappings made in this test */
 	unsigned int live;
-	bool wrong;			/* it was unmapped otherwise than it was mapped */
+	bool wrong;			/* an unmap did not match its map */
 	unsigned int fail_at;
 	unsigned int collide_at;
 	size_t max_size;
 } d;
 
-/* ---------------------------------------------------------------- the fake */
+/* ------------------------------------------------------------- fake device */
 
 #define FAKE_OFFSET	BIT_ULL(40)
 
@@ -107,13 +107,13 @@ static size_t fake_max_mapping_size(struct device *dev)
 	return d.max_size;
 }
 
-/* One mapping has at most d.max_size bytes. */
+/* A device whose mappings have at most d.max_size bytes. */
 static const struct dma_map_ops fake_short_ops = {
 	FAKE_MAP,
 	.max_mapping_size = fake_max_mapping_size,
 };
 
-/* What it maps are copies. */
+/* A device that gets bounce buffers. */
 static const struct dma_map_ops fake_bouncing_ops = {
 	FAKE_MAP,
 	.sync_single_for_cpu = fake_sync,
@@ -122,7 +122,7 @@ static const struct dma_map_ops fake_bouncing_ops = {
 
 /* ------------------------------------------------------------------- devices */
 
-/* Does the kernel give it copies, as with swiotlb=force? */
+/* Return true if the kernel maps bounce buffers for @dev, as with swiotlb=force. */
 static bool bounces(struct kunit *test, struct device *dev)
 {
 	struct page *page = alloc_page(GFP_KERNEL);
@@ -137,20 +137,20 @@ static bool bounces(struct kunit *test, struct device *dev)
 }
 
 /*
- * NULL, and the test is skipped, where the kernel cannot have such a device. It sees what is
- * in the caches of the CPUs, also where devices do not by themselves, as on arm64.
+ * Return a cache-coherent device, also where devices are not coherent by default, as on arm64.
+ * If the kernel cannot have one, skip the test and return NULL.
  */
 static struct device *any_device(struct kunit *test, u64 mask)
 {
 	if (!IS_ENABLED(CONFIG_HAS_DMA)) {
-		hmmt_skip(test, "this kernel knows no DMA");
+		hmmt_skip(test, "this kernel has no DMA");
 		return NULL;
 	}
 #ifdef HMM_MIRROR_TEST_HAVE_DMA_COHERENT
 	dev_set_dma_coherent(&d.pdev->dev);
 #endif
 	if (!dev_is_dma_coherent(&d.pdev->dev)) {
-		hmmt_skip(test, "this kernel makes no device of the test's coherent");
+		hmmt_skip(test, "the test cannot make a device coherent on this kernel");
 		return NULL;
 	}
 	KUNIT_ASSERT_EQ(test, dma_coerce_mask_and_coherent(&d.pdev->dev, mask), 0);
@@ -163,7 +163,7 @@ static struct device *direct_device(struct kunit *test, u64 mask)
 
 	if (!dev || !bounces(test, dev))
 		return dev;
-	hmmt_skip(test, "this kernel gives devices copies");
+	hmmt_skip(test, "this kernel gives devices bounce buffers");
 	return NULL;
 }
 
@@ -199,7 +199,7 @@ static struct pci_dev *iommu_device(struct kunit *test)
 	return NULL;
 }
 
-/* ----------------------------------------------------------------- the pages */
+/* --------------------------------------------------------------------- pages */
 
 static int dma_init(struct kunit *test)
 {
@@ -256,7 +256,7 @@ static struct page *page_of(char c)
 	return d.pages + (is_writable(c) ? c - 'A' : c - 'a');
 }
 
-/* From page @first of the range on. */
+/* Let d.fault describe @pages, at page @first of the range. */
 static struct hmm_mirror_fault *fault_of(struct kunit *test, const char *pages,
 					 unsigned int first)
 {
@@ -299,14 +299,14 @@ static bool nothing_has_an_address(void)
 
 static const struct {
 	const char *pages;
-	const char *runs;	/* their first pages */
+	const char *runs;	/* first page of each run */
 } layouts[] = {
 	{ "A",		"A" },
 	{ "ABCDEFGH",	"A" },
 	{ "abcdefgh",	"a" },
-	{ "ABDE",	"AD" },		/* broken */
+	{ "ABDE",	"AD" },		/* not adjacent */
 	{ "DCBA",	"DCBA" },
-	{ "AABB",	"AAB" },	/* the zero page comes more than once */
+	{ "AABB",	"AAB" },	/* a page more than once, as the zero page */
 	{ "ABcdEF",	"AcE" },	/* access changes */
 	{ "AB.DE",	"AD" },		/* a hole in the middle */
 	{ "..CD..",	"C" },
@@ -348,14 +348,14 @@ static void runs_are_mapped_at_once(struct kunit *test)
 		hmm_mirror_range_dma_unmap(&d.fault, dev, d.addrs, false);
 		KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
 		KUNIT_EXPECT_EQ(test, d.live, 0U);
-		/* again, and nothing happens */
+		/* A second unmap does nothing. */
 		hmm_mirror_range_dma_unmap(&d.fault, dev, d.addrs, false);
 		KUNIT_EXPECT_EQ(test, d.live, 0U);
 		KUNIT_EXPECT_FALSE(test, d.wrong);
 	}
 }
 
-/* Pages that a device gets in pieces, if it is given so many bytes at most. */
+/* A run is split if the device limits the size of a mapping. */
 static void runs_are_not_too_long(struct kunit *test)
 {
 	static const struct {
@@ -467,7 +467,7 @@ static void huge_page_is_one_mapping(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
 }
 
-/* Pages from everywhere are one piece for the device, where the kernel can do that. */
+/* If the kernel has dma_iova_link(), scattered pages get contiguous DMA addresses. */
 static void iommu_puts_them_together(struct kunit *test)
 {
 #ifdef HMM_MIRROR_COMPAT_DMA_IOVA
@@ -506,7 +506,7 @@ static const struct dev_pagemap_ops device_pages = {
 	.migrate_to_ram = device_page_to_ram,
 };
 
-/* RAM, a page of a device, RAM: the one in the middle has no address. */
+/* Map RAM, a page of a device, and RAM: the page of the device has no address. */
 static void expect_no_address(struct kunit *test, struct device *dev, enum memory_type type)
 {
 	struct test_fixture *f = test->priv;
@@ -556,7 +556,7 @@ static void pci_peer_to_peer_memory(struct kunit *test)
 	struct device *dev = direct_device(test, DMA_BIT_MASK(64));
 
 	if (!IS_ENABLED(CONFIG_PCI_P2PDMA))
-		hmmt_skip(test, "this kernel knows no such pages");
+		hmmt_skip(test, "this kernel has no CONFIG_PCI_P2PDMA");
 	else if (dev)
 		expect_no_address(test, dev, MEMORY_DEVICE_PCI_P2PDMA);
 }
@@ -577,7 +577,7 @@ static void pci_peer_to_peer_memory(struct kunit *test)
 
 /* -------------------------------------------------------------------- errors */
 
-/* What was mapped before the third run failed, is not mapped after it. */
+/* If the third run cannot be mapped, the first two are unmapped. */
 static void failure_in_the_middle(struct kunit *test)
 {
 	struct device *dev = fake_device(test, &fake_ops);
@@ -592,7 +592,7 @@ static void failure_in_the_middle(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
 }
 
-/* Behind an IOMMU in which there is room for @pages. */
+/* Return a device behind an IOMMU whose address space has @pages pages. */
 static struct pci_dev *crowded_device(struct kunit *test, unsigned int pages, u64 *mask)
 {
 	struct pci_dev *pdev = iommu_device(test);
@@ -602,13 +602,13 @@ static struct pci_dev *crowded_device(struct kunit *test, unsigned int pages, u6
 	*mask = dma_get_mask(&pdev->dev);
 	if (!dma_set_mask(&pdev->dev, P(pages) - 1))
 		return pdev;
-	/* Linux 5.10 asks as if it had none. */
-	hmmt_skip(test, "this kernel's IOMMU takes no mask that small");
+	/* Linux 5.10 checks the mask as if there were no IOMMU. */
+	hmmt_skip(test, "the IOMMU of this kernel does not support so small a mask");
 	pci_dev_put(pdev);
 	return NULL;
 }
 
-/* An IOMMU can be full. */
+/* The address space of an IOMMU can be full. */
 static void no_room(struct kunit *test)
 {
 	u64 mask;
@@ -618,14 +618,17 @@ static void no_room(struct kunit *test)
 		return;
 	KUNIT_EXPECT_EQ(test, map(test, &pdev->dev, "HGFEDCBAABCDEFGH"), (long)-ENOMEM);
 	KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
-	/* and is empty again, as soon as it has flushed what was unmapped */
+	/* After the IOMMU has flushed, the addresses are free again. */
 	KUNIT_EXPECT_TRUE(test, hmmt_poll(map(test, &pdev->dev, "CAB") == 2));
 	hmm_mirror_range_dma_unmap(&d.fault, &pdev->dev, d.addrs, false);
 	KUNIT_EXPECT_EQ(test, dma_set_mask(&pdev->dev, mask), 0);
 	pci_dev_put(pdev);
 }
 
-/* What was unmapped, in whatever way, is room for others: 32 times as much as there is. */
+/*
+ * Addresses that were unmapped are free again, after an unmap as well as after a collision.
+ * Map many times the size of the address space.
+ */
 static void room_is_given_back(struct kunit *test)
 {
 	u64 mask;
@@ -638,7 +641,7 @@ static void room_is_given_back(struct kunit *test)
 
 	if (!pdev)
 		return;
-	/* the last that was unmapped is flushed later, and then is free */
+	/* An unmapped address is free only after a flush. */
 	for (i = 0; room && i < 128; i++) {
 		room = hmmt_poll(map(test, &pdev->dev, "HGFE..DC.ABCDEFG") == 7);
 		KUNIT_EXPECT_TRUE(test, room);
@@ -670,12 +673,12 @@ static void collision(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_dma_map(range, seq, fault_of(test, "ABcd", 3),
 						       dev, d.addrs), (long)-EBUSY);
 	KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
-	/* also if there is nothing to map */
+	/* The same without a page to map. */
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_dma_map(range, seq, fault_of(test, "...", 3),
 						       dev, d.addrs), (long)-EBUSY);
 }
 
-/* An error stays one when there is a collision, too: to try again would not help. */
+/* If there is an error and a collision, the error is returned: a retry would not help. */
 static void collision_and_failure(struct kunit *test)
 {
 	struct device *dev = fake_device(test, &fake_ops);
@@ -689,7 +692,7 @@ static void collision_and_failure(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
 }
 
-/* An entry without a page ends a run, also if its other bits are those of one. */
+/* An entry without HMM_PFN_VALID ends a run, whatever its other bits. */
 static void invalid_entry_ends_run(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -724,7 +727,7 @@ static void collision_in_the_middle(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
 }
 
-/* A device that cannot reach all memory would get copies. */
+/* A device that cannot address all memory would get bounce buffers. */
 static void device_out_of_reach(struct kunit *test)
 {
 	struct device *dev = direct_device(test, DMA_BIT_MASK(64));
@@ -736,13 +739,13 @@ static void device_out_of_reach(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, d.addrs[0], UNTOUCHED);
 }
 
-/* It would see pages as they were before the CPU wrote to its caches. */
+/* A device that is not cache-coherent would read stale data. */
 static void device_beside_the_caches(struct kunit *test)
 {
 	struct device *dev = &d.pdev->dev;
 
 	if (dev_is_dma_coherent(dev)) {
-		hmmt_skip(test, "this machine has no such device");
+		hmmt_skip(test, "all devices of this machine are coherent");
 		return;
 	}
 	KUNIT_ASSERT_EQ(test, dma_coerce_mask_and_coherent(dev, DMA_BIT_MASK(64)), 0);
@@ -819,7 +822,7 @@ static void arguments(struct kunit *test)
 
 /* --------------------------------------------------------------------- dirty */
 
-/* Addresses come from a device. Only entries of pages inside the range are written. */
+/* Bounds of a fault can be any numbers. Only entries of pages inside the range are written. */
 static void any_bounds(struct kunit *test)
 {
 	struct device *dev = direct_device(test, DMA_BIT_MASK(64));
@@ -857,7 +860,7 @@ static void any_bounds(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, wrong, 0UL);
 
-	/* what was refused is not unmapped */
+	/* A fault that map() has refused is not unmapped. */
 	fault.start = range->start;
 	fault.end = range->start - PAGE_SIZE;
 	hmmt_expect_begin();
@@ -866,7 +869,7 @@ static void any_bounds(struct kunit *test)
 	hmmt_expect_warned(test, "of pages that hmm_mirror_range_dma_map() has refused");
 }
 
-/* What map() refuses, unmap() does, too, and writes to no entry. */
+/* unmap() refuses what map() refuses, and writes no entry. */
 static void arguments_of_unmap(struct kunit *test)
 {
 	struct device *dev = direct_device(test, DMA_BIT_MASK(64));
@@ -887,7 +890,7 @@ static void arguments_of_unmap(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, PageDirty(page_of('A')));
 }
 
-/* Neither function reads or writes an address behind the last page. */
+/* Neither function accesses an entry behind that of the last page. */
 static void addresses_before_a_hole(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -909,7 +912,7 @@ static void addresses_before_a_hole(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, addrs[2], DMA_MAPPING_ERROR);
 }
 
-/* The pages that the device may have written are, and only if it is said. */
+/* With @dirty, unmap() marks the pages dirty that the device may have written. */
 static void writable_pages_get_dirty(struct kunit *test)
 {
 	struct device *dev = direct_device(test, DMA_BIT_MASK(64));
@@ -929,7 +932,7 @@ static void writable_pages_get_dirty(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, PageDirty(d.pages + 3));
 	KUNIT_EXPECT_TRUE(test, PageDirty(d.pages + 5));
 
-	/* what is behind the last one is not looked at */
+	/* Entries behind the last page are ignored. */
 	KUNIT_EXPECT_EQ(test, map(test, dev, "ABcd.F"), 3L);
 	d.pfns[6] = page_to_pfn(page_of('G')) | HMM_PFN_VALID | HMM_PFN_WRITE;
 	d.addrs[6] = UNTOUCHED;
@@ -937,15 +940,15 @@ static void writable_pages_get_dirty(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, PageDirty(page_of('G')));
 	KUNIT_EXPECT_EQ(test, d.addrs[6], UNTOUCHED);
 
-	/* what is not mapped any more is not touched */
+	/* Pages that are already unmapped are not marked. */
 	ClearPageDirty(d.pages);
 	hmm_mirror_range_dma_unmap(&d.fault, dev, d.addrs, true);
 	KUNIT_EXPECT_FALSE(test, PageDirty(d.pages));
 }
 
-/* ------------------------------------------------------------------- the mm */
+/* ----------------------------------------------------------------------- mm */
 
-/* From a process's memory to the device, and back by its munmap(). */
+/* Map the memory of a process for DMA. After munmap() the fault has collided. */
 static void memory_of_a_process(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror: KUnit tests. Addresses and lengths that others choose.
+ * hmm_mirror: KUnit tests: random addresses and lengths.
  *
- * The reference is a list of half-open intervals that is walked from its first entry to
- * its last. Bounds are drawn from all 64 bits, each magnitude as often as any other, and
- * from the numbers at which arithmetic wraps. What a caller passes and must not be written
- * to lies between canaries.
+ * The reference is a list of half-open intervals, which is searched from its first entry to
+ * its last. Bounds are drawn from all 64 bits, each magnitude equally likely, and from the
+ * numbers at which arithmetic wraps. Canaries surround the arrays that a caller passes.
  */
 #include <linux/hmm.h>
 #include <linux/mm.h>
@@ -24,7 +23,7 @@ struct edge_range {
 	unsigned long start, end;
 	unsigned int mirror;
 	bool registered;
-	unsigned long seq;		/* from begin() */
+	unsigned long seq;		/* result of begin() */
 	bool has_seq, stale;
 };
 
@@ -61,7 +60,7 @@ static unsigned long random_address(struct edges *e)
 	return hmmt_random_address(&e->rnd);
 }
 
-/* One in two pairs is in order and of any length. */
+/* Return random bounds. Half of them are in order, with any length. */
 static void random_bounds(struct edges *e, unsigned long *start, unsigned long *end)
 {
 	*start = random_address(e);
@@ -79,7 +78,7 @@ static void random_bounds(struct edges *e, unsigned long *start, unsigned long *
 		*end = ULONG_MAX;
 }
 
-/* Bounds near those of a range that is registered, if there is one. */
+/* Return bounds near those of a registered range, if there is one. */
 static void near_bounds(struct edges *e, unsigned long *start, unsigned long *end)
 {
 	struct edge_range *r = &e->range[below(e, NR_RANGES)];
@@ -131,7 +130,7 @@ static bool is_hit(struct edges *e, const struct edge_range *r)
 	return false;
 }
 
-/* In the order of hmm_mirror_for_each_range(), as far as that is defined. */
+/* Return the number of ranges of @mirror that intersect. */
 static unsigned int nr_intersecting(struct edges *e, unsigned int mirror,
 				    unsigned long start, unsigned long end)
 {
@@ -221,7 +220,7 @@ static void step_resize(struct edges *e, unsigned int i)
 		set(r, start, end);
 }
 
-/* The head of a split cannot end where "to the end" begins. */
+/* Split a range. The head cannot end at TO_THE_END, which would mean ULONG_MAX. */
 static void step_split(struct edges *e, unsigned int i)
 {
 	unsigned int j = below(e, NR_RANGES);
@@ -288,7 +287,7 @@ static void step_walk(struct edges *e)
 	expect(e, nr, nr_intersecting(e, mirror, start, end), "walk", start, end);
 }
 
-/* Bounds that were none for first() are none for next(). */
+/* Call next() with any bounds, also invalid ones. */
 static void step_next(struct edges *e, unsigned int i)
 {
 	unsigned long start, end;
@@ -344,7 +343,7 @@ static bool canaries_live(struct edges *e, unsigned long nr)
 	return true;
 }
 
-/* A few pages of the range are read; other bounds are refused. */
+/* Read a few pages of the range, or pass other bounds, which the core refuses. */
 static void step_fault(struct edges *e, unsigned int i)
 {
 	static const unsigned long flags[] = {
@@ -382,7 +381,7 @@ static void step_fault(struct edges *e, unsigned int i)
 		expect(e, ret, -EINVAL, "fault", start, end);
 	else if (!hmmt_mm_is_own())
 		expect(e, ret != -EINVAL, true, "fault", start, end);
-	else	/* there is no memory */
+	else	/* no memory is mapped */
 		expect(e, ret, snapshot || !fault.default_flags ? 0 : -EFAULT, "fault", start, end);
 }
 
@@ -450,7 +449,7 @@ static void property(struct kunit *test)
 		compare(e);
 		cond_resched();
 	}
-	/* it was worth it */
+	/* The sequence was long enough to hit each kind of step often. */
 	if (steps >= 5000 && !e->failed) {
 		KUNIT_EXPECT_GT(test, e->nr_hits, steps / 100);
 		KUNIT_EXPECT_GT(test, e->nr_refused, steps / 100);
@@ -460,9 +459,9 @@ static void property(struct kunit *test)
 
 HMMT_LOCKED(property)
 
-/* ------------------------------------------------------------ by name, to be read */
+/* ------------------------------------------------------------------ single cases */
 
-/* Chunks of no size hold it: the largest have half of all addresses. */
+/* Even the largest chunks, half of all addresses, are too small for these ranges. */
 static void huge_ranges(struct kunit *test)
 {
 	static const struct {
@@ -496,7 +495,7 @@ static void huge_ranges(struct kunit *test)
 	}
 }
 
-/* A fault of one page in the last part of the address space that is read at once. */
+/* A fault of one page in the last piece of the address space. */
 static void fault_in_last_chunk(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;

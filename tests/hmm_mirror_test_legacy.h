@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * hmm_mirror: KUnit tests of the legacy headers: what the releases promised, and what
- * went wrong in them. Included by hmm_mirror_test_legacy_5_*.c, each behind the header of
- * its release, and with LEGACY_SUITE and LEGACY_NAME defined.
+ * hmm_mirror: KUnit tests of the legacy headers: the behaviour of the releases, and fixes of
+ * their bugs. Included by hmm_mirror_test_legacy_5_*.c, each after the header of its release,
+ * with LEGACY_SUITE and LEGACY_NAME defined.
  */
 #ifndef HMM_MIRROR_TEST_LEGACY_H
 #define HMM_MIRROR_TEST_LEGACY_H
@@ -10,7 +10,7 @@
 #include <linux/mman.h>
 #include <linux/sched/signal.h>
 
-/* More than are read at once. */
+/* More pages than are read at once. */
 #define LEGACY_PAGES	(2 * HMM_LEGACY_CHUNK + 5)
 
 #define DEV_V		BIT_ULL(5)
@@ -33,7 +33,7 @@ struct legacy {
 	unsigned int calls, releases;
 	unsigned long start, end;
 	bool blockable;
-	int ret;		/* what the callback returns */
+	int ret;		/* result of the callback */
 };
 
 /* ------------------------------------------------------------------- releases */
@@ -86,7 +86,7 @@ static long legacy_snapshot(struct legacy *l)
 
 #endif
 
-/* What both say while the range is being invalidated. */
+/* Result of fault and snapshot while the range is invalidated. */
 #define STALE	(HMM_LEGACY_RELEASE == 502 ? -EAGAIN : -EBUSY)
 
 /* -------------------------------------------------------------------- fixture */
@@ -111,7 +111,7 @@ static void legacy_release(struct hmm_mirror *mirror)
 	container_of(mirror, struct legacy, mirror)->releases++;
 }
 
-/* LEGACY_PAGES pages of memory, a mirror, and a range of the first @pages. */
+/* Map LEGACY_PAGES pages, and register a mirror and a range of the first @pages. */
 static struct legacy *legacy_begin(struct kunit *test, unsigned int pages,
 				   unsigned long prot)
 {
@@ -130,7 +130,7 @@ static struct legacy *legacy_begin(struct kunit *test, unsigned int pages,
 	up_write(&f->mm->mmap_sem);
 	f->hmm = l->mirror.native.hmm;
 
-	/* as on the stack of a driver */
+	/* The range of a driver may be on its stack, uninitialized. */
 	memset(&l->range, 0x5a, sizeof(l->range));
 	l->range.pfns = l->pfns;
 	l->range.flags = dev_flags;
@@ -143,8 +143,8 @@ static struct legacy *legacy_begin(struct kunit *test, unsigned int pages,
 }
 
 /*
- * Instead, a range of the first 4 of 8 aligned pages, which share a page table that is
- * there: otherwise the kernel, then as now, asks for all pages what is asked for one.
+ * Replace the range by one of the first 4 of 8 aligned pages, whose page table exists. Without
+ * a page table, the kernel applies a request for one page to all pages.
  */
 static unsigned long legacy_aligned(struct kunit *test, struct legacy *l)
 {
@@ -167,7 +167,7 @@ static void legacy_end(struct kunit *test, struct legacy *l)
 	hmmt_mm_detach(f);
 }
 
-/* With the mmap lock, as drivers do; is it still held in the end? */
+/* Call @read with the mmap lock held, as drivers do. Check whether it was dropped. */
 static long legacy_locked(struct kunit *test, struct legacy *l,
 			  long (*read)(struct legacy *l))
 {
@@ -177,7 +177,7 @@ static long legacy_locked(struct kunit *test, struct legacy *l,
 
 	down_read(&f->mm->mmap_sem);
 	ret = read(l);
-	/* nobody else is there */
+	/* No other thread takes the lock. */
 	dropped = down_write_trylock(&f->mm->mmap_sem);
 	if (dropped)
 		up_write(&f->mm->mmap_sem);
@@ -199,7 +199,7 @@ static long snapshot(struct kunit *test, struct legacy *l)
 
 /* ------------------------------------------------------------------- entries */
 
-/* All pages, in the device's own encoding; what is not there is NONE. */
+/* All pages are read, in the encoding of the device. A page that is not present is NONE. */
 static void entries(struct kunit *test)
 {
 	struct legacy *l = legacy_begin(test, LEGACY_PAGES, PROT_READ | PROT_WRITE);
@@ -245,14 +245,14 @@ static void entry_helpers(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, entry, hmm_device_entry_from_pfn(&range, page_to_pfn(page)));
 	KUNIT_EXPECT_PTR_EQ(test, hmm_device_entry_to_page(&range, entry), page);
 	KUNIT_EXPECT_EQ(test, hmm_device_entry_to_pfn(&range, entry), page_to_pfn(page));
-	/* not valid */
+	/* Invalid entries have no pfn. */
 	entry &= ~DEV_V;
 	KUNIT_EXPECT_EQ(test, hmm_device_entry_to_pfn(&range, entry), -1UL);
 	KUNIT_EXPECT_EQ(test, hmm_device_entry_to_pfn(&range, DEV_ERROR), -1UL);
 	KUNIT_EXPECT_EQ(test, hmm_device_entry_to_pfn(&range, DEV_SPECIAL), -1UL);
 }
 
-/* Asked for by page. What is behind a page that has to be faulted in comes with it. */
+/* Requests by page. */
 static void requests(struct kunit *test)
 {
 	struct legacy *l = legacy_begin(test, 4, PROT_READ | PROT_WRITE);
@@ -261,7 +261,7 @@ static void requests(struct kunit *test)
 	l->range.default_flags = 0;
 	l->range.pfn_flags_mask = -1UL;
 	l->pfns[0] = DEV_NONE;
-	l->pfns[1] = DEV_W;	/* nothing, without V */
+	l->pfns[1] = DEV_W;	/* no request without DEV_V */
 	l->pfns[2] = DEV_V;
 	l->pfns[3] = DEV_V | DEV_W;
 	KUNIT_EXPECT_EQ(test, fault(test, l), 4L);
@@ -270,7 +270,7 @@ static void requests(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, l->pfns[2] & (DEV_V | DEV_W), DEV_V);
 	KUNIT_EXPECT_EQ(test, l->pfns[3] & (DEV_V | DEV_W), DEV_V | DEV_W);
 
-	/* what is not in the mask is not asked */
+	/* Requests outside of the mask are ignored. */
 	l->range.pfn_flags_mask = DEV_V;
 	l->pfns[0] = DEV_V | DEV_W;
 	KUNIT_EXPECT_EQ(test, fault(test, l), 4L);
@@ -302,7 +302,7 @@ static void no_access(struct kunit *test)
 	legacy_end(test, l);
 }
 
-/* [0, 1) memory, [1, 3) nothing, [3, 5) memory; a fault there took the kernel down. */
+/* [0, 1) memory, [1, 3) hole, [3, 5) memory; in the releases a fault crashed the kernel. */
 static void hole(struct kunit *test)
 {
 	struct legacy *l = legacy_begin(test, 5, PROT_READ | PROT_WRITE);
@@ -325,21 +325,21 @@ static void bad_range(struct kunit *test)
 	struct legacy *l = legacy_begin(test, 4, PROT_READ);
 
 	hmm_range_unregister(&l->range);
-	/* again as on the stack of a driver */
+	/* Uninitialized again. */
 	l->range.hmm = &l->range.space;
 	KUNIT_EXPECT_EQ(test, legacy_register(l, l->addr + 1, l->addr + P(1)), -EINVAL);
 	KUNIT_EXPECT_PTR_EQ(test, l->range.hmm, (struct hmm *)NULL);
 	KUNIT_EXPECT_EQ(test, legacy_register(l, l->addr, l->addr + 1), -EINVAL);
 	KUNIT_EXPECT_EQ(test, legacy_register(l, l->addr, l->addr), -EINVAL);
 	KUNIT_EXPECT_EQ(test, legacy_register(l, l->addr + P(1), l->addr), -EINVAL);
-	/* not registered, and that again does nothing */
+	/* The range is not registered, so this does nothing. */
 	hmm_range_unregister(&l->range);
 	legacy_end(test, l);
 }
 
 /* ------------------------------------------------------------------ validity */
 
-/* While the range is being invalidated. What was asked for is not forgotten. */
+/* A read during an invalidation fails, and keeps the requests in the pfns. */
 static void in_flight(struct kunit *test)
 {
 	struct legacy *l = legacy_begin(test, 4, PROT_READ | PROT_WRITE);
@@ -364,7 +364,7 @@ static void in_flight(struct kunit *test)
 	legacy_end(test, l);
 }
 
-/* Registered, and not waited for: valid if nothing is in flight, as some drivers knew. */
+/* A new range is valid without a wait if nothing is in flight: some drivers rely on that. */
 static void born_valid(struct kunit *test)
 {
 	struct legacy *l = legacy_begin(test, 4, PROT_READ | PROT_WRITE);
@@ -377,14 +377,14 @@ static void born_valid(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, legacy_register(l, l->addr, l->addr + P(4)), 0);
 	KUNIT_EXPECT_FALSE(test, hmm_range_valid(&l->range));
 	hmmt_end(f, &update);
-	/* no pages were read yet, so the wait is what counts */
+	/* No pages have been read yet, so a wait makes the range valid. */
 	KUNIT_EXPECT_FALSE(test, hmm_range_valid(&l->range));
 	KUNIT_EXPECT_TRUE(test, hmm_range_wait_until_valid(&l->range, 0));
 	KUNIT_EXPECT_TRUE(test, hmm_range_valid(&l->range));
 	legacy_end(test, l);
 }
 
-/* fault; start, end; valid? In 2019: yes. Nor does a wait make old pages new. */
+/* fault; start, end: not valid, as in 2019 it was. A wait does not validate the old pages. */
 static void came_and_went(struct kunit *test)
 {
 	struct legacy *l = legacy_begin(test, 4, PROT_READ | PROT_WRITE);
@@ -395,13 +395,13 @@ static void came_and_went(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, hmm_range_valid(&l->range));
 	KUNIT_EXPECT_TRUE(test, hmm_range_wait_until_valid(&l->range, 0));
 	KUNIT_EXPECT_FALSE(test, hmm_range_valid(&l->range));
-	/* that is for who reads again, also if he never waits */
+	/* A second read does, also without a wait. */
 	KUNIT_EXPECT_EQ(test, snapshot(test, l), 4L);
 	KUNIT_EXPECT_TRUE(test, hmm_range_valid(&l->range));
 	legacy_end(test, l);
 }
 
-/* Range 4-8, invalidated 0-4 and 8-9: in 2019 both hit it. */
+/* Range 4-8, invalidations 0-4 and 8-9 do not hit it; in 2019 both did. */
 static void neighbour(struct kunit *test)
 {
 	struct legacy *l = legacy_begin(test, 8, PROT_READ | PROT_WRITE);
@@ -417,7 +417,7 @@ static void neighbour(struct kunit *test)
 	legacy_end(test, l);
 }
 
-/* In 2019 a range was valid when no invalidation of the whole mm was in flight. */
+/* In 2019 a range was valid only if no invalidation of the whole mm was in flight. */
 static void others_in_flight(struct kunit *test)
 {
 	struct legacy *l = legacy_begin(test, 4, PROT_READ | PROT_WRITE);
@@ -433,7 +433,7 @@ static void others_in_flight(struct kunit *test)
 	legacy_end(test, l);
 }
 
-/* A callback that may not sleep refuses. In 5.2 that one never ended. */
+/* A callback refuses a non-blockable invalidation. In 5.2 such an invalidation never ended. */
 static void refused(struct kunit *test)
 {
 	struct legacy *l = legacy_begin(test, 4, PROT_READ | PROT_WRITE);
@@ -481,8 +481,8 @@ static void wait_ends(struct kunit *test)
 }
 
 /*
- * A write fault takes the page of zeros away that a read fault brought: an invalidation,
- * with the callback in the thread that faults. No reason to say -EBUSY.
+ * A write fault replaces the zero page that a read fault mapped. So the thread that faults runs
+ * the callback itself. The fault must not return -EBUSY.
  */
 static void own_invalidation(struct kunit *test)
 {
@@ -514,7 +514,7 @@ static void mm_users(struct kunit *test)
 	legacy_end(test, l);
 }
 
-/* Without ->release, which was not mandatory, and with it. */
+/* The mm dies. release() was optional in the releases. */
 static void dead_mm(struct kunit *test)
 {
 	struct legacy *l = legacy_begin(test, 4, PROT_READ | PROT_WRITE);
@@ -532,13 +532,13 @@ static void dead_mm(struct kunit *test)
 	legacy_end(test, l);
 }
 
-/* The OOM reaper was there: what can be read now is not what was there. */
+/* The OOM reaper has run: the pages that a read would find are not those of the process. */
 static void reaped(struct kunit *test)
 {
 	struct legacy *l;
 
 	if (!hmmt_mm_is_own()) {
-		hmmt_skip(test, "the mm is not ours to end");
+		hmmt_skip(test, "the mm belongs to the process that loads the module");
 		return;
 	}
 	l = legacy_begin(test, 4, PROT_READ | PROT_WRITE);
@@ -550,7 +550,7 @@ static void reaped(struct kunit *test)
 	legacy_end(test, l);
 }
 
-/* The range outlives its mirror: it is not valid any more, and nobody spins or sleeps. */
+/* An orphan range is not valid, and a wait for it returns at once. */
 static void unregistered_mirror(struct kunit *test)
 {
 	struct legacy *l = legacy_begin(test, 4, PROT_READ | PROT_WRITE);
@@ -569,7 +569,7 @@ static void unregistered_mirror(struct kunit *test)
 
 /* ----------------------------------------------------------------------- DMA */
 
-/* Mapping fails where there is no DMA at all; the drivers of tests/legacy do the rest. */
+/* Mapping fails in a kernel without DMA. The drivers of tests/legacy test the rest. */
 static void dma(struct kunit *test)
 {
 	struct legacy *l = legacy_begin(test, 4, PROT_READ | PROT_WRITE);
@@ -578,7 +578,7 @@ static void dma(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmm_legacy_dma_unmap_range(&l->range, NULL, NULL, false),
 			(long)-EINVAL);
 	KUNIT_EXPECT_EQ(test, snapshot(test, l), 4L);
-	/* nothing is there */
+	/* No page is present. */
 	KUNIT_EXPECT_EQ(test, hmm_legacy_dma_map(&l->range, NULL, daddrs), 0L);
 	KUNIT_EXPECT_EQ(test, daddrs[3], (dma_addr_t)0);
 	KUNIT_EXPECT_EQ(test, hmm_legacy_dma_unmap_range(&l->range, NULL, daddrs, true), 0L);
@@ -587,7 +587,7 @@ static void dma(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, hmm_legacy_dma_map(&l->range, NULL, daddrs),
 				(long)-EFAULT);
 		KUNIT_EXPECT_EQ(test, daddrs[0], (dma_addr_t)0);
-		/* what was read is not lost */
+		/* The pfns are kept. */
 		KUNIT_EXPECT_NE(test, l->pfns[0], (u64)DEV_NONE);
 	}
 	KUNIT_EXPECT_EQ(test, fault(test, l), 4L);
@@ -600,7 +600,7 @@ static void dma(struct kunit *test)
 
 #if HMM_LEGACY_RELEASE < 504
 
-/* Larger pages are for memory areas that have them. */
+/* A larger page size is only allowed in a VMA of huge pages. */
 static void huge_pages(struct kunit *test)
 {
 	struct legacy *l = legacy_begin(test, 4, PROT_READ | PROT_WRITE);
@@ -624,7 +624,7 @@ static void huge_pages(struct kunit *test)
 
 #if HMM_LEGACY_RELEASE < 503
 
-/* hmm_vma_fault() and hmm_vma_range_done(), with what is asked for in the pfns. */
+/* hmm_vma_fault() and hmm_vma_range_done(), with requests in the pfns. */
 static void vma_fault(struct kunit *test)
 {
 	struct legacy *l = legacy_begin(test, 4, PROT_READ | PROT_WRITE);
@@ -648,7 +648,7 @@ static void vma_fault(struct kunit *test)
 	hmmt_start_end(f, start, start + P(1));
 	KUNIT_EXPECT_FALSE(test, hmm_vma_range_done(&l->range));
 
-	/* the time is over: not locked, and not registered */
+	/* After a timeout, the lock is dropped and the range is unregistered. */
 	KUNIT_EXPECT_EQ(test, hmmt_start(f, &update), 0);
 	KUNIT_EXPECT_EQ(test, hmm_vma_fault(&l->range, true), -EAGAIN);
 	KUNIT_EXPECT_TRUE(test, down_write_trylock(&f->mm->mmap_sem));
@@ -657,7 +657,7 @@ static void vma_fault(struct kunit *test)
 	hmm_range_unregister(&l->range);
 	hmmt_end(f, &update);
 
-	/* an error: locked, and not registered */
+	/* After an error, the lock is held and the range is unregistered. */
 	vm_munmap(start, P(1));
 	down_read(&f->mm->mmap_sem);
 	l->pfns[0] = DEV_V;
@@ -667,7 +667,7 @@ static void vma_fault(struct kunit *test)
 	legacy_end(test, l);
 }
 
-/* Ranges were registered with an mm, which has a mirror or has none. */
+/* In 5.2 ranges were registered with an mm, which may have no mirror. */
 static void no_mirror(struct kunit *test)
 {
 	struct legacy *l = legacy_begin(test, 4, PROT_READ | PROT_WRITE);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror: KUnit tests. Fixture, what the mm does, what drivers do, threads.
+ * hmm_mirror: KUnit tests: fixture, mm side, fault side, threads.
  */
 #include <kunit/test.h>
 #include <linux/anon_inodes.h>
@@ -23,7 +23,7 @@
 
 #include "hmm_mirror_test.h"
 
-/* Where the test is built in, it sees what the kernel says and frees. */
+/* A built-in test can observe messages of the kernel, and objects that it frees. */
 #if !defined(MODULE) && defined(CONFIG_TRACEPOINTS)
 #define HAS_PROBES
 #include <linux/bug.h>
@@ -34,22 +34,22 @@
 
 static unsigned int patience = 10;
 module_param(patience, uint, 0444);
-MODULE_PARM_DESC(patience, "seconds after which a thread counts as hanging (default: 10)");
+MODULE_PARM_DESC(patience, "Timeout for events that must happen, in seconds (default 10)");
 
 static unsigned long seed;
 module_param(seed, ulong, 0444);
-MODULE_PARM_DESC(seed, "of all random sequences (default: a new one)");
+MODULE_PARM_DESC(seed, "Seed of the random sequences (default: chosen at random)");
 
 static unsigned int steps = 20000;
 module_param(steps, uint, 0444);
-MODULE_PARM_DESC(steps, "number of steps of a random sequence (default: 20000)");
+MODULE_PARM_DESC(steps, "Number of steps of a random sequence (default 20000)");
 
 unsigned long hmmt_steps(void)
 {
 	return steps;
 }
 
-/* A log that has the seed is all that is needed to do it again. */
+/* Seed @rnd, and log the seed, with which the test can be repeated. */
 void hmmt_seed(struct kunit *test, struct rnd_state *rnd)
 {
 	while (!seed)
@@ -59,8 +59,8 @@ void hmmt_seed(struct kunit *test, struct rnd_state *rnd)
 }
 
 /*
- * Of each magnitude as often as of any other, or one at which arithmetic wraps or changes
- * its sign, or next to a power of two; most are those of pages.
+ * Return an address: each magnitude is equally likely. Some are next to a power of two, or
+ * where arithmetic wraps or changes its sign. Most are page-aligned.
  */
 unsigned long hmmt_random_address(struct rnd_state *rnd)
 {
@@ -90,12 +90,12 @@ unsigned long hmmt_patience(void)
 	return patience * HZ;
 }
 
-/* ------------------------------------------------- what the kernel says and frees */
+/* ------------------------------------------------------------ messages and frees */
 
 #ifdef HAS_PROBES
 
 static struct {
-	raw_spinlock_t lock;	/* of the text, to which all CPUs add */
+	raw_spinlock_t lock;	/* protects length and text */
 	bool on;
 	size_t length;
 	char text[2000];
@@ -116,7 +116,7 @@ static void on_console(void *data, const char *text, size_t length)
 	raw_spin_unlock_irqrestore(&said.lock, flags);
 }
 
-/* Of the core, since hmmt_expect_begin(). */
+/* Return true if a message of the core since hmmt_expect_begin() contains @text. */
 static bool is_said(const char *text)
 {
 	return strstr(said.text, text);
@@ -131,7 +131,7 @@ static void listen(void)
 	said.length = 0;
 	said.text[0] = 0;
 	WRITE_ONCE(said.on, true);
-	/* as a write to clear_warn_once in debugfs */
+	/* Do the same as a write to clear_warn_once in debugfs. */
 	generic_bug_clear_once();
 	memset(__start_once, 0, __end_once - __start_once);
 }
@@ -148,7 +148,7 @@ void hmmt_expect_end(void)
 	WRITE_ONCE(said.on, false);
 }
 
-/* The core has said @text since hmmt_expect_begin(). */
+/* Expect that the core has printed @text since hmmt_expect_begin(). */
 void hmmt_expect_warned(struct kunit *test, const char *text)
 {
 	KUNIT_EXPECT_TRUE_MSG(test, is_said(text), "\"%s\" is not in \"%s\"", text, said.text);
@@ -193,7 +193,7 @@ bool hmmt_sees_frees(void)
 	return true;
 }
 
-/* Until hmmt_is_freed(), or the next one. */
+/* Watch @object: hmmt_is_freed() returns true once it is freed. Only one at a time. */
 void hmmt_watch(const void *object)
 {
 	watch_frees();
@@ -206,7 +206,7 @@ bool hmmt_is_freed(void)
 	return READ_ONCE(frees.is_freed);
 }
 
-/* Objects of at least @size bytes that this thread frees from now on. */
+/* Count the objects of at least @size bytes that this thread frees from now on. */
 void hmmt_count_frees(size_t size)
 {
 	watch_frees();
@@ -266,11 +266,11 @@ unsigned int hmmt_counted_frees(void)
 
 #endif
 
-/* ------------------------------------------------------- where an mm comes from */
+/* --------------------------------------------------------------------------- mm */
 
 #if defined(HMM_MIRROR_TEST_HAVE_KUNIT_VM_MMAP)
 
-/* From 6.12 on KUnit makes one for the thread that wants to map something. */
+/* Since 6.12 KUnit creates an mm for a thread that maps memory. */
 static struct mm_struct *mm_new(struct kunit *test)
 {
 	unsigned long addr = kunit_vm_mmap(test, NULL, 0, PAGE_SIZE, PROT_READ,
@@ -311,8 +311,8 @@ bool hmmt_mm_is_own(void)
 #else
 
 /*
- * A module cannot make one. It borrows that of the process that loads it, which sleeps
- * until the tests are done. That one does not die when a test wants it.
+ * A module cannot create an mm. It uses that of the process that loads it, which sleeps until
+ * the tests are done. Tests cannot let this mm die.
  */
 #define BORROWED_MM
 
@@ -330,7 +330,7 @@ bool hmmt_mm_is_own(void)
 
 #endif
 
-/* To be the process whose memory is mapped. */
+/* Let this thread use f->mm, as a thread of the process would. */
 void hmmt_mm_attach(struct test_fixture *f)
 {
 	kthread_use_mm(f->mm);
@@ -343,7 +343,7 @@ void hmmt_mm_detach(struct test_fixture *f)
 	f->attached = false;
 }
 
-/* The process exits. The structure stays, for those who hold mm_count. */
+/* Let the mm die. The test keeps its structure by mm_count. */
 void hmmt_mm_die(struct test_fixture *f)
 {
 	mmgrab(f->mm);
@@ -387,8 +387,8 @@ static bool threads_are_gone(struct test_fixture *f)
 }
 
 /*
- * Takes back what the test left registered, so that a test can stop anywhere. If one of
- * its threads hangs, all of it stays: better a leak than a crash in another test.
+ * Unregister all that the test has left registered, because a failed assertion ends it anywhere.
+ * If a thread of the test hangs, leak everything: a crash in another test would be worse.
  */
 void hmmt_exit(struct kunit *test)
 {
@@ -399,7 +399,7 @@ void hmmt_exit(struct kunit *test)
 	if (!f)
 		return;
 	if (f->attached || !threads_are_gone(f)) {
-		pr_warn("hmm_mirror_test: a failed test leaks what it used\n");
+		pr_warn("hmm_mirror_test: a failed test leaks its resources\n");
 		return;
 	}
 	for (i = 0; i < TEST_RANGES; i++) {
@@ -420,14 +420,14 @@ void hmmt_exit(struct kunit *test)
 
 /* ------------------------------------------------------------------- mirrors */
 
-/* Letters in the order in which things happened. */
+/* Append a letter to the trace of callbacks. */
 static void trace(struct test_fixture *f, char c)
 {
 	if (f->traced < TEST_TRACE - 1)
 		f->trace[f->traced++] = c;
 }
 
-/* A device PTE of an address that is not shadowed does not exist. */
+/* Remove the device PTEs of an update. Other addresses than those of tm->pte have none. */
 static void remove_device_ptes(struct test_mirror *tm,
 			       const struct mmu_notifier_range *update)
 {
@@ -446,7 +446,7 @@ static int sync(struct hmm_mirror *mirror, const struct mmu_notifier_range *upda
 	struct test_mirror *tm = container_of(mirror, struct test_mirror, mirror);
 
 	atomic_inc(&tm->calls);
-	/* of the last one, whichever that is */
+	/* Callbacks can run concurrently; the last store wins. */
 	WRITE_ONCE(tm->start, update->start);
 	WRITE_ONCE(tm->end, update->end);
 	WRITE_ONCE(tm->caller, current);
@@ -499,8 +499,7 @@ static void release(struct hmm_mirror *mirror)
 	mutex_unlock(&tm->lock);
 }
 
-/* Registers mirror i; the operations that the test has set stay. */
-/* Somebody who hits nothing has all the slots that are taken without the lock. */
+/* Key of an empty invalidation, which holds the hashed slots in a crowded test. */
 static const struct mmu_notifier_range *const nobody = (void *)-1L;
 
 static void crowd(struct hmm_mirror_mm *hmm)
@@ -511,6 +510,7 @@ static void crowd(struct hmm_mirror_mm *hmm)
 		WRITE_ONCE(hmm->slot[i].key, nobody);
 }
 
+/* Register mirror i. Operations that the test has set are kept. */
 struct test_mirror *hmmt_mirror(struct test_fixture *f, unsigned int i)
 {
 	struct test_mirror *tm = &f->tm[i];
@@ -526,7 +526,7 @@ struct test_mirror *hmmt_mirror(struct test_fixture *f, unsigned int i)
 	return tm;
 }
 
-/* Mirror i has two passes; before it is registered. */
+/* Let mirror i have two passes; called before it is registered. */
 void hmmt_two_pass(struct test_fixture *f, unsigned int i)
 {
 	f->tm[i].ops.sync_start = sync_start;
@@ -546,7 +546,7 @@ struct hmm_mirror_range *hmmt_range(struct test_fixture *f, unsigned int i,
 	return range;
 }
 
-/* The callback stops; the test goes on at f->at, and lets it go by f->go. */
+/* Complete f->at, and let the callback wait for f->go. */
 int hmmt_hook_pause(struct test_mirror *tm, const struct mmu_notifier_range *update)
 {
 	complete(&tm->f->at);
@@ -554,7 +554,7 @@ int hmmt_hook_pause(struct test_mirror *tm, const struct mmu_notifier_range *upd
 	return 0;
 }
 
-/* Until a callback stops in hmmt_hook_pause(). */
+/* Wait until a callback is in hmmt_hook_pause(). */
 void hmmt_arrives(struct test_fixture *f)
 {
 	KUNIT_ASSERT_TRUE(f->test, wait_for_completion_timeout(&f->at, hmmt_patience()));
@@ -565,7 +565,7 @@ int hmmt_hook_eagain(struct test_mirror *tm, const struct mmu_notifier_range *up
 	return mmu_notifier_range_blockable(update) ? 0 : -EAGAIN;
 }
 
-/* -------------------------------------------------------------- what the mm does */
+/* ---------------------------------------------------------------------- mm side */
 
 int hmmt_start_only(struct test_fixture *f, const struct mmu_notifier_range *update)
 {
@@ -579,7 +579,7 @@ int hmmt_start_only(struct test_fixture *f, const struct mmu_notifier_range *upd
 	if (!blockable)
 		non_block_end();
 
-	/* what the mm would warn about */
+	/* The mm warns if one of these does not hold. */
 	if (ret) {
 		KUNIT_EXPECT_EQ(f->test, ret, -EAGAIN);
 		KUNIT_EXPECT_FALSE(f->test, blockable);
@@ -589,8 +589,8 @@ int hmmt_start_only(struct test_fixture *f, const struct mmu_notifier_range *upd
 }
 
 /*
- * As mn_hlist_invalidate_range_start(): all subscribers, the one that came last first;
- * if one of them fails, the end of all that have one.
+ * Do the work of mn_hlist_invalidate_range_start(): if start fails, call the end of the
+ * subscriptions that have one.
  */
 int hmmt_start(struct test_fixture *f, const struct mmu_notifier_range *update)
 {
@@ -615,13 +615,13 @@ void hmmt_start_end(struct test_fixture *f, unsigned long start, unsigned long e
 	hmmt_end(f, &update);
 }
 
-/* The mm dies; as mn_hlist_release(). */
+/* Do the work of mn_hlist_release(), as if the mm died. */
 void hmmt_release(struct test_fixture *f)
 {
 	f->hmm->start.ops->release(&f->hmm->start, f->mm);
 }
 
-/* Invalidations whose start was delivered and whose end was not. */
+/* Return the number of invalidations in flight. */
 unsigned int hmmt_in_flight(struct test_fixture *f)
 {
 	struct hmm_mirror_mm *hmm = f->hmm;
@@ -635,7 +635,7 @@ unsigned int hmmt_in_flight(struct test_fixture *f)
 	return nr;
 }
 
-/* From here on the slots are as many as now: HMMT_SLOTS, if this comes early. */
+/* Let the worker make no more slots. Called first, there are HMMT_SLOTS. */
 void hmmt_make_no_slots(struct test_fixture *f)
 {
 	spin_lock(&f->hmm->lock);
@@ -643,7 +643,7 @@ void hmmt_make_no_slots(struct test_fixture *f)
 	spin_unlock(&f->hmm->lock);
 }
 
-/* Ranges and waiters. */
+/* Return the number of references other than those of the two subscriptions. */
 unsigned int hmmt_users(struct test_fixture *f)
 {
 	struct hmm_mirror_mm *hmm = f->hmm;
@@ -655,9 +655,9 @@ unsigned int hmmt_users(struct test_fixture *f)
 	return nr - 2;
 }
 
-/* --------------------------------------------------------------- what drivers do */
+/* ------------------------------------------------------------------- fault side */
 
-/* Without waiting. */
+/* Return true if begin() succeeds without a wait. */
 bool hmmt_is_valid(struct hmm_mirror_range *range)
 {
 	unsigned long seq;
@@ -665,7 +665,7 @@ bool hmmt_is_valid(struct hmm_mirror_range *range)
 	return !hmm_mirror_range_begin(range, &seq, 0);
 }
 
-/* A sequence of a range that must be valid. */
+/* Return the sequence of a range that must be valid. */
 unsigned long hmmt_begin(struct test_fixture *f, struct hmm_mirror_range *range)
 {
 	unsigned long seq = 0;
@@ -675,7 +675,7 @@ unsigned long hmmt_begin(struct test_fixture *f, struct hmm_mirror_range *range)
 	return seq;
 }
 
-/* A hmm_mirror_commit_fn: device PTEs are the pfns. */
+/* Install the pfns as device PTEs; a hmm_mirror_commit_fn. */
 int hmmt_commit(struct hmm_mirror_range *range, unsigned long seq,
 		const struct hmm_mirror_fault *fault, void *arg)
 {
@@ -694,7 +694,7 @@ int hmmt_commit(struct hmm_mirror_range *range, unsigned long seq,
 	return ret;
 }
 
-/* For tests that have no pages: the pfns are the addresses. */
+/* Install addresses as device PTEs, for tests without pages. */
 int hmmt_commit_fake(struct test_mirror *tm, struct hmm_mirror_range *range,
 		     unsigned long seq)
 {
@@ -722,7 +722,7 @@ bool hmmt_has_ptes(struct test_mirror *tm, unsigned long start, unsigned long en
 
 /* -------------------------------------------------------------------- memory */
 
-/* Memory behind which there is none, once for each test. */
+/* Allocate memory that ends at a guard page; once per test. */
 void *hmmt_before_hole(struct test_fixture *f, size_t size)
 {
 	KUNIT_ASSERT_FALSE(f->test, f->guarded);
@@ -731,14 +731,14 @@ void *hmmt_before_hole(struct test_fixture *f, size_t size)
 	return f->guarded + PAGE_ALIGN(size) - size;
 }
 
-/* At addr, instead of what is there, or anywhere if that is 0. */
+/* Map anonymous memory: at @addr, replacing other mappings, or anywhere if @addr is 0. */
 unsigned long hmmt_map(unsigned long addr, unsigned long pages, unsigned long prot)
 {
 	return vm_mmap(NULL, addr, P(pages), prot,
 		       MAP_PRIVATE | MAP_ANONYMOUS | (addr ? MAP_FIXED : 0), 0);
 }
 
-/* Mirror 0 and its range 0, of what vm_mmap() returned. */
+/* Register mirror 0 and range 0 for the memory at @addr, the result of vm_mmap(). */
 static unsigned long mirrored(struct test_fixture *f, unsigned long addr)
 {
 	KUNIT_ASSERT_FALSE(f->test, IS_ERR_VALUE(addr));
@@ -750,8 +750,8 @@ static unsigned long mirrored(struct test_fixture *f, unsigned long addr)
 }
 
 /*
- * TEST_MAPPED pages, all in range 0 of mirror 0, and all to be read. The test is the
- * process until hmmt_unmapped().
+ * Map TEST_MAPPED pages, register them as range 0 of mirror 0, and let f->fault read all of
+ * them. The thread uses f->mm until hmmt_unmapped().
  */
 unsigned long hmmt_mapped(struct test_fixture *f, unsigned long prot)
 {
@@ -816,7 +816,7 @@ static const struct file_operations slow_fops = {
 	.mmap = slow_mmap,
 };
 
-/* As hmmt_mapped(), of memory that is MAP_SHARED or MAP_PRIVATE. Nothing is there yet. */
+/* Do hmmt_mapped() for hmmt_slow; @flags is MAP_SHARED or MAP_PRIVATE. No CPU PTE exists yet. */
 unsigned long hmmt_slow_mapped(struct test_fixture *f, unsigned long prot,
 			       unsigned long flags)
 {
@@ -856,7 +856,7 @@ void hmmt_slow_unmapped(struct test_fixture *f)
 	hmmt_slow_freed();
 }
 
-/* What to read: so many pages from the first one of range 0 on. */
+/* Let f->fault describe @nr pages, from page @first of range 0. */
 struct hmm_mirror_fault *hmmt_read(struct test_fixture *f, unsigned int first,
 				   unsigned int nr, unsigned long flags)
 {
@@ -871,14 +871,14 @@ struct hmm_mirror_fault *hmmt_read(struct test_fixture *f, unsigned int first,
 	return &f->fault;
 }
 
-/* From mapped memory to the device PTEs of mirror 0. */
+/* Install device PTEs of mirror 0 for the pages of f->fault. */
 int hmmt_populate(struct test_fixture *f)
 {
 	return hmm_mirror_range_populate(&f->range[0], &f->fault, HMM_MIRROR_WAIT_FOREVER,
 					 hmmt_commit, &f->tm[0]);
 }
 
-/* As the process. */
+/* Access user memory as the CPU does. */
 void hmmt_poke(struct test_fixture *f, unsigned long addr, u8 byte)
 {
 	int ret = put_user(byte, (u8 __user *)addr);
@@ -893,7 +893,7 @@ int hmmt_peek(unsigned long addr)
 	return get_user(byte, (u8 __user *)addr) ? -EFAULT : byte;
 }
 
-/* As the device, by its PTEs; NULL if there is none. */
+/* Access a page as the device does: return its kernel address, or NULL without a device PTE. */
 u8 *hmmt_device(struct test_mirror *tm, unsigned long addr)
 {
 	unsigned long pte = tm->pte[(addr - tm->base) >> PAGE_SHIFT];
@@ -916,7 +916,7 @@ static int run_thread(void *arg)
 {
 	struct test_thread *thread = arg;
 
-	/* kernel threads ignore all signals that they do not ask for */
+	/* Kernel threads ignore all other signals. */
 	allow_signal(SIGKILL);
 	thread->ret = thread->fn(thread);
 	complete(&thread->done);
@@ -954,7 +954,7 @@ static int wait_until_valid(struct test_thread *thread)
 				      thread->timeout_ms);
 }
 
-/* Thread i waits for the range; hmmt_join() tells what became of it. */
+/* Let thread i wait for the range. hmmt_join() returns the result. */
 struct test_thread *hmmt_waiter(struct test_fixture *f, unsigned int i,
 				struct hmm_mirror_range *range,
 				unsigned int timeout_ms)
@@ -968,7 +968,7 @@ struct test_thread *hmmt_waiter(struct test_fixture *f, unsigned int i,
 	return thread_run(thread);
 }
 
-/* What the thread returned, after as much time as it may take. */
+/* Wait until the thread has ended, at most @timeout jiffies. Return its result. */
 int hmmt_join_after(struct test_thread *thread, unsigned long timeout)
 {
 	if (!wait_for_completion_timeout(&thread->done, timeout)) {
@@ -986,7 +986,7 @@ int hmmt_join(struct test_thread *thread)
 	return hmmt_join_after(thread, hmmt_patience());
 }
 
-/* What the OOM reaper does to an mm, until 6.17 a bit of mm->flags. */
+/* Set MMF_UNSTABLE, as the OOM reaper does. */
 void hmmt_mark_reaped(struct mm_struct *mm)
 {
 #ifdef HMM_MIRROR_TEST_HAVE_MM_FLAGS_SET
@@ -1008,7 +1008,7 @@ static bool is_queued(struct hmm_mirror_slot *slot, const struct task_struct *ta
 	return found;
 }
 
-/* Is it asleep, waiting for an invalidation in flight? */
+/* Return true if the thread sleeps on a slot. */
 bool hmmt_sleeps(struct test_thread *thread)
 {
 	struct hmm_mirror_mm *hmm = thread->f->hmm;
@@ -1039,7 +1039,7 @@ void hmmt_until_it_sleeps(struct test_thread *thread)
 	     &hmm_mirror_dma_suite, &hmm_mirror_misuse_suite,		\
 	     &hmm_mirror_debugfs_suite, &hmm_mirror_trace_suite, last)
 
-/* The last one ends lockdep. */
+/* The lockdep suite is last, because lockdep is off after it. */
 #ifdef HMM_MIRROR_TEST_LEGACY
 #define with_all_suites(what)						\
 	with_these_and(what, &hmm_mirror_legacy_5_2_suite,		\
@@ -1056,8 +1056,8 @@ with_all_suites(kunit_test_suites);
 #else
 
 /*
- * kunit_test_suites() would run them before our init function on 6.1, and instead of it
- * on 5.10.
+ * kunit_test_suites() would run the suites before the init function of the module on 6.1, and
+ * instead of it on 5.10.
  */
 #define array_of_suites(suite...) \
 	static struct kunit_suite *suites[] = { suite, NULL }
@@ -1070,7 +1070,7 @@ with_all_suites(array_of_suites);
 #define with_suites(what)	what(suites, ARRAY_SIZE(suites) - 1)
 #endif
 
-/* The suites run before whoever loads the module goes on. */
+/* The suites run in here, while the process that loads the module sleeps. */
 static int __init hmm_mirror_test_init(void)
 {
 	inserter_mm = current->mm;

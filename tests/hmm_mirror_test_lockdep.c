@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror: KUnit tests. Lockdep knows our rules.
+ * hmm_mirror: KUnit tests: lockdep reports violations of the locking rules.
  *
- * After its first report lockdep turns itself off. A test that is built into the kernel
- * turns it on again; in a module only the last test of the last suite provokes a report.
+ * After its first report lockdep turns itself off. A built-in test turns it on again; in a
+ * module only the last test of the last suite provokes a report.
  */
 #include <linux/debug_locks.h>
 #include <linux/lockdep.h>
@@ -14,16 +14,16 @@
 
 #include "hmm_mirror_test.h"
 
-/* A case that needs a kernel in which it is built in, with PROVE_LOCKING. */
+/* Define a case that is skipped, because it must be built in, with PROVE_LOCKING. */
 #define NOT_HERE(name)							\
 static void name(struct kunit *test)					\
 {									\
-	hmmt_skip(test, "lockdep cannot be switched on again here");	\
+	hmmt_skip(test, "lockdep cannot be turned on again here");	\
 }
 
 #ifdef CONFIG_LOCKDEP
 
-/* A callback may invalidate, and not only another mm. */
+/* A callback may invalidate, even its own mm. */
 static int hook_invalidates(struct test_mirror *tm, const struct mmu_notifier_range *update)
 {
 	if (update->start != P(30))
@@ -31,7 +31,7 @@ static int hook_invalidates(struct test_mirror *tm, const struct mmu_notifier_ra
 	return 0;
 }
 
-/* All that is allowed; no report. */
+/* Lockdep reports nothing that is allowed. */
 static void clean(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -50,7 +50,7 @@ static void clean(struct kunit *test)
 	hmmt_start_end(f, P(10), P(20));
 	KUNIT_EXPECT_EQ(test, atomic_read(&tm->calls), 2);
 
-	/* the driver lock inside reclaim, our lock inside the driver lock */
+	/* The driver lock is taken inside reclaim, hmm->lock inside the driver lock. */
 	fs_reclaim_acquire(GFP_KERNEL);
 	hmmt_start_end(f, P(10), P(20));
 	fs_reclaim_release(GFP_KERNEL);
@@ -73,7 +73,7 @@ static void clean(struct kunit *test)
 
 #if defined(CONFIG_PROVE_LOCKING) && !defined(MODULE)
 
-/* What must not be done under a driver's lock, each with what lockdep is to see of it. */
+/* Rules about the driver lock that a test can break. */
 enum rule { ALLOCATE, TOUCH_USER_MEMORY, READ_PAGES, WAIT, UNREGISTER, NR_RULES };
 enum kind { MUTEX, SPINLOCK, RWSEM, NR_KINDS };
 
@@ -81,12 +81,12 @@ static const char *const rule_name[] = { "allocate", "user memory", "read", "wai
 					  "unregister" };
 static const char *const kind_name[] = { "mutex", "spinlock", "rwsem" };
 
-/* A driver's lock, of a lock class of its own: lockdep tells each mistake once. */
+/* A driver lock. Each has its own lock class, because lockdep reports each mistake once. */
 static struct driver_lock {
 	enum rule rule;
 	enum kind kind;
-	struct mutex mutex;	/* one of these, by kind */
-	spinlock_t spinlock;	/* the same */
+	struct mutex mutex;	/* used by kind */
+	spinlock_t spinlock;	/* used by kind */
 	struct rw_semaphore rwsem;
 	bool breaks_rule;
 } lock;
@@ -119,17 +119,17 @@ static void driver_unlock(void)
 	}
 }
 
-/* Each begins with what lockdep sees, and goes no further where it would sleep. */
+/* Break the rule. Do only the part that lockdep sees if the rest would sleep. */
 static void break_rule(struct test_fixture *f)
 {
 	unsigned long seq;
 
 	switch (lock.rule) {
 	case ALLOCATE:
-		might_alloc(GFP_KERNEL);		/* as kmalloc() */
+		might_alloc(GFP_KERNEL);		/* as kmalloc() does */
 		break;
 	case TOUCH_USER_MEMORY:
-		might_lock_read(&f->mm->mmap_lock);	/* as get_user() */
+		might_lock_read(&f->mm->mmap_lock);	/* as get_user() does */
 		break;
 	case READ_PAGES:
 		hmm_mirror_range_snapshot(&f->range[0], 0, &f->fault, 0);
@@ -138,7 +138,7 @@ static void break_rule(struct test_fixture *f)
 		hmm_mirror_range_begin(&f->range[0], &seq, 1);
 		break;
 	default:
-		hmm_mirror_might_wait();		/* as hmm_mirror_unregister() */
+		hmm_mirror_might_wait();		/* as hmm_mirror_unregister() does */
 	}
 }
 
@@ -158,8 +158,8 @@ struct provocation {
 };
 
 /*
- * While lockdep is off it does not learn of locks that others take or drop. So nothing
- * else runs until it is on again.
+ * While lockdep is off, it does not see which locks other threads take or drop. So no other
+ * thread runs until it is on again.
  */
 static int provoke_alone(void *arg)
 {
@@ -176,7 +176,7 @@ static int provoke_alone(void *arg)
 	return 0;
 }
 
-/* There may also be a complaint of the scheduler about a function that may sleep. */
+/* Return true if lockdep reports @fn. The scheduler may warn about a sleep, too. */
 static bool is_reported(struct test_fixture *f, void (*fn)(struct test_fixture *f))
 {
 	struct provocation p = { .f = f, .fn = fn };
@@ -197,11 +197,11 @@ static void in_commit(struct test_fixture *f)
 static void in_callback(struct test_fixture *f)
 {
 	lock.breaks_rule = true;
-	hmmt_start_end(f, P(5), P(10));		/* of another address: the range stays valid */
+	hmmt_start_end(f, P(5), P(10));		/* another address: the range stays valid */
 	lock.breaks_rule = false;
 }
 
-/* Under the lock in @provoke, where the callback has taken the lock once before. */
+/* Break each rule in @provoke, under each kind of lock that a callback has taken before. */
 static void rules(struct kunit *test, void (*provoke)(struct test_fixture *f),
 		  struct lock_class_key keys[NR_RULES][NR_KINDS])
 {
@@ -226,7 +226,7 @@ static void rules(struct kunit *test, void (*provoke)(struct test_fixture *f),
 			lockdep_set_class(&lock.rwsem, key);
 
 			hmmt_start_end(f, P(10), P(20));
-			hmmt_begin(f, &f->range[0]);	/* so that the next one is short */
+			hmmt_begin(f, &f->range[0]);	/* the next begin() does not wait */
 			KUNIT_ASSERT_TRUE(test, debug_locks);
 			KUNIT_EXPECT_TRUE_MSG(test, is_reported(f, provoke), "%s under a %s",
 					      rule_name[lock.rule], kind_name[lock.kind]);
@@ -248,7 +248,7 @@ static void rules_in_callback(struct kunit *test)
 	rules(test, in_callback, keys);
 }
 
-/* All of that is allowed under a lock that no callback takes. */
+/* Under a lock that no callback takes, all of that is allowed. */
 static void rules_without_callback(struct kunit *test)
 {
 	static struct lock_class_key key;
@@ -274,7 +274,7 @@ static void rules_without_callback(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, debug_locks);
 }
 
-/* For lockdep it is one. It does no harm: nothing has the lock. */
+/* Pretend to be in an interrupt. That cannot deadlock, because no thread holds the lock. */
 static void provoke_in_interrupt(struct test_fixture *f)
 {
 	unsigned long seq;
@@ -286,7 +286,7 @@ static void provoke_in_interrupt(struct test_fixture *f)
 	preempt_count_sub(HARDIRQ_OFFSET);
 }
 
-/* Its lock is not one for interrupts. Late, as the class of that lock is spoilt then. */
+/* hmm->lock is not irq-safe. This case is late, because its report disables the lock class. */
 static void from_interrupt(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -297,7 +297,7 @@ static void from_interrupt(struct kunit *test)
 	}
 	hmmt_mirror(f, 0);
 	hmmt_range(f, 0, 0, P(10), P(20));
-	hmmt_start_end(f, P(10), P(20));	/* so that begin() needs the lock */
+	hmmt_start_end(f, P(10), P(20));	/* begin() now needs the lock */
 	KUNIT_EXPECT_TRUE(test, is_reported(f, provoke_in_interrupt));
 }
 
@@ -315,7 +315,7 @@ NOT_HERE(from_interrupt)
  *	begin: waits for the end
  *				callback: waits for the lock
  *
- * Reported where the two never meet: nothing is in flight.
+ * Lockdep reports this although nothing is in flight.
  */
 static void wait_under_driver_lock(struct kunit *test)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of hmm_mirror: many invalidations in flight, and many ranges.
+ * hmm_mirror: KUnit tests: many invalidations in flight, and many ranges.
  */
 #include <linux/jiffies.h>
 #include <linux/ktime.h>
@@ -15,7 +15,7 @@
 /* ------------------------------------------------- many invalidations in flight */
 
 #define NR_MANY		4096U
-/* The burst of other addresses is here, and one page apart. */
+/* First page of the burst, whose invalidations are one page apart. */
 #define MANY		100UL
 
 /* Longest time in ms that a burst may share the slot that intersects all ranges. */
@@ -36,7 +36,7 @@ static struct mmu_notifier_range *many_updates(struct test_fixture *f, bool bloc
 	return update;
 }
 
-/* A range that has a new sequence, dirty if an invalidation that intersects it is in flight. */
+/* Return true if a range that is registered now is valid. */
 static bool new_range_is_valid(struct test_fixture *f, unsigned long start, unsigned long end)
 {
 	bool valid = hmmt_is_valid(hmmt_range(f, 1, 0, start, end));
@@ -45,7 +45,7 @@ static bool new_range_is_valid(struct test_fixture *f, unsigned long start, unsi
 	return valid;
 }
 
-/* 4096 begin at once in a small mm, and end in another order. All the time each is exact. */
+/* NR_MANY invalidations begin at once, and end in another order. Each is exact all the time. */
 static void burst(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -72,7 +72,7 @@ static void burst(struct kunit *test)
 			KUNIT_FAIL(test, "%u is lost", i);
 	hmmt_start(f, &own);
 	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(&f->range[0]));
-	/* 2053 has no divisor in common with their number */
+	/* 2053 is coprime to NR_MANY. */
 	for (i = 0, at = 0; i < NR_MANY; i++, at = (at + 2053) % NR_MANY) {
 		hmmt_end(f, &update[at]);
 		if (!(i % 100))
@@ -83,7 +83,7 @@ static void burst(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(&f->range[0]));
 	hmmt_end(f, &own);
 	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(&f->range[0]));
-	/* the burst made slots, and its end did not take them away */
+	/* The slots made for the burst stay after its end. */
 	KUNIT_EXPECT_GE(test, f->hmm->nr_locked, NR_MANY - (unsigned int)HMM_MIRROR_HASHED);
 	KUNIT_EXPECT_LE(test, f->hmm->nr_locked, 4U * NR_MANY);
 	kvfree(update);
@@ -131,7 +131,7 @@ static void burst_nonblock(struct kunit *test)
 	kvfree(update);
 }
 
-/* All slots are in use, and no memory can be had for more. */
+/* Let all slots be in use, and the worker make no more. */
 static struct mmu_notifier_range *no_slots(struct test_fixture *f)
 {
 	struct mmu_notifier_range *update = many_updates(f, false);
@@ -157,7 +157,7 @@ static void end_no_slots(struct test_fixture *f, struct mmu_notifier_range *upda
 	kvfree(update);
 }
 
-/* The worker seems to be at work, and does not come to an end. */
+/* Pretend that the worker is making slots, for ever. */
 static void set_making(struct test_fixture *f, bool making)
 {
 	spin_lock(&f->hmm->lock);
@@ -165,7 +165,7 @@ static void set_making(struct test_fixture *f, bool making)
 	spin_unlock(&f->hmm->lock);
 }
 
-/* Starts @update, and says whether that has slept. */
+/* Start @update. Return true if that has slept. */
 static bool start_sleeps(struct test_fixture *f, struct mmu_notifier_range *update)
 {
 	unsigned long before = current->nvcsw;
@@ -174,7 +174,7 @@ static bool start_sleeps(struct test_fixture *f, struct mmu_notifier_range *upda
 	return current->nvcsw != before;
 }
 
-/* An invalidation waits for the worker, but not for ever; then it shares. */
+/* An invalidation waits for the worker for a limited time, then gets the shared slot. */
 static void room_in_time(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -182,7 +182,7 @@ static void room_in_time(struct kunit *test)
 	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
 	ktime_t since;
 
-	/* the worker is idle, so the invalidation shares at once */
+	/* The worker is idle, so the invalidation gets the shared slot at once. */
 	KUNIT_EXPECT_FALSE(test, start_sleeps(f, &update));
 	KUNIT_EXPECT_EQ(test, f->hmm->nr_shared, 1U);
 	KUNIT_EXPECT_FALSE(test, new_range_is_valid(f, P(30), P(40)));
@@ -199,7 +199,7 @@ static void room_in_time(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, f->hmm->nr_shared, 1U);
 	hmmt_end(f, &update);
 
-	/* one that must not sleep, and reclaim, on which the worker may depend */
+	/* A non-blockable invalidation does not wait, and neither does reclaim. */
 	update.flags = 0;
 	KUNIT_EXPECT_FALSE(test, start_sleeps(f, &update));
 	KUNIT_EXPECT_EQ(test, f->hmm->nr_shared, 1U);
@@ -221,7 +221,7 @@ static int starts(struct test_thread *thread)
 	return 0;
 }
 
-/* How long an invalidation waits for a slot that is killed, or gets one, in ms. */
+/* Return how long, in ms, an invalidation waits that is killed, or gets the slot of @frees. */
 static long long waits_until(struct test_fixture *f, struct mmu_notifier_range *frees)
 {
 	struct mmu_notifier_range update = hmmt_update(f, P(10), P(20));
@@ -240,8 +240,8 @@ static long long waits_until(struct test_fixture *f, struct mmu_notifier_range *
 }
 
 /*
- * A fatal signal ends the wait for the worker, and so does a slot that becomes free. On a busy
- * machine the test itself may take longer, but not each time.
+ * A fatal signal ends the wait for the worker, and so does a slot that becomes free. The
+ * shortest time counts, because the machine may be busy.
  */
 static void room_early(struct kunit *test)
 {
@@ -283,7 +283,7 @@ static void room_comes(struct kunit *test)
 	end_no_slots(f, others);
 }
 
-/* mprotect() at address 0 without a slot: a waiter ends it, and others that share stay. */
+/* A waiter ends endless invalidations in the shared slot, and no others there. */
 static void endless_shared(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -313,7 +313,7 @@ static void endless_shared(struct kunit *test)
 	hmmt_end(f, &update);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), 0);
 
-	/* this one the mm does end */
+	/* The mm may call the end of an endless one after all. */
 	hmmt_start(f, &endless[0]);
 	hmmt_start(f, &update);
 	hmmt_end(f, &endless[0]);
@@ -325,8 +325,8 @@ static void endless_shared(struct kunit *test)
 }
 
 /*
- * The invalidation for which a thread waits on the shared slot ends, and one without an end is
- * left there, which has come later. The thread lets the worker end that.
+ * A thread waits on the shared slot. If only an endless invalidation is left there, which came
+ * later, the thread lets the worker end it.
  */
 static void endless_joins(struct kunit *test)
 {
@@ -349,8 +349,8 @@ static void endless_joins(struct kunit *test)
 }
 
 /*
- * A range that is registered while an invalidation of its addresses is in flight, and may have
- * missed it, and the range that it replaces:
+ * A new range replaces an old one while the start of an invalidation of their addresses reads
+ * the filter. Without rebounds, the invalidation would miss both:
  *
  *	start: reads rebounds, and the cells
  *	  of the new range: none
@@ -377,7 +377,7 @@ static void replaced(struct kunit *test)
 	hmmt_end(f, &update);
 }
 
-/* The same key again, in a locked slot: the bounds are the new ones. */
+/* If the key of a locked slot is used again, the slot gets the new bounds. */
 static void lost_end_moves(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -400,7 +400,7 @@ static void lost_end_moves(struct kunit *test)
 
 #define NR_RANGES	(5U * HMM_MIRROR_WALK_RANGES)
 
-/* Mirror @mirror gets the first @each ranges, and each mirror after it as many. */
+/* Register NR_RANGES ranges, @each of them in @mirror and in each mirror after it. */
 static struct hmm_mirror_range *many_ranges_each(struct test_fixture *f, unsigned int mirror,
 						 unsigned int each, bool same_start)
 {
@@ -434,7 +434,7 @@ static void unregister_many(struct hmm_mirror_range *range)
 	kvfree(range);
 }
 
-/* Each mirror is called for its own ranges, and the whole of each is invalid before that. */
+/* When a callback runs, all ranges are invalid. */
 static int hook_all_raised(struct test_mirror *tm, const struct mmu_notifier_range *update)
 {
 	struct test_fixture *f = tm->f;
@@ -521,20 +521,20 @@ static void lookup_many(struct kunit *test)
 	unregister_many(range);
 }
 
-/* ----------------------------------------------------- between pieces of a walk */
+/* ------------------------------------------------------- pauses of a walk */
 
-/* Where the test is built in, it sees the tracepoints, and can call the core's own functions. */
+/* A built-in test can use the tracepoints, and internal functions of the core. */
 #if !defined(MODULE) && defined(CONFIG_TRACEPOINTS)
 
 /*
- * What the case does whenever a walk has dropped the lock, in the thread of the walk. The walk
- * notes where it goes on while the lock is held, so that it is the same here.
+ * Changes that a case makes each time that a walk has dropped the lock. The thread of the walk
+ * makes them: the walk has noted where it goes on, so another thread would see the same.
  */
 struct between {
 	void (*fn)(struct hmm_mirror_walk *walk, struct between *b);
 	struct hmm_mirror_mm *hmm;
 	struct hmm_mirror *mirror;
-	struct hmm_mirror_range *range;		/* of the case, NR_RANGES of them */
+	struct hmm_mirror_range *range;		/* NR_RANGES ranges of the case */
 	struct hmm_mirror_range spare[8];	/* registered by the functions below */
 	unsigned int spares;
 	unsigned int pauses;
@@ -563,7 +563,7 @@ static bool has_grown(struct hmm_mirror_mm *hmm)
 
 static void between_begin(struct test_fixture *f, struct between *b)
 {
-	/* that is a walk, too */
+	/* The growth of the filter is a walk, too: wait until it is done. */
 	KUNIT_EXPECT_TRUE(f->test, hmmt_poll(has_grown(f->hmm)));
 	b->hmm = f->hmm;
 	b->mirror = &f->tm[0].mirror;
@@ -590,7 +590,7 @@ static void add(struct between *b, unsigned long start, unsigned long end)
 		b->spares++;
 }
 
-/* The range with which the walk would go on is unregistered, twice, and so is a later one. */
+/* Unregister the range with which the walk would go on, twice, and a later one. */
 static void take_next(struct hmm_mirror_walk *walk, struct between *b)
 {
 	struct hmm_mirror_range *next;
@@ -603,7 +603,7 @@ static void take_next(struct hmm_mirror_walk *walk, struct between *b)
 		if (!next)
 			return;
 		hmm_mirror_range_unregister(next);
-		if (walk->next == next)		/* it would be used after it was freed */
+		if (walk->next == next)		/* a use after free */
 			walk->next = NULL;
 	}
 	next = &b->range[NR_RANGES - 1 - b->pauses];
@@ -612,8 +612,8 @@ static void take_next(struct hmm_mirror_walk *walk, struct between *b)
 }
 
 /*
- * The same; a range that has been visited is unregistered, another one moves to the other
- * side, and one is registered on either side.
+ * Do take_next(). Also unregister a range that the walk has visited, swap the bounds of a
+ * visited range and one that is not, and register a range on each side.
  */
 static void take_and_add(struct hmm_mirror_walk *walk, struct between *b)
 {
@@ -632,7 +632,7 @@ static void take_and_add(struct hmm_mirror_walk *walk, struct between *b)
 	add(b, b->range[NR_RANGES - 1].start, b->range[NR_RANGES - 1].end);
 }
 
-/* Those with which a walk would have gone on are unregistered already. */
+/* Unregister the spare ranges that take_next() has not. */
 static void unregister_spares(struct between *b)
 {
 	unsigned int i;
@@ -698,7 +698,7 @@ static void die_between(struct kunit *test)
 	unregister_many(b.range);
 }
 
-/* This walk takes the first ranges until there is none. Other threads unregister some, too. */
+/* Unregister ranges during hmm_mirror_unregister(), which takes the first until none is left. */
 static void take_first(struct hmm_mirror_walk *walk, struct between *b)
 {
 	struct rb_node *rb = rb_first_cached(&b->mirror->ranges);
@@ -747,13 +747,13 @@ static void lookup_between(struct kunit *test)
 	between_begin(f, &b);
 	KUNIT_EXPECT_TRUE(test, !hmm_mirror_range_lookup(&f->tm[0].mirror, P(1000), get_none));
 	between_end(f, &b);
-	/* but for those that were unregistered before their turn */
+	/* Ranges that were unregistered before the walk reached them were not visited. */
 	KUNIT_EXPECT_LE(test, nr_gets, NR_RANGES - 4);
 	KUNIT_EXPECT_GE(test, nr_gets, NR_RANGES - 3 * b.pauses);
 	unregister_many(b.range);
 }
 
-/* Does the filter count each range once, and nothing else? */
+/* Expect that the filter counts each range once, and nothing else. */
 static void expect_exact_filter(struct test_fixture *f)
 {
 	struct hmm_mirror_mm *hmm = f->hmm;
@@ -775,7 +775,7 @@ static void expect_exact_filter(struct test_fixture *f)
 	kvfree(filter);
 }
 
-/* Does it count each range at least? A cell that has saturated is not exact. */
+/* Expect that the filter counts each range. A cell that was saturated is not exact. */
 static void expect_safe_filter(struct test_fixture *f)
 {
 	struct hmm_mirror *mirror;
@@ -788,7 +788,7 @@ static void expect_safe_filter(struct test_fixture *f)
 				KUNIT_FAIL(f->test, "0x%lx", range_of(rb)->start);
 }
 
-/* Replaces the filter, as if it were full. */
+/* Let the worker replace the filter, as if it were full. */
 static void grow(struct test_fixture *f)
 {
 	spin_lock(&f->hmm->lock);
@@ -826,7 +826,7 @@ static void grow_between(struct kunit *test)
 	grow_between_by(test, false);
 }
 
-/* The order of ranges that start at one address is that of the tree. */
+/* The same with ranges that start at one address: their order is that of the tree. */
 static void grow_between_same(struct kunit *test)
 {
 	grow_between_by(test, true);
@@ -834,14 +834,14 @@ static void grow_between_same(struct kunit *test)
 
 static void look_on(struct hmm_mirror_walk *walk, struct between *b)
 {
-	/* others can have the lock */
+	/* The walk has dropped the lock. */
 	if (spin_trylock(&b->hmm->lock))
 		spin_unlock(&b->hmm->lock);
 	else
-		KUNIT_FAIL(b->test, "the lock is held");
+		KUNIT_FAIL(b->test, "the walk still holds the lock");
 }
 
-/* The last range of a mirror is the last of a piece: the next mirror is in pieces, too. */
+/* A walk also pauses between mirrors, if the last range of one is the last of a piece. */
 static void grow_mirrors(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -861,7 +861,7 @@ static void grow_mirrors(struct kunit *test)
 	expect_exact_filter(f);
 }
 
-/* An invalidation hits less than a piece of each mirror. */
+/* A walk also pauses if an invalidation hits less than a piece of each mirror. */
 static void hit_mirrors(struct kunit *test)
 {
 	const unsigned int nr = HMM_MIRROR_WALK_RANGES / 2;

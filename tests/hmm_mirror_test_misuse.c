@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror: KUnit tests. What is refused, and what a driver's mistake leads to.
+ * hmm_mirror: KUnit tests: arguments that the core refuses, and bugs of a driver.
  */
 #include <linux/debug_locks.h>
 #include <linux/mm.h>
@@ -124,11 +124,11 @@ static void attach_is_killable(struct kunit *test)
 	struct test_fixture *f = test->priv;
 	struct hmm_mirror *mirror = &f->tm[1].mirror;
 
-	/* the kernel looks for signals at each mapping */
+	/* A signal is checked for each mapping, so there must be one. */
 	hmmt_mm_attach(f);
 	KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(hmmt_map(0, 1, PROT_READ)));
 	hmmt_mm_detach(f);
-	/* what the kernel allocates with the first subscription of an mm, it keeps */
+	/* The kernel keeps the memory that it allocates for the first subscription of an mm. */
 	hmmt_mirror(f, 0);
 	hmmt_watch(f->hmm);
 	hmm_mirror_unregister(&f->tm[0].mirror);
@@ -139,7 +139,7 @@ static void attach_is_killable(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_join(hmmt_thread(f, 0, attaches_when_killed, mirror)), -EINTR);
 	mmap_write_unlock(f->mm);
 	KUNIT_EXPECT_EQ(test, hmmt_join(hmmt_thread(f, 0, attaches_when_killed, mirror)), -EINTR);
-	/* of the core: the filter, and the rest */
+	/* The core frees the structure of the mm and the filter. */
 	if (hmmt_sees_frees())
 		KUNIT_EXPECT_EQ(test, hmmt_counted_frees(), 2U);
 }
@@ -153,7 +153,7 @@ static int holds_mmap_lock(struct test_thread *thread)
 	return 0;
 }
 
-/* That another thread holds the mmap lock does not help; lockdep sees it. */
+/* If another thread holds the mmap lock, lockdep sees that the caller does not. */
 static void mirror_with_lock_of_another(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -185,7 +185,7 @@ static void mirror_of_dead_mm(struct kunit *test)
 	struct hmm_mirror mirror;
 
 	if (!hmmt_mm_is_own()) {
-		hmmt_skip(test, "the mm is not ours to end");
+		hmmt_skip(test, "the mm belongs to the process that loads the module");
 		return;
 	}
 	f->tm[0].ops = (struct hmm_mirror_ops) {
@@ -246,7 +246,7 @@ static int commit(struct hmm_mirror_range *range, unsigned long seq,
 {
 	struct kunit *test = arg;
 
-	KUNIT_FAIL(test, "must not come to this");
+	KUNIT_FAIL(test, "commit was called with wrong bounds");
 	return 0;
 }
 
@@ -291,7 +291,7 @@ static void fault_arguments(struct kunit *test)
 	fault->start = P(10);
 	fault->end = P(20);
 
-	/* what has become wrong since begin has collided */
+	/* If the bounds became wrong after begin(), the fault has collided. */
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(10), P(15)), 0);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, fault, FOREVER), -EBUSY);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(10), P(20)), 0);
@@ -347,7 +347,7 @@ static void cancel_unregistered(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, f->tm[0].mirror.cancelled);
 }
 
-/* The first registration stays as it is, and is taken back once. */
+/* The first registration is not affected, and is undone once. */
 static void register_twice(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -373,7 +373,7 @@ static void register_twice(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hmmt_poll(hmmt_is_freed()));
 }
 
-/* The waiter returns, and does not look at the range again. */
+/* The waiter returns, and does not access the range again. */
 static void unregister_with_waiter(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -446,7 +446,7 @@ static int hook_always_eagain(struct test_mirror *tm,
 	return -EAGAIN;
 }
 
-/* The mm cannot be stopped: it goes on, and so do the other mirrors. */
+/* The core ignores the error, and calls the other mirrors: the mm cannot be stopped. */
 static void wrong_errors(struct kunit *test)
 {
 	static const struct {
@@ -490,7 +490,7 @@ static void wrong_errors(struct kunit *test)
 		hmmt_end(f, &update);
 		KUNIT_EXPECT_TRUE(test, hmmt_is_valid(&f->range[0]));
 	}
-	/* what did not start well is not finished */
+	/* If sync_start() fails, sync_finish() is not called. */
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[1].finishes), 0);
 }
 

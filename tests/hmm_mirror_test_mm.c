@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror: KUnit tests. With real memory, and a kernel that invalidates.
+ * hmm_mirror: KUnit tests: real memory, which the kernel invalidates.
  */
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
@@ -25,7 +25,7 @@ static int populate(struct test_fixture *f, unsigned int first, unsigned int nr,
 
 /* --------------------------------------------------------------- invalidation */
 
-/* munmap is an invalidation of what it unmaps, in flight while it calls. */
+/* The invalidation of munmap() is in flight when it calls the callback. */
 static int hook_in_flight(struct test_mirror *tm, const struct mmu_notifier_range *update)
 {
 	KUNIT_EXPECT_EQ(tm->f->test, hmmt_in_flight(tm->f), 1U);
@@ -72,9 +72,10 @@ static int unmaps(struct test_thread *thread)
  *	munmap				register: the filter is full
  *
  *	start: reads the filter
- *	  callback: takes its time
+ *	  callback runs
  *					replace the filter
- *					free the old one: after the callback, at the earliest
+ *	  callback returns
+ *					free the old filter, not earlier
  */
 static void filter_outlives_callbacks(struct kunit *test)
 {
@@ -102,9 +103,7 @@ static void filter_outlives_callbacks(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
-/*
- * Pages go, and the mapping stays: the device must not keep them, and finds new ones.
- */
+/* madvise() frees pages of a mapping: the device PTEs are removed, and a fault gets new pages. */
 static void madvise_invalidates(struct kunit *test)
 {
 #if !defined(MODULE) && defined(CONFIG_ADVISE_SYSCALLS)
@@ -123,7 +122,7 @@ static void madvise_invalidates(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_device_peek(tm, addr + P(2)), (int)'2');
 	hmmt_unmapped(f);
 #else
-	hmmt_skip(test, "only where the test is built in, and the kernel has madvise()");
+	hmmt_skip(test, "needs a built-in test, and a kernel with madvise()");
 #endif
 }
 
@@ -147,7 +146,7 @@ static void fault_finds_data(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
-/* What the device writes is what the process reads. */
+/* The process reads the data that the device writes. */
 static void fault_for_writing(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -167,7 +166,7 @@ static void fault_for_writing(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
-/* A part of a range; a collision is judged on the whole. */
+/* A fault of a part of a range collides with invalidations of the whole range. */
 static void fault_part(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -193,7 +192,7 @@ static void fault_part(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
-/* Reads what is there, and faults nothing in. */
+/* A snapshot faults nothing in. */
 static void snapshot(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -203,7 +202,7 @@ static void snapshot(struct kunit *test)
 	struct hmm_mirror_fault *fault;
 	unsigned int i;
 
-	/* requests are ignored, by page or not, and so is an old output */
+	/* Requests are ignored, by page or not, and so is older output. */
 	fault = hmmt_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT);
 	fault->pfn_flags_mask = HMM_PFN_REQ_FAULT;
 	for (i = 0; i < TEST_MAPPED; i++)
@@ -227,8 +226,8 @@ static void snapshot(struct kunit *test)
 }
 
 /*
- * Requests by page count as far as the mask lets them. The kernel may fault in more than
- * was asked for, but nothing if nothing was.
+ * Requests by page count only inside the mask. The kernel may fault in more pages than
+ * requested, but none without a request.
  */
 static void fault_by_page(struct kunit *test)
 {
@@ -281,7 +280,7 @@ static void fault_read_only(struct kunit *test)
 }
 
 /*
- * Memory of which hmm_range_fault() reads nothing, though a CPU can access it:
+ * Memory that a CPU can access, but hmm_range_fault() does not read, because VM_READ is missing:
  *
  *	|-- hole --|-- to be written --|-- hole --|
  */
@@ -300,18 +299,18 @@ static void fault_without_read(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, populate(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT), -EPERM);
 		KUNIT_EXPECT_EQ(test, populate(f, 0, TEST_MAPPED, write), -EPERM);
 
-		/* nothing is asked for: nothing is wrong */
+		/* Without a request there is no error. */
 		fault = hmmt_read(f, 0, TEST_MAPPED, 0);
 		KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range),
 							     fault, FOREVER), 0);
 		KUNIT_EXPECT_EQ(test, f->pfns[0], (unsigned long)HMM_PFN_ERROR);
 
-		/* the first page that cannot be had says why */
+		/* The first page with an error determines the result. */
 		KUNIT_EXPECT_EQ(test, vm_munmap(addr + P(3), PAGE_SIZE), 0);
 		KUNIT_EXPECT_EQ(test, populate(f, 2, 4, write), -EPERM);
 		KUNIT_EXPECT_EQ(test, populate(f, 3, 5, write), -EFAULT);
 
-		/* and only what is asked for counts */
+		/* Pages without a request do not count. */
 		fault = hmmt_read(f, 2, 4, 0);
 		fault->pfn_flags_mask = HMM_PFN_REQ_FAULT;
 		memset(f->pfns, 0, sizeof(f->pfns));
@@ -329,7 +328,7 @@ static void fault_without_read(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
-/* An error that was found while the page table changed is no more true than a page. */
+/* If the page table changed during a fault, its error is stale, too: it returns -EBUSY. */
 static void fault_error_is_stale(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -343,7 +342,7 @@ static void fault_error_is_stale(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
-/* More than what is read under one hold of the mmap lock, from an odd page on. */
+/* More pages than are read under one hold of the mmap lock. */
 #define MANY_PAGES	1200
 
 static void fault_many(struct kunit *test)
@@ -378,7 +377,7 @@ static void fault_many(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, wrong, 0U);
 
-	/* a hole in the first part decides, though the last one could be read */
+	/* A hole in the first piece is an error, although the last piece can be read. */
 	vm_munmap(addr + P(2), PAGE_SIZE);
 	seq = hmmt_begin(f, range);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &fault, FOREVER), -EFAULT);
@@ -405,7 +404,7 @@ static void fault_drops_the_lock(struct kunit *test)
 	hmmt_slow_unmapped(f);
 }
 
-/* To write to it is to have a copy. */
+/* A write fault of a private mapping makes a copy. */
 static void write_drops_the_lock(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -422,7 +421,7 @@ static void write_drops_the_lock(struct kunit *test)
 	hmmt_slow_unmapped(f);
 }
 
-/* What comes after a page that cannot be had is not faulted in. */
+/* Pages after a hole are not faulted in. */
 static void hole_ends_a_read(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -437,7 +436,7 @@ static void hole_ends_a_read(struct kunit *test)
 	hmmt_slow_unmapped(f);
 }
 
-/* No page that was not asked for. */
+/* Only requested pages are faulted in. */
 static void fault_by_page_drops_the_lock(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -448,7 +447,7 @@ static void fault_by_page_drops_the_lock(struct kunit *test)
 	hmmt_slow_mapped(f, PROT_READ, MAP_PRIVATE);
 	hmmt_slow.drop = true;
 	fault = hmmt_read(f, 0, TEST_MAPPED, 0);
-	/* and none for writing, which it does not allow */
+	/* A write request, which the mapping does not allow, is not made either. */
 	fault->pfn_flags_mask = HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE;
 	memset(f->pfns, 0, sizeof(f->pfns));
 	f->pfns[2] = HMM_PFN_REQ_FAULT;
@@ -468,8 +467,8 @@ static void fault_by_page_drops_the_lock(struct kunit *test)
 struct commits {
 	struct test_fixture *f;
 	unsigned int nr;
-	unsigned int collide;	/* so many times the first page is unmapped and mapped */
-	int ret;		/* if not 0, what is returned */
+	unsigned int collide;	/* number of commits that map the first page anew */
+	int ret;		/* if not 0, the result */
 };
 
 static int commit_counted(struct hmm_mirror_range *range, unsigned long seq,
@@ -485,7 +484,7 @@ static int commit_counted(struct hmm_mirror_range *range, unsigned long seq,
 	return commits->ret ?: hmmt_commit(range, seq, fault, &commits->f->tm[0]);
 }
 
-/* Round and round until it fits, and then with the pages that are there. */
+/* populate() retries until there is no collision, and then commits the new pages. */
 static void populate_goes_round(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -504,7 +503,7 @@ static void populate_goes_round(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
-/* Whether the page table was read in vain, or committed in vain. */
+/* A collision is counted in fault(), in snapshot(), and in a commit. */
 static void collisions_are_counted(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -535,7 +534,7 @@ static int populates(struct test_thread *thread)
 					 commit_counted, thread->arg);
 }
 
-/* In a thread that can be killed if it goes round for ever. */
+/* Populate in a thread, which can be killed if it retries for ever. */
 static int populate_in_thread(struct test_fixture *f, unsigned int timeout_ms,
 			      struct commits *commits)
 {
@@ -561,7 +560,7 @@ static void populate_returns(struct kunit *test)
 	struct commits commits = { .f = f };
 	unsigned long since = jiffies;
 
-	/* what commit returns */
+	/* populate() returns the result of commit ... */
 	commits.ret = -ENODEV;
 	KUNIT_EXPECT_EQ(test, populate_in_thread(f, FOREVER, &commits), -ENODEV);
 	KUNIT_EXPECT_EQ(test, commits.nr, 1U);
@@ -569,7 +568,7 @@ static void populate_returns(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, populate_in_thread(f, 0, &commits), 7);
 	KUNIT_EXPECT_EQ(test, commits.nr, 1U);
 
-	/* but not -EBUSY; one time-out for all rounds, and no more than one round at 0 */
+	/* ... except -EBUSY. There is one timeout for all rounds; at 0, one round. */
 	commits.ret = -EBUSY;
 	KUNIT_EXPECT_EQ(test, populate_in_thread(f, 30, &commits), -ETIME);
 	KUNIT_EXPECT_TRUE(test, jiffies - since >= msecs_to_jiffies(30));
@@ -577,7 +576,7 @@ static void populate_returns(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, populate_in_thread(f, 0, &commits), -ETIME);
 	KUNIT_EXPECT_EQ(test, commits.nr, 1U);
 
-	/* not valid in time: nothing is read */
+	/* If the range does not become valid in time, nothing is read. */
 	hmmt_start(f, &update);
 	f->hmm->stats.collisions = 0;
 	KUNIT_EXPECT_EQ(test, populate_in_thread(f, 10, &commits), -ETIME);
@@ -629,10 +628,7 @@ static int faults_when_killed(struct test_thread *thread)
 	return hmm_mirror_range_fault(&f->range[0], thread->seq, &f->fault, 0);
 }
 
-/*
- * A signal ends what could go on, also if there was nothing to wait for. It does not end what
- * has ended.
- */
+/* A fatal signal ends a call that would go on without a wait. A result that is known is kept. */
 static void killed_without_waiting(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -661,7 +657,7 @@ static int attaches_when_signalled(struct test_thread *thread)
 	return hmm_mirror_attach(&f->tm[0].mirror, f->mm);
 }
 
-/* mm_take_all_locks() fails for any signal, attach for a fatal one. */
+/* mm_take_all_locks() fails for any signal, attach() only for a fatal one. */
 static void attach_signalled(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -686,7 +682,7 @@ static void attach_signalled(struct kunit *test)
 
 /* ----------------------------------------------------------- life of the process */
 
-/* The process is pinned while its page table is read, and not otherwise. */
+/* The core holds mm_users only while it reads the page table: neither in commit nor in a wait. */
 static int commit_looks(struct hmm_mirror_range *range, unsigned long seq,
 			const struct hmm_mirror_fault *fault, void *arg)
 {
@@ -720,8 +716,8 @@ static void mm_users(struct kunit *test)
 }
 
 /*
- * Once for each mirror that is there, with all ranges invalid, and before the pages are
- * freed: the device may use them until it has returned.
+ * When release() is called, all ranges are invalid, and no page is freed: the device may use
+ * them until release() has returned.
  */
 static void hook_dying(struct test_mirror *tm)
 {
@@ -741,7 +737,7 @@ static void exit_releases(struct kunit *test)
 	unsigned long addr, seq;
 
 	if (!hmmt_mm_is_own()) {
-		hmmt_skip(test, "the mm is not ours to end");
+		hmmt_skip(test, "the mm belongs to the process that loads the module");
 		return;
 	}
 	addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
@@ -770,7 +766,7 @@ static void exit_releases(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].releases), 1);
 }
 
-/* Race 6, for real: the end of what is in flight never comes. */
+/* Race 6 with a real exit: the end of the invalidation in flight never comes. */
 static void exit_wakes(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -778,7 +774,7 @@ static void exit_wakes(struct kunit *test)
 	struct test_thread *waiter;
 
 	if (!hmmt_mm_is_own()) {
-		hmmt_skip(test, "the mm is not ours to end");
+		hmmt_skip(test, "the mm belongs to the process that loads the module");
 		return;
 	}
 	hmmt_mirror(f, 0);
@@ -798,7 +794,7 @@ static void reaped(struct kunit *test)
 	unsigned long seq;
 
 	if (!hmmt_mm_is_own()) {
-		hmmt_skip(test, "the mm is not ours to end");
+		hmmt_skip(test, "the mm belongs to the process that loads the module");
 		return;
 	}
 	hmmt_mapped(f, PROT_READ | PROT_WRITE);
@@ -811,7 +807,7 @@ static void reaped(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
-/* A mirror that came later is called, too. */
+/* A mirror that is registered later is called, too. */
 static void two_mirrors(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;

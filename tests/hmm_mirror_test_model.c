@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror: KUnit tests. A model of what the core promises, and long random sequences
- * of steps, after each of which the two must agree.
+ * hmm_mirror: KUnit tests: a model of the core, and long random sequences of steps. After each
+ * step, the core must agree with the model.
  *
- * The model is as simple as can be: a list of invalidations in flight, and for each
- * sequence that was taken whether something has hit its range since.
+ * The model is simple: a list of invalidations in flight, and for each sequence that was
+ * taken, whether an invalidation has hit its range since.
  */
 #include <linux/mm.h>
 #include <linux/prandom.h>
@@ -12,14 +12,14 @@
 
 #include "hmm_mirror_test.h"
 
-/* Mirrors, all of another kind; the last one stays as long as its mm. */
+/* Mirrors of all kinds. The last one stays until the mm dies. */
 #define NR_MIRRORS	4
 #define PLAIN		0
 #define TRACKED		1
 #define TWO_PASS	2
 #define KEEPER		3
 
-/* More than there are slots. */
+/* More invalidations than there are slots. */
 #define NR_UPDATES	(HMMT_SLOTS + 20)
 #define NR_HELD		3
 
@@ -27,11 +27,11 @@ struct model_range {
 	bool registered;
 	unsigned int mirror;
 	bool orphan;			/* its mirror is unregistered */
-	/* sequences that somebody has taken */
+	/* sequences that begin() has returned */
 	unsigned long seq[NR_HELD];
 	bool stale[NR_HELD];
 	unsigned int nr_held;
-	bool waited;			/* and valid since: hmm_mirror_range_valid() */
+	bool waited;			/* hmm_mirror_range_valid() returns true */
 };
 
 struct model {
@@ -44,7 +44,7 @@ struct model {
 	bool dead;
 	struct model_range range[TEST_RANGES];
 	bool mirror[NR_MIRRORS];
-	unsigned int order[NR_MIRRORS];	/* in which they registered, and are called */
+	unsigned int order[NR_MIRRORS];	/* of registration, and of the calls */
 	unsigned int nr_mirrors;
 	int calls[NR_MIRRORS];
 	struct mmu_notifier_range update[NR_UPDATES];
@@ -70,7 +70,7 @@ static void expect(struct model *m, long core, long model, const char *what, uns
 	m->failed |= core != model;
 }
 
-/* ----------------------------------------------------------------- the model */
+/* --------------------------------------------------------------------- model */
 
 static bool intersect(const struct mmu_notifier_range *update,
 		      const struct hmm_mirror_range *range)
@@ -111,7 +111,7 @@ static void model_start(struct model *m, const struct mmu_notifier_range *update
 	}
 }
 
-/* Whether a mirror is called. */
+/* Return true if a mirror must be called. */
 static bool is_called(struct model *m, unsigned int mirror,
 		      const struct mmu_notifier_range *update)
 {
@@ -144,7 +144,7 @@ static void compare_range(struct model *m, unsigned int i)
 	       "2019 validity of range", i);
 }
 
-/* begin() cleans a range, so not each is asked after each step. */
+/* Called for some ranges after some steps only, because begin() cleans a range. */
 static void compare_begin(struct model *m, unsigned int i)
 {
 	struct model_range *model = &m->range[i];
@@ -161,7 +161,7 @@ static void compare_begin(struct model *m, unsigned int i)
 		expect(m, ret, -ETIME, "begin of range", i);
 	else if (m->nr_slots == m->nr_in_flight)
 		expect(m, ret, 0, "begin of range", i);
-	/* else some are in flight without a slot of their own: it may be invalid */
+	/* Otherwise an invalidation has the shared slot, so any range may be invalid. */
 	if (ret)
 		return;
 
@@ -230,7 +230,7 @@ static void random_update(struct model *m, struct mmu_notifier_range *update,
 		*update = hmmt_update_nonblock(m->f, start, end);
 }
 
-/* One that is in flight or not, from a random place on; NR_UPDATES if there is none. */
+/* Return a random update that is in flight or not, or NR_UPDATES if there is none. */
 static unsigned int random_slot(struct model *m, bool in_flight)
 {
 	unsigned int i, at = random_below(m, NR_UPDATES);
@@ -242,7 +242,7 @@ static unsigned int random_slot(struct model *m, bool in_flight)
 	return NR_UPDATES;
 }
 
-/* Is there a slot for an invalidation that needs the lock? */
+/* Return true if a locked slot is free. */
 static bool locked_slot_is_free(struct model *m)
 {
 	return !list_empty(&m->f->hmm->free);
@@ -307,7 +307,10 @@ static void step_end(struct model *m)
 	hmmt_end(m->f, &m->update[i]);
 }
 
-/* An end of which we have not seen the start; only while all have slots, see slot_free(). */
+/*
+ * Call an end without a start. If an invalidation has the shared slot, the core would take this
+ * for its end.
+ */
 static void step_unknown_end(struct model *m)
 {
 	unsigned int i = random_slot(m, false);
@@ -317,8 +320,8 @@ static void step_unknown_end(struct model *m)
 }
 
 /*
- * A start at an address where one is in flight: that one has lost its end. Where it has a
- * slot that needs the lock it is only found by who needs the lock, too.
+ * Start an invalidation with the key of one in flight, whose end is lost. The core finds the old
+ * one in a locked slot only if the new one takes the lock, too.
  */
 static void step_lost_end(struct model *m)
 {
@@ -421,7 +424,7 @@ static void step_2019(struct model *m)
 		expect(m, valid, true, "2019 wait of range", i);
 	if (!valid)
 		return;
-	/* what it remembers is in the sequence */
+	/* The first wait sets a bit in the state, so older sequences are stale. */
 	if (!model->waited)
 		all_stale(model);
 	model->waited = true;
@@ -479,7 +482,7 @@ static void new_mm(struct model *m)
 	hmmt_make_no_slots(m->f);
 }
 
-/* The mm dies; what is in flight stays so. Then everything goes, and a new one comes. */
+/* Let the mm die while invalidations are in flight. Then unregister all, and use a new mm. */
 static void step_exit(struct model *m)
 {
 	unsigned int i;
@@ -538,7 +541,7 @@ static void step(struct model *m)
 		step_resize(m);
 	else if (dice < 970)
 		step_split(m);
-	/* else only look */
+	/* Otherwise only compare. */
 }
 
 static void model(struct kunit *test)
@@ -561,7 +564,7 @@ static void model(struct kunit *test)
 		most = max(most, m->nr_in_flight);
 		cond_resched();
 	}
-	/* it was worth it */
+	/* Invalidations have shared a slot. */
 	if (steps >= 5000)
 		KUNIT_EXPECT_GT(test, most, HMMT_SLOTS);
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror: KUnit tests. What a fault reads from the array of pfns and writes to it, and
- * what becomes of the pages.
+ * hmm_mirror: KUnit tests: input and output of a fault in the array of pfns, and dirty pages.
  */
 #include <linux/anon_inodes.h>
 #include <linux/file.h>
@@ -28,7 +27,7 @@ static int faults(struct test_thread *thread)
  *	fault				driver, with an array that it keeps
  *
  *	waits for the mmap lock
- *					uses what is in the array
+ *					uses the entries of the array
  *	reads, writes to the array
  */
 static void untouched_before_read(struct kunit *test)
@@ -53,7 +52,7 @@ static void untouched_before_read(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
-/* Bits that the kernel carries from input to output are the driver's. */
+/* Bits that hmm_range_fault() keeps belong to the driver. */
 static void sticky_bits(struct kunit *test)
 {
 #ifdef HMM_MIRROR_TEST_HAVE_STICKY_PFNS
@@ -73,13 +72,13 @@ static void sticky_bits(struct kunit *test)
 	}
 	hmmt_unmapped(f);
 #else
-	hmmt_skip(test, "hmm_range_fault() carries no bits over");
+	hmmt_skip(test, "hmm_range_fault() keeps no bits");
 #endif
 }
 
 /*
- * Requests by page are those of the caller in the second read, too, and not what the first
- * has left: a page that it has found is not asked for, least of all for writing.
+ * A second read uses the requests of the caller, not the output of the first read: it does not
+ * request a page that the first one has found.
  */
 static void requests_outlive_a_read(struct kunit *test)
 {
@@ -88,7 +87,7 @@ static void requests_outlive_a_read(struct kunit *test)
 	struct hmm_mirror_range *range = &f->range[0];
 	unsigned int i;
 
-	/* page 0 is there, may be written, and is clean */
+	/* Page 0 is present, writable and clean. */
 	KUNIT_EXPECT_EQ(test, hmmt_peek(addr), (int)'s');
 	hmmt_read(f, 0, TEST_MAPPED, 0)->pfn_flags_mask = FAULT_RW;
 	memset(f->pfns, 0, sizeof(f->pfns));
@@ -104,7 +103,7 @@ static void requests_outlive_a_read(struct kunit *test)
 	}
 	KUNIT_EXPECT_TRUE(test, f->pfns[4] & HMM_PFN_WRITE);
 
-	/* the page table says so when it goes */
+	/* munmap() moves the dirty bits of the CPU PTEs to the pages. */
 	vm_munmap(addr, P(TEST_MAPPED));
 	KUNIT_EXPECT_FALSE(test, PageDirty(hmmt_slow.page[0]));
 	KUNIT_EXPECT_FALSE(test, PageDirty(hmmt_slow.page[2]));
@@ -112,7 +111,7 @@ static void requests_outlive_a_read(struct kunit *test)
 	hmmt_slow_unmapped(f);
 }
 
-/* The same without a thread, and next to what the request before has left on the stack. */
+/* The same without a reader thread. An earlier call has left its requests on the stack. */
 static void by_page_without_waiting(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -122,10 +121,10 @@ static void by_page_without_waiting(struct kunit *test)
 	unsigned int i, round;
 	int ret[2];
 
-	/* 4 to 7 cannot be written */
+	/* Pages 4 to 7 are read-only. */
 	KUNIT_ASSERT_EQ(test, hmmt_map(addr + P(4), 4, PROT_READ), addr + P(4));
 	for (round = 0; round < 2; round++) {
-		/* leaves a request for writing behind, of four pages and of the one after them */
+		/* Leave write requests for five pages on the stack. */
 		vm_munmap(addr, P(4));
 		hmmt_map(addr, 4, PROT_READ | PROT_WRITE);
 		hmmt_read(f, 0, 4, 0)->pfn_flags_mask = FAULT_RW;
@@ -153,7 +152,7 @@ static void by_page_without_waiting(struct kunit *test)
 	vm_munmap(addr, P(4));
 	hmmt_map(addr, 4, PROT_READ | PROT_WRITE);
 
-	/* some are faulted in, and then all are there */
+	/* In the first round some pages are faulted in, in the second they are present. */
 	f->fault.end = addr + P(4);
 	f->fault.pfns = pfns;
 	for (round = 0; round < 2; round++) {
@@ -171,14 +170,14 @@ static void by_page_without_waiting(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
-/* What a page by page request cannot have is an error, also if it is the last one. */
+/* If a requested page cannot be read, that is an error, also for the last page. */
 static void errors_by_page(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 	struct hmm_mirror_range *range = &f->range[0];
 	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
 
-	/* 0 to 3 can be written, 4 to 6 cannot, 7 is a hole */
+	/* Pages 0 to 3 are writable, 4 to 6 are read-only, 7 is a hole. */
 	vm_munmap(addr + P(7), PAGE_SIZE);
 	KUNIT_ASSERT_EQ(test, hmmt_map(addr + P(4), 3, PROT_READ), addr + P(4));
 	hmmt_read(f, 0, TEST_MAPPED, 0)->pfn_flags_mask = FAULT_RW;
@@ -191,7 +190,7 @@ static void errors_by_page(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &f->fault,
 						     FOREVER), -EPERM);
 
-	/* nothing of it was faulted in */
+	/* No read-only page was faulted in. */
 	hmmt_read(f, 0, 7, FAULT_RW);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, hmmt_begin(f, range), &f->fault,
 						     FOREVER), -EPERM);
@@ -211,7 +210,7 @@ static void errors_by_page(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
-/* Whichever pages are there already, the others come, without waiting. */
+/* Whichever pages are present, a fault without a wait maps the others. */
 static void some_are_there(struct kunit *test)
 {
 	static const unsigned int there[] = { 0x00, 0x01, 0x7f, 0x80, 0x10, 0xff };
@@ -239,7 +238,7 @@ static void some_are_there(struct kunit *test)
 			for (k = 0; k < TEST_MAPPED; k++)
 				KUNIT_EXPECT_EQ(test, !!(pfns[k] & HMM_PFN_VALID),
 						(int)!!(there[i] & BIT(k)));
-			/* of pages that are there, COW is a collision, and then it is over */
+			/* To break COW of a present page is a collision, once. */
 			f->fault.default_flags = flags[j];
 			ret = hmm_mirror_range_fault(range, hmmt_begin(f, range), &f->fault, 0);
 			if (ret == -EBUSY && j)
@@ -257,7 +256,7 @@ static void some_are_there(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
-/* After an error nothing is in the array that was not read. */
+/* A fault that fails writes nothing to the array. */
 static void untouched_by_error(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -279,14 +278,14 @@ static void untouched_by_error(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
-/* The OOM reaper comes while the mmap lock is dropped: the page is not what was there. */
+/* If the OOM reaper runs while the mmap lock is dropped, a fault may find other pages. */
 static void reaped_meanwhile(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 	struct hmm_mirror_range *range = &f->range[0];
 
 	if (!hmmt_mm_is_own()) {
-		hmmt_skip(test, "the mm is not ours to end");
+		hmmt_skip(test, "the mm belongs to the process that loads the module");
 		return;
 	}
 	hmmt_slow_mapped(f, PROT_READ, MAP_SHARED);
@@ -301,8 +300,8 @@ static void reaped_meanwhile(struct kunit *test)
 }
 
 /*
- * A write fault breaks COW of each page, and each time our own callback runs. So it has
- * collided when it is over, but all pages are its own then, and the next one succeeds.
+ * A write fault breaks COW of each page, and each time runs the callback of its own mirror. So
+ * it collides. The second fault succeeds, because COW is broken for all pages.
  */
 static void cow_takes_two_rounds(struct kunit *test)
 {
@@ -330,7 +329,7 @@ static unsigned int nr_dirty(struct test_fixture *f)
 	return nr;
 }
 
-/* The device may write to what is installed, and nothing else tells the mm. */
+/* commit() marks writable pages dirty, because the device may write to them. */
 static void commit_marks_dirty(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -343,9 +342,9 @@ static void commit_marks_dirty(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault, FOREVER), 0);
 	KUNIT_EXPECT_EQ(test, nr_dirty(f), 0U);
 
-	/* what the driver takes the permission from it will not write to */
+	/* The driver may clear HMM_PFN_WRITE of a page: the device does not write to it. */
 	f->pfns[3] &= ~HMM_PFN_WRITE;
-	/* nor does it install what is behind the last page */
+	/* Entries behind the end of the fault are ignored. */
 	f->fault.end -= PAGE_SIZE;
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_commit(range, seq, &f->fault), 0);
 	KUNIT_EXPECT_FALSE(test, PageDirty(hmm_pfn_to_page(f->pfns[TEST_MAPPED - 1])));
@@ -354,7 +353,7 @@ static void commit_marks_dirty(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, nr_dirty(f), TEST_MAPPED - 1U);
 	KUNIT_EXPECT_FALSE(test, PageDirty(hmm_pfn_to_page(f->pfns[3])));
 
-	/* again is no harm; a collision marks nothing */
+	/* A second commit() does no harm. A collision marks no page. */
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_commit(range, seq, &f->fault), 0);
 	f->pfns[3] |= HMM_PFN_WRITE;
 	hmmt_start_end(f, addr, addr + P(1));
@@ -363,7 +362,7 @@ static void commit_marks_dirty(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
-/* Pages that cannot be written, and holes. */
+/* commit() marks neither read-only pages nor holes. */
 static void commit_of_read_only(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;

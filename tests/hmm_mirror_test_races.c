@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror: KUnit tests. The races between a device fault and the mm, each forced to
- * happen. Left is the driver, right is the mm; time goes down.
+ * hmm_mirror: KUnit tests: races between a device fault and the mm, each forced to happen. In
+ * the diagrams, the driver is on the left, and the mm on the right.
  */
 #include <linux/kernel.h>
 #include <linux/kthread.h>
@@ -39,13 +39,13 @@ static void race_01_aba(struct kunit *test)
 }
 
 /*
- *				non-blockable start: is counted
+ *				non-blockable start: takes a slot
  *	callback: -EAGAIN
  *	begin: sleeps
- *				end, of all subscribers
+ *				end, of all subscriptions
  *	begin returns
  *
- * Until that end it is in flight, and it ends once.
+ * The failed invalidation is in flight until that end, and ends once.
  */
 static void race_02_eagain(struct kunit *test)
 {
@@ -70,7 +70,7 @@ static void race_02_eagain(struct kunit *test)
 	KUNIT_EXPECT_GT(test, waiter->seq, seq);
 }
 
-/* Fills all slots but the shared one with invalidations of other addresses. */
+/* Fill all slots but the shared one with invalidations of other addresses. */
 #define NR_EXACT	HMMT_SLOTS
 
 static struct mmu_notifier_range *fill_slots(struct test_fixture *f)
@@ -80,7 +80,7 @@ static struct mmu_notifier_range *fill_slots(struct test_fixture *f)
 	unsigned int nr = 0;
 
 	hmmt_make_no_slots(f);
-	/* each has one slot that it may take, or one of those that need the lock */
+	/* An update can take only its own hashed slot, or any locked slot. */
 	updates = kunit_kzalloc(f->test, array_size(1000, sizeof(*updates)), GFP_KERNEL);
 	KUNIT_ASSERT_TRUE(f->test, updates);
 	for (update = updates; nr < NR_EXACT && update < updates + 1000; update++) {
@@ -106,10 +106,10 @@ static void empty_slots(struct test_fixture *f, struct mmu_notifier_range *updat
 }
 
 /*
- * The same with more in flight than slots, where a second end would take another
- * invalidation away:
+ * The same with more invalidations in flight than slots, where a second end would end another
+ * invalidation:
  *
- *				63 starts of other addresses
+ *				other addresses: all slots in use
  *				start 1
  *				non-blockable start 2
  *	callback of 2: -EAGAIN
@@ -141,10 +141,10 @@ static void race_02_eagain_no_slot(struct kunit *test)
 /*
  *	device PTEs of mirrors 1 and 2
  *				non-blockable start
- *	1: removes them
+ *	1: removes its PTEs
  *	2: -EAGAIN
- *				end; nothing was changed
- *	1: faults, as if it had never had any
+ *				end; the page table has not changed
+ *	1: faults, and installs PTEs again
  */
 static void race_03_torn_down_for_nothing(struct kunit *test)
 {
@@ -175,7 +175,7 @@ static void race_03_torn_down_for_nothing(struct kunit *test)
 
 #ifndef MODULE
 
-/* Who is no mirror and says -EAGAIN; called before ours, or behind them. */
+/* A subscription of another driver, which fails; called before or after those of the core. */
 static int other_start(struct mmu_notifier *mn, const struct mmu_notifier_range *update)
 {
 	return mmu_notifier_range_blockable(update) ? 0 : -EAGAIN;
@@ -185,7 +185,7 @@ static const struct mmu_notifier_ops other_ops = {
 	.invalidate_range_start	= other_start,
 };
 
-/* By the mm itself, to which a module has no access. */
+/* Start an invalidation by a function of the mm, which a module cannot call. */
 static int start_by_mm(struct mmu_notifier_range *update)
 {
 	return mmu_notifier_invalidate_range_start_nonblock(update);
@@ -200,7 +200,7 @@ static void other_subscribes(struct test_fixture *f, struct mmu_notifier *other)
 /*
  *				non-blockable start
  *	callback: removes device PTEs
- *				another subscriber says -EAGAIN
+ *				another subscription returns -EAGAIN
  *				end
  */
 static void race_04_other_subscriber(struct kunit *test)
@@ -233,7 +233,7 @@ static void race_04_other_subscriber(struct kunit *test)
 	}
 }
 
-/* Races 2 and 3, with the mm instead of us playing it. */
+/* Races 2 and 3, with a start by the mm itself. */
 static void race_02_eagain_by_mm(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -256,7 +256,7 @@ static void race_02_eagain_by_mm(struct kunit *test)
 
 #else
 
-/* As far as we can see it: our starts return 0, and then comes the end. */
+/* The part that the core sees: its start returns 0, and the end follows. */
 static void race_04_other_subscriber(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -276,7 +276,7 @@ static void race_04_other_subscriber(struct kunit *test)
 
 static void race_02_eagain_by_mm(struct kunit *test)
 {
-	hmmt_skip(test, "a module cannot have the mm invalidate");
+	hmmt_skip(test, "a module cannot call this function of the mm");
 }
 
 #endif
@@ -284,9 +284,9 @@ static void race_02_eagain_by_mm(struct kunit *test)
 /*
  *				start
  *	last mirror unregisters
- *				(its end finds nobody)
+ *				(end: no subscription)
  *	a mirror registers
- *				(or it finds a new one)
+ *				(or end: a new subscription)
  */
 static void race_05_unregister_in_flight(struct kunit *test)
 {
@@ -333,7 +333,7 @@ static void race_06_exit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_users(f), 1U);
 }
 
-/* The same for one that waits for a slot that is shared. */
+/* The same with a thread that waits for the shared slot. */
 static void race_06_exit_no_slot(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -356,7 +356,7 @@ static void race_06_exit_no_slot(struct kunit *test)
  *				start 1	       |--|
  *				  start 2   |--------|
  *				  end 2
- *	commit: must fail, for what 1 hits and for what only 2 has hit
+ *	commit: must fail, for ranges that 1 hits and for ranges that only 2 hits
  *				end 1
  */
 static void race_07_nested_is_wider(struct kunit *test)
@@ -384,7 +384,7 @@ static void race_07_nested_is_wider(struct kunit *test)
  *	register
  *	begin: not valid
  *	commit: must fail
- *				end: counts nothing below 0
+ *				end: no count becomes negative
  *	begin, commit
  */
 static void race_08_late_registration(struct kunit *test)
@@ -408,7 +408,7 @@ static void race_08_late_registration(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
 	KUNIT_EXPECT_EQ(test, hmmt_commit_fake(tm, range, waiter->seq), 0);
 
-	/* and the next one is counted from 0 */
+	/* The next invalidation is counted from 0. */
 	hmmt_start(f, &update);
 	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 1U);
 	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(range));
@@ -423,7 +423,7 @@ static void race_08_late_registration(struct kunit *test)
  *				  start 2
  *				end 1
  *				  start 3
- *				  ...		there is always one in flight
+ *				  ...		one is always in flight
  *				end, of [10, 20)
  *	begin returns
  *				end n
@@ -518,7 +518,7 @@ static void race_11_map_again(struct kunit *test)
  *	  callback, in this thread
  *				end
  *	returns -EBUSY
- *	populate: goes round, and gets a page of its own
+ *	populate: retries, and gets the new page
  */
 static void race_12_fault_breaks_cow(struct kunit *test)
 {
@@ -557,7 +557,7 @@ static int holds_driver_lock(struct test_thread *thread)
 /*
  *	lock(driver)
  *				non-blockable start
- *	callback: -EAGAIN; nobody sleeps
+ *	callback: -EAGAIN, does not sleep
  *				end
  *	unlock(driver)
  */
@@ -654,7 +654,7 @@ static int unregisters(struct test_thread *thread)
 	return 0;
 }
 
-/* It is asleep, or (it should not be) through. */
+/* Return true if the thread sleeps, or has ended, which is a failure. */
 static bool has_stopped(struct test_thread *thread)
 {
 	return completion_done(&thread->done) || task_state_to_char(thread->task) == 'D';
@@ -695,7 +695,7 @@ static void race_15_unregister_in_callback(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_join(mm), 0);
 }
 
-/* Who is inside hmm_mirror_range_mm(). */
+/* A thread that is inside hmm_mirror_range_mm(). */
 struct user_of_range {
 	bool inside, over;
 };
@@ -704,7 +704,7 @@ static int uses_range(struct test_thread *thread)
 {
 	struct user_of_range *user = thread->arg;
 
-	/* can be preempted, as grace periods of others may need this CPU */
+	/* Preemption stays enabled, because other grace periods may need this CPU. */
 	rcu_read_lock();
 	WRITE_ONCE(user->inside, true);
 	while (!READ_ONCE(user->over))
@@ -715,8 +715,8 @@ static int uses_range(struct test_thread *thread)
 
 /*
  *	begin: finds the mirror in the range
- *				unregister of the mirror: it is in no range any more; waits
- *	begin: finds the rest in the mirror
+ *				unregister of the mirror: no range points to it; waits
+ *	begin: reads the mirror
  *				unregister returns, and the driver frees the mirror
  */
 static void unregister_while_a_range_is_used(struct kunit *test)
@@ -726,7 +726,7 @@ static void unregister_while_a_range_is_used(struct kunit *test)
 	struct user_of_range user = {};
 
 	if (num_online_cpus() == 1) {
-		hmmt_skip(test, "one CPU, which is what it would hold");
+		hmmt_skip(test, "needs two CPUs");
 		return;
 	}
 	hmmt_mirror(f, 0);
@@ -747,11 +747,11 @@ static void unregister_while_a_range_is_used(struct kunit *test)
 
 /*
  *	unregister
- *				the mm frees the subscriptions, some time
+ *				the mm frees the subscriptions, later
  *	rmmod: waits for that
  *
- * Here, that it happens: the last reference to the mm goes. That rmmod waits for it can
- * only be seen by unloading the module.
+ * This case checks that the references to the mm are dropped. Only unloading the module can
+ * show that rmmod waits.
  */
 static void race_16_last_unregister(struct kunit *test)
 {
@@ -767,14 +767,14 @@ static void race_16_last_unregister(struct kunit *test)
 }
 
 /*
- *				63 starts of other addresses
- *				start 1, of [10, 20): no slot of its own
- *				  start 2, of other addresses: neither
+ *				other addresses: all slots in use
+ *				start 1, of [10, 20): shared slot
+ *				  start 2, of other addresses: shared slot
  *	begin of [10, 20): sleeps
  *				  end 2
  *				end 1
  *	begin returns
- *				63 ends
+ *				ends of the others
  */
 static void race_17_no_slot(struct kunit *test)
 {
@@ -805,7 +805,7 @@ static void race_17_no_slot(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), NR_EXACT + 1);
 		KUNIT_EXPECT_FALSE(test, hmmt_is_valid(range));
 		KUNIT_EXPECT_TRUE(test, hmmt_sleeps(waiter));
-		if (i)	/* those that have a slot end first */
+		if (i)	/* invalidations that have a slot end first */
 			empty_slots(f, others);
 		KUNIT_EXPECT_FALSE(test, hmmt_is_valid(range));
 		hmmt_end(f, &one);
@@ -817,7 +817,7 @@ static void race_17_no_slot(struct kunit *test)
 	}
 }
 
-/* Nothing is registered where it hits; what is registered later must know it. */
+/* A range is registered after the start of an invalidation that has the shared slot. */
 static void race_17_no_slot_late(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -843,7 +843,7 @@ static int child(void *arg)
 	do_exit(0);
 }
 
-/* By the process of the mm. */
+/* Fork, as the process of the mm. */
 static int forks(void)
 {
 	struct kernel_clone_args args = {
@@ -860,7 +860,7 @@ static int forks(void)
  *				fork: the page table becomes read-only
  *	callback: removes device PTEs
  *				the child exits; it is not mirrored
- *	populate: what the parent has
+ *	populate: pages of the parent
  */
 static void race_18_fork(struct kunit *test)
 {
@@ -894,7 +894,7 @@ static void race_18_fork(struct kunit *test)
 
 static void race_18_fork(struct kunit *test)
 {
-	hmmt_skip(test, "only a kernel that has it built in can fork from here");
+	hmmt_skip(test, "only a built-in test can fork");
 }
 
 #endif

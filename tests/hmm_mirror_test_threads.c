@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror: KUnit tests. Threads that change a page table made of numbers, as the mm
- * does, and threads that copy it, as drivers do. No copy may be stale, ever, and nobody
- * may wait for ever.
+ * hmm_mirror: KUnit tests: threads change a page table made of numbers, as the mm does, and
+ * other threads copy it, as drivers do. No copy may be stale, and no thread may hang.
  */
 #include <linux/jiffies.h>
 #include <linux/kernel.h>
@@ -16,7 +15,7 @@
 
 #include "hmm_mirror_test.h"
 
-/* For those who have a lot to do. */
+/* Timeout for threads with much work. */
 #define LONG		(12 * hmmt_patience())
 
 #define NR_CHANGES	250
@@ -25,7 +24,7 @@
 #define FIRST_FAULTER	NR_CHANGERS
 #define CHURNER		(FIRST_FAULTER + NR_FAULTERS)
 
-/* Mirror 0 is told everything, mirror 1 only what hits its ranges. */
+/* Mirror 0 is called for all invalidations, mirror 1 only for those that hit its ranges. */
 #define NR_MIRRORS	2
 
 struct storm {
@@ -34,7 +33,7 @@ struct storm {
 	bool over;
 	atomic_t commits[NR_MIRRORS];
 	atomic_t collisions;
-	/* what has happened, and who waits for it */
+	/* lets changes and copies alternate */
 	atomic_t changes;
 	atomic_t copies[NR_MIRRORS];
 	atomic_t wanted[NR_MIRRORS];
@@ -63,7 +62,7 @@ static void expect_no_copies(struct storm *storm, unsigned int first, unsigned i
 	}
 }
 
-/* One in four must not sleep, and fails where a driver lock is held. */
+/* Change some entries. A quarter is non-blockable, and fails if a driver lock is held. */
 static void change(struct storm *storm, struct rnd_state *rnd, unsigned int depth)
 {
 	struct mmu_notifier_range update;
@@ -91,7 +90,7 @@ static void seed_by_thread(struct test_thread *thread, struct rnd_state *rnd)
 	prandom_seed_state(rnd, 4711 + (thread - thread->f->thread));
 }
 
-/* Neither side runs alone: between two changes, one of the mirrors has copied. */
+/* Wait until @mirror has copied: between two changes there is a copy. */
 static bool until_copied(struct storm *storm, unsigned int mirror)
 {
 	int before = atomic_read(&storm->copies[mirror]);
@@ -104,7 +103,7 @@ static bool until_copied(struct storm *storm, unsigned int mirror)
 				  hmmt_patience());
 }
 
-/* And between two copies, something has changed, or a change waits for one. */
+/* Wait until there was a change, or a change waits for a copy of @mirror. */
 static void until_changed(struct storm *storm, unsigned int mirror, int before)
 {
 	atomic_inc(&storm->copies[mirror]);
@@ -129,7 +128,7 @@ static int changes(struct test_thread *thread)
 	return 0;
 }
 
-/* Copies a range; with retry, what is copied is what is there, or it is not kept. */
+/* Copy a range. If retry() is false, the copy must equal the page table. */
 static int copy(struct storm *storm, struct test_mirror *tm,
 		struct hmm_mirror_range *range)
 {
@@ -164,7 +163,7 @@ static int copy(struct storm *storm, struct test_mirror *tm,
 	return 0;
 }
 
-/* Several on the same ranges. */
+/* Several threads copy the same ranges. */
 static int faults(struct test_thread *thread)
 {
 	struct storm *storm = thread->arg;
@@ -179,7 +178,7 @@ static int faults(struct test_thread *thread)
 	return ret;
 }
 
-/* Ranges that come and go, and with them what the device may know. */
+/* Register and unregister ranges, with their device PTEs. */
 static int churns(struct test_thread *thread)
 {
 	struct storm *storm = thread->arg;
@@ -262,8 +261,8 @@ static void storm(struct kunit *test)
 /* ---------------------------------------------------------------- without pause */
 
 /*
- * Nobody waits for anybody, and little is done but what both sides race for: where a
- * tool like KCSAN looks now and then, this is what it has to come by.
+ * No thread waits for another, and the threads do little more than race. So a tool that samples
+ * accesses, like KCSAN, often samples these.
  */
 #define NR_FAST		20000
 
@@ -327,7 +326,7 @@ static void storm_without_pause(struct kunit *test)
 		copier[i] = hmmt_thread(f, 1 + i, copies_fast, storm);
 	changer = hmmt_thread(f, 0, changes_fast, storm);
 	KUNIT_EXPECT_EQ(test, hmmt_join_after(changer, LONG), 0);
-	/* it has an end that is worth a commit */
+	/* After the last change, a commit succeeds. */
 	KUNIT_EXPECT_TRUE(test, hmmt_poll(atomic_read(&storm->commits[0]) > 0));
 	WRITE_ONCE(storm->over, true);
 	for (i = 0; i < NR_FAULTERS; i++)
@@ -344,11 +343,11 @@ static void storm_without_pause(struct kunit *test)
 struct maps {
 	unsigned long addr;
 	bool over;
-	atomic_t busy;		/* in a callback of mirror 1 */
+	atomic_t busy;		/* threads in a callback of mirror 1 */
 	atomic_t faults;
 };
 
-/* Where nothing is mapped, the device has nothing. */
+/* Unmap and map pages. An unmapped page must have no device PTE. */
 static int maps_and_unmaps(struct test_thread *thread)
 {
 	struct maps *maps = thread->arg;
@@ -375,7 +374,7 @@ static int maps_and_unmaps(struct test_thread *thread)
 	return 0;
 }
 
-/* A page that is there, or just will be, or nothing; but not another one. */
+/* Fault pages. A device PTE must map the right page, which may not be written yet. */
 static int faults_maps(struct test_thread *thread)
 {
 	struct maps *maps = thread->arg;
@@ -423,7 +422,7 @@ static int hook_busy(struct test_mirror *tm, const struct mmu_notifier_range *up
 	return 0;
 }
 
-/* Mirrors that come and go: none is called before it came, or after it went. */
+/* Register and unregister a mirror. No callback may run while it is unregistered. */
 static int churns_mirrors(struct test_thread *thread)
 {
 	struct maps *maps = thread->arg;

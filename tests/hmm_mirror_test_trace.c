@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror: KUnit tests. What the tracepoints say, and that what is traced goes on as it
- * does without.
+ * hmm_mirror: KUnit tests: tracepoints. The traced functions must work as without tracing.
  */
 #include <linux/kernel.h>
 #include <linux/mman.h>
@@ -10,7 +9,7 @@
 #include "hmm_mirror_test.h"
 #include "hmm_trace.h"
 
-/* Where the test is built in, it sees the tracepoints. */
+/* A built-in test can use the tracepoints. */
 #if !defined(MODULE) && defined(CONFIG_TRACEPOINTS)
 
 #define NR_EVENTS	32
@@ -22,7 +21,7 @@ struct event {
 	long slot, hits, ret;
 };
 
-/* Of the mm of the test. */
+/* Events of the mm of the test. */
 static struct {
 	const struct mm_struct *mm;
 	struct event event[NR_EVENTS];
@@ -122,7 +121,7 @@ static void trace_exit(struct kunit *test)
 	hmmt_exit(test);
 }
 
-/* The oldest event that has not been looked at. */
+/* Check and remove the oldest event. */
 static void expect_event(struct kunit *test, struct event want)
 {
 	struct event *event = &traced.event[0];
@@ -141,14 +140,14 @@ static void expect_event(struct kunit *test, struct event want)
 #define expect(...)	expect_event(test, (struct event) { __VA_ARGS__ })
 #define expect_no_more() KUNIT_EXPECT_EQ_MSG(test, traced.nr, 0U, "%s", traced.event[0].name)
 
+/* Number of locked slot i. The shared slot comes before the locked ones. */
+#define LOCKED(i)	(HMM_MIRROR_HASHED + 1 + (i))
+
 /*
  *	  10       15       20           30          40
  *	0 |-----------------|
  *	1          |-------------------------------|
  */
-/* The number of the i-th slot that needs the lock; the one that is shared comes first. */
-#define LOCKED(i)	(HMM_MIRROR_HASHED + 1 + (i))
-
 static void invalidations(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -173,14 +172,14 @@ static void invalidations(struct kunit *test)
 		hmmt_end(f, update[i]);
 		expect("end", update[i], update[i]->start, update[i]->end, slot);
 		KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
-		/* the mirror is called, whether there is a hit or not */
+		/* The mirror is called with and without a hit. */
 		KUNIT_EXPECT_EQ(test, atomic_read(&f->tm[0].calls), (int)i + 1);
 	}
 	hmmt_end(f, &both);
 	expect_no_more();
 }
 
-/* The same, where all slots need the lock. */
+/* The same with locked slots. */
 static void invalidations_locked(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -206,7 +205,7 @@ static void invalidations_locked(struct kunit *test)
 	expect_no_more();
 }
 
-/* Without a hit the mirrors that want to hear of all are called, and no others. */
+/* A miss calls only mirrors without HMM_MIRROR_TRACKED_ONLY. */
 static void missed(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -272,7 +271,7 @@ static void waits(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, traced.event[2].ret, 0L);
 }
 
-/* A waiter that is woken too early goes on with the same wait. */
+/* A waiter that is woken early waits on: there is one wait_begin and one wait_end. */
 static void waits_on(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -292,7 +291,7 @@ static void waits_on(struct kunit *test)
 	waiter = hmmt_waiter(f, 0, &f->range[0], HMM_MIRROR_WAIT_FOREVER);
 	hmmt_until_it_sleeps(waiter);
 	slot = hmm_mirror_slot_hashed(f->hmm, &update[0]);
-	/* End the one that it waits for first; it has queued up and sleeps. */
+	/* First end the invalidation on whose slot the thread sleeps. */
 	first = !waitqueue_active(&slot->waiters);
 	hmmt_end(f, &update[first]);
 	KUNIT_EXPECT_TRUE(test, hmmt_poll(hmmt_sleeps(waiter)));
@@ -347,7 +346,7 @@ static void failures(struct kunit *test)
 #define NOT_SEEN(name)							\
 static void name(struct kunit *test)					\
 {									\
-	hmmt_skip(test, "only where the test is built in, and the kernel has tracepoints"); \
+	hmmt_skip(test, "needs a built-in test, and a kernel with tracepoints"); \
 }
 
 NOT_SEEN(invalidations)

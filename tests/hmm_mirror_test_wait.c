@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror: KUnit tests. Invariant I6: who is woken, when, and by what.
+ * hmm_mirror: KUnit tests: invariant I6: a waiter is woken by the right end, and no other.
  */
 #include <linux/cpumask.h>
 #include <linux/delay.h>
@@ -11,7 +11,7 @@
 
 #include "hmm_mirror_test.h"
 
-/* [10, 20) and what invalidates it. */
+/* Register the range [10, 20), and start an invalidation of it. */
 static struct hmm_mirror_range *invalid_range(struct test_fixture *f,
 					      struct mmu_notifier_range *update)
 {
@@ -24,7 +24,7 @@ static struct hmm_mirror_range *invalid_range(struct test_fixture *f,
 	return range;
 }
 
-/* It has left the CPU, so that its count of that is final. */
+/* Wait until the thread sleeps. Return its count of context switches, which is then final. */
 static unsigned long nvcsw_asleep(struct test_thread *thread)
 {
 	hmmt_until_it_sleeps(thread);
@@ -77,11 +77,11 @@ static void all_are_woken(struct kunit *test)
  *
  *	begin: sleeps
  *					end: wakes
- *	looks
+ *	checks the range
  *					goes on
  *
- * Where the kernel is preemptible the waiter looks as early as it possibly can. It must
- * not find that the invalidation is still in flight.
+ * If the kernel is preemptible, the waiter checks the range as early as possible. It must not
+ * find the invalidation in flight any more.
  */
 static void woken_after_the_end(struct kunit *test)
 {
@@ -119,20 +119,20 @@ static int ends_when_told(struct test_thread *thread)
 
 /*
  *	waiter			mm, on the same CPU,	the test
- *				and more urgent
+ *				more urgent
  *
  *							lock
  *	spins on the lock
  *							tells the mm to end
  *							unlock
  *	lock
- *	looks, queues up
+ *	checks, queues up
  *	unlock
  *				end: wakes
  *	sleeps
  *
- * Where the kernel is preemptible, end runs the very moment that the waiter unlocks. It
- * must find the waiter in the queue.
+ * If the kernel is preemptible, the end runs as soon as the waiter unlocks. It must find the
+ * waiter in the queue.
  */
 static void queued_under_the_lock(struct kunit *test)
 {
@@ -142,7 +142,7 @@ static void queued_under_the_lock(struct kunit *test)
 	struct hmm_mirror_range *range;
 
 	if (num_online_cpus() < 2) {
-		hmmt_skip(test, "takes two CPUs");
+		hmmt_skip(test, "needs two CPUs");
 		return;
 	}
 	here = cpumask_first(cpu_online_mask);
@@ -175,7 +175,7 @@ static void queued_under_the_lock(struct kunit *test)
 	hmmt_end(f, &update);
 }
 
-/* No thundering herd. Also one that comes and goes at the same address of a stack. */
+/* Ends of invalidations that do not intersect do not wake a waiter. */
 static void not_woken_by_others(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -194,7 +194,7 @@ static void not_woken_by_others(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
 }
 
-/* Nor by ranges that come and go, or mirrors without ranges. */
+/* Neither do ranges, or mirrors without ranges, that are registered and unregistered. */
 static void not_woken_by_registration(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -213,7 +213,7 @@ static void not_woken_by_registration(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_join(waiter), 0);
 }
 
-/* Two that intersect: the first end, whichever that is, is not enough. */
+/* If two invalidations intersect a range, a waiter returns after both have ended. */
 static void woken_by_the_last(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -244,7 +244,7 @@ static void woken_by_the_last(struct kunit *test)
  *			start(u)	[10, 20)
  *	begin: sleeps
  *			end(u)
- *			start(u)	[30, 40), the same structure at the same address
+ *			start(u)	[30, 40), with the same key
  *	returns
  */
 static void woken_though_key_is_used_again(struct kunit *test)
@@ -264,8 +264,8 @@ static void woken_though_key_is_used_again(struct kunit *test)
 }
 
 /*
- * As above, but the end was lost; see i1_start_without_end(). A second waiter, for what
- * is invalid now, must not get lost either.
+ * As above, but the end is lost; see i1_start_without_end(). A waiter for the new bounds must
+ * be woken, too.
  */
 static void woken_though_end_is_lost(struct kunit *test)
 {
@@ -288,7 +288,7 @@ static void woken_though_end_is_lost(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_join(second), 0);
 }
 
-/* What was found is what is true when it is woken, not what was true before. */
+/* A waiter checks its range when it is woken: it may be invalid again. */
 static void woken_and_invalid_again(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -363,7 +363,7 @@ static void time_out(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, 0), 0);
 }
 
-/* One time-out for all of it, though it is woken on the way. */
+/* A wake-up does not restart the timeout. */
 static void time_out_is_for_all(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -385,7 +385,7 @@ static void time_out_is_for_all(struct kunit *test)
 	hmmt_end(f, i & 1 ? &second : &update);
 }
 
-/* A range that is valid costs no lock and no wait, and not the rest of the mm. */
+/* If a range is valid, begin() does not wait. */
 static void valid_does_not_wait(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -396,7 +396,7 @@ static void valid_does_not_wait(struct kunit *test)
 	hmmt_start(f, &other);
 	hmmt_end(f, &update);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, FOREVER), 0);
-	/* nor does begin() look at anything else: that the mm is dead, the range would say */
+	/* begin() reads only the state of a clean range: hmm->dead has no effect. */
 	f->hmm->dead = true;
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, FOREVER), 0);
 	f->hmm->dead = false;
@@ -418,7 +418,7 @@ static void mirror_goes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &update.start, 0), -ESRCH);
 }
 
-/* It waits for what its range is now. */
+/* A waiter waits for the current bounds of its range. */
 static void range_is_resized(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -459,11 +459,11 @@ static void range_is_split(struct kunit *test)
  *	waiters				mm
  *
  *					lock(mmap, for writing)
- *					start, of mprotect at 0: no end will come
+ *					start of mprotect() at 0: no end will come
  *	begin: a worker waits for the lock
- *	time-outs and signals end it
+ *	timeouts and signals end begin
  *					unlock(mmap)
- *	the worker ends it; begin returns
+ *	the worker ends the invalidation; begin returns
  */
 static void endless_while_under_way(struct kunit *test)
 {
@@ -499,7 +499,7 @@ static void endless_while_under_way(struct kunit *test)
  *	|---------------------|			endless
  *				  |---------|	its end will come
  *
- * While the mmap lock is held for writing all endless ones have ended, and no other.
+ * The worker ends all endless invalidations, and no other.
  */
 static void endless_end_together(struct kunit *test)
 {
@@ -531,7 +531,7 @@ static void endless_end_together(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(elsewhere));
 }
 
-/* Waits that sleep are counted, and the longest of them is kept. */
+/* Waits that sleep are counted, and the longest is recorded. */
 static void waits_are_counted(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
@@ -555,7 +555,7 @@ static void waits_are_counted(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, f->hmm->stats.waits, 2ULL);
 }
 
-/* The same, of invalidations whose slots need the lock. */
+/* The same with locked slots. */
 HMMT_LOCKED(woken_by_own)
 HMMT_LOCKED(woken_after_the_end)
 HMMT_LOCKED(not_woken_by_others)
