@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_gpu: a GPU made of software. A driver to start from.
+ * hmm_gpu: driver of a software GPU, as an example for drivers.
  *
  *	struct gpu		a device: /dev/hmm_gpu
  *	struct gpu_space	an open file: the address space of the process that
@@ -8,30 +8,29 @@
  *				executes one command of it after another
  *	struct gpu_job		a command, while an ioctl() waits for its end
  *
- * hmm_gpu_dma.c is for GPUs that do DMA, of which hmm_gpu_edu.c drives a real one.
+ * hmm_gpu_dma.c is for GPUs that do DMA; hmm_gpu_edu.c drives such a device.
  *
  * From top to bottom: device page table, invalidation (the mm side), page fault (the
  * device side), engine, files, module.
  *
- * The device maps a page by a device PTE, which holds no reference to the page: the
- * page is the process's for as long as no invalidation has removed the PTE. What
- * makes that safe is gpu_space.lock. All that matters happens under it:
+ * A device PTE holds no reference to its page: the process owns the page until an
+ * invalidation removes the device PTE. gpu_space.lock makes that safe. Under this lock
  *
- *  - gpu_sync_start() removes device PTEs, before the mm takes the pages away;
- *  - gpu_fault_pages() installs them, if no invalidation came in between;
- *  - the engine uses them. Hardware would not take a lock, but has a TLB instead,
- *    which must be flushed after PTEs are removed; that here takes tlb_flush_us.
+ *  - gpu_sync_start() removes device PTEs, before the mm frees the pages;
+ *  - gpu_fault_pages() installs them, if no invalidation has intersected the range;
+ *  - the engine uses them. Hardware takes no lock, but has a TLB, which the driver flushes
+ *    after it has removed PTEs; here a flush takes tlb_flush_us.
  *
  * Lock order:
  *
- *	mmap lock, and all that the mm holds while it invalidates
+ *	mmap lock, and other locks that the mm holds while it invalidates
  *	  waits of hmm_mirror: range_begin(), unregister()
  *	    gpu_space.lock
  *	      xa_lock
  *
- * Outside of all that nest gpu_list_lock, gpu_space.stopping, gpu_space.running and, of
- * hmm_gpu_mem.c, gpu_space.moving, in this order. gpu_edu.lock, of hmm_gpu_edu.c, is outside
- * of gpu_space.lock; no callback takes it.
+ * Outside of these are gpu_list_lock, gpu_space.stopping, gpu_space.running and
+ * gpu_space.moving (hmm_gpu_mem.c), in this order. gpu_edu.lock (hmm_gpu_edu.c) is outside of
+ * gpu_space.lock; no callback takes it.
  *
  * A user program can make an engine wait for a page for ever. Therefore each address space has
  * its own engine, and an engine waits for at most LOOK_MS before it checks whether its job is
@@ -42,8 +41,8 @@
  * such an access last for ever. Removal calls gpu_space_stop() for each address space, which
  * ends its waits, waits for its ioctls, and unmaps everything. close() frees the structure.
  *
- * Invalidations happen inside reclaim, too. So with gpu_space.lock held nothing is
- * allocated with GFP_KERNEL, no user memory is touched, and nothing waits for the mm.
+ * Callbacks run inside reclaim, and take gpu_space.lock. So a thread that holds it must not
+ * allocate with GFP_KERNEL, access user memory, or wait for the mm.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -74,14 +73,14 @@
 #define GPU_MAX		8
 #define VRAM_MAX_MB	1024
 
-/* A range is tracked as a whole: large ones are few, small ones collide less. */
+/* Large ranges are fewer; small ranges collide less often. */
 #define RANGE_SIZE	(2UL << 20)
 /* Number of collisions after which the driver registers a range for one page. */
 #define RANGE_TRIES	3
-/* The memory of the device for page tables is not endless. */
+/* Limit of the memory for device page tables. */
 #define RANGES_MAX	1024
 
-/* Pages that one device page fault maps at most. */
+/* Maximum number of pages per device page fault. */
 #define FAULT_PAGES	16
 
 /* Longest wait, in milliseconds, between two checks whether a job is cancelled. */
@@ -126,7 +125,7 @@ MODULE_PARM_DESC(fault_timeout_ms, "Give up a device page fault after this many 
 
 static bool dma;
 module_param(dma, bool, 0444);
-MODULE_PARM_DESC(dma, "Map pages for DMA, though a GPU made of software does none (default N)");
+MODULE_PARM_DESC(dma, "Map pages for DMA, although a software GPU does none (default N)");
 
 /* Protects gpu.spaces. Global, because a file can outlive its struct gpu. */
 static DEFINE_MUTEX(gpu_list_lock);
@@ -136,7 +135,7 @@ static DEFINE_MUTEX(gpu_list_lock);
 
 /**
  * struct gpu_job - a command, while an ioctl() waits for its end
- * @work: for the engine
+ * @work: queued on the engine
  * @done: the engine has finished
  * @cancelled: the ioctl() has a signal: the engine stops, and keeps the progress
  * @space: the address space
@@ -155,9 +154,9 @@ struct gpu_job {
 /* --------------------------------------------------------- device page table */
 
 /*
- * A store under the lock must not allocate. This makes room, before the lock is
- * taken, and after range_begin(): only an invalidation can undo it by removing the
- * PTE that it found there, and then range_retry() will be true.
+ * Reserve entries of the device page table, because a store under the lock must not allocate.
+ * Call this after range_begin(): an invalidation that removes an old PTE also frees its entry,
+ * but then range_retry() returns true.
  */
 static int gpu_reserve(struct gpu_space *space, const struct hmm_mirror_fault *fault)
 {
@@ -178,8 +177,8 @@ static int gpu_install_page(struct gpu_space *space, unsigned long addr, unsigne
 	lockdep_assert_held(&space->lock);
 
 	/*
-	 * Hardware has no such limit: a GPU made of software needs the kernel's mapping
-	 * of the page, which memfd_secret() memory has not.
+	 * A software GPU needs the kernel mapping of the page, which memfd_secret() memory
+	 * does not have. Hardware has no such limit.
 	 */
 	if (!is_device_private_page(page) &&
 	    copy_from_kernel_nofault(&word, page_address(page), sizeof(word)))
@@ -249,8 +248,8 @@ static void gpu_zap(struct gpu_space *space, unsigned long start, unsigned long 
 }
 
 /*
- * Removes device PTEs for good, TLB and all: for one who has let gpu_sync_start() skip an
- * invalidation.
+ * Remove the device PTEs of [start, end), and flush the TLB. A thread for which
+ * gpu_sync_start() has skipped an invalidation calls this afterwards.
  */
 void gpu_unmap(struct gpu_space *space, unsigned long start, unsigned long end)
 {
@@ -261,15 +260,15 @@ void gpu_unmap(struct gpu_space *space, unsigned long start, unsigned long end)
 }
 
 /*
- * Where the device finds the words at an address; NULL: device page fault.
+ * Return the kernel address of the words at @addr, or NULL: a device page fault.
  *
- * A page that the device writes is dirty. Without its page lock that may only be said
- * while the page cannot be truncated: truncation, and also whoever cleans the page,
- * first invalidates, and so has to wait for our lock.
+ * A page that the device writes is marked dirty, without the page lock. That is safe under
+ * space->lock: the mm invalidates before it truncates or cleans a page, and the callback
+ * waits for the lock.
  *
- * That holds in the memory of the device, too. The flag goes to RAM with the page, which
- * the CPU's page table has as clean if the CPU only reads it: after MADV_FREE reclaim would
- * drop what the device wrote.
+ * A page in the memory of the device is marked, too. Its dirty flag moves to RAM with it. If
+ * the CPU only reads the page, its CPU PTE is clean, and after MADV_FREE reclaim would drop
+ * the data that the device wrote.
  */
 static u64 *gpu_translate(struct gpu_space *space, unsigned long addr, bool write)
 {
@@ -284,15 +283,15 @@ static u64 *gpu_translate(struct gpu_space *space, unsigned long addr, bool writ
 		set_page_dirty(page);
 	if (is_device_private_page(page))
 		return gpu_mem_address(page) + offset_in_page(addr);
-	/* Always mapped: hmm_mirror is for 64-bit kernels, which have no highmem. */
+	/* hmm_mirror is for 64-bit kernels, which have no highmem. */
 	return page_address(page) + offset_in_page(addr);
 }
 
 /* -------------------------------------------------------- invalidation (mm side) */
 
 /*
- * First pass: remove PTEs and start the TLB flush. It is due even if there was no
- * PTE: another thread may have removed it, whose flush has not finished.
+ * First pass: remove PTEs and start the TLB flush. Flush even if there was no PTE: another
+ * thread may have removed it and not finished its flush.
  */
 static int gpu_sync_start(struct hmm_mirror *mirror,
 			  const struct mmu_notifier_range *update,
@@ -301,7 +300,7 @@ static int gpu_sync_start(struct hmm_mirror *mirror,
 	struct gpu_space *space = container_of(mirror, struct gpu_space, mirror);
 	u64 flush_ns = (u64)READ_ONCE(tlb_flush_us) * NSEC_PER_USEC;
 
-	/* Only for the thread that calls gpu_unmap() next: see top of hmm_gpu_mem.c. */
+	/* This thread calls gpu_unmap() next: see top of hmm_gpu_mem.c. */
 	if (hmm_mirror_update_is_own(update, space->gpu) &&
 	    READ_ONCE(space->mover) == current) {
 		gpu_count(space, HMM_GPU_OWN_SKIPPED, 1);
@@ -336,7 +335,7 @@ static void gpu_sync_finish(struct hmm_mirror *mirror, struct hmm_mirror_pass *p
 		udelay(DIV_ROUND_UP(left, NSEC_PER_USEC));
 }
 
-/* Both in one, for a device that nobody shares the address space with. */
+/* Do both passes in one call, for a device without two_pass. */
 static int gpu_sync(struct hmm_mirror *mirror, const struct mmu_notifier_range *update)
 {
 	struct hmm_mirror_pass pass = { .update = update };
@@ -349,8 +348,8 @@ static int gpu_sync(struct hmm_mirror *mirror, const struct mmu_notifier_range *
 }
 
 /*
- * The mm dies. From here on range_begin() fails and range_retry() is true: no PTE comes
- * back, and jobs end with -ESRCH.
+ * The mm dies. From now on range_begin() fails and range_retry() returns true: no PTE is
+ * installed any more, and jobs end with -ESRCH.
  */
 static void gpu_release(struct hmm_mirror *mirror)
 {
@@ -383,8 +382,8 @@ static void gpu_drop_ranges(struct gpu_space *space)
 	unsigned long index;
 
 	/*
-	 * PTEs first, since nobody tells us about changes where no range is; and in one
-	 * hold of the lock, under which the device is. Hardware: flush the TLB between.
+	 * Remove the PTEs before the ranges, and under one hold of the lock, because the core
+	 * reports no changes outside of ranges. With hardware, flush the TLB in between.
 	 */
 	mutex_lock(&space->lock);
 	xa_destroy(&space->ptes);
@@ -463,7 +462,7 @@ static int gpu_stopped(const struct gpu_job *job)
 	return READ_ONCE(job->cancelled) ? -ERESTARTSYS : 0;
 }
 
-/* hmm_mirror_range_begin(), and how long it took: a driver would simply call that. */
+/* Call hmm_mirror_range_begin(), as a driver would, and measure the wait. */
 static int gpu_begin(struct gpu_job *job, struct hmm_mirror_range *range,
 		     unsigned long *seq, unsigned long deadline)
 {
@@ -506,9 +505,9 @@ static int gpu_try_again(struct gpu_job *job, int ret, unsigned long deadline,
 }
 
 /*
- * Pages in the memory of this GPU are returned as they are, also if the process may not
- * write to them yet but the GPU wants to: after fork(), for one. Such a fault is for the
- * CPU to resolve, which for that fetches the page back.
+ * Return true if the CPU must resolve the fault, by moving a page back to RAM. For pages in
+ * the memory of this GPU, hmm_range_fault() does not break COW: a write fault can return a
+ * page to which the process may not write, for example after fork().
  */
 static bool gpu_needs_cpu(const struct hmm_mirror_fault *fault)
 {
@@ -524,8 +523,8 @@ static bool gpu_needs_cpu(const struct hmm_mirror_fault *fault)
 }
 
 /*
- * The collision-retry loop. hmm_mirror_range_populate() has it ready-made, see
- * gpu_verify(); here it is in full. Return -EBUSY after @tries collisions.
+ * The collision-retry loop in full. hmm_mirror_range_populate() contains such a loop, see
+ * gpu_verify(). Return -EBUSY after @tries collisions.
  */
 static int gpu_fault_pages(struct gpu_job *job, struct hmm_mirror_range *range,
 			   struct hmm_mirror_fault *fault, unsigned long deadline,
@@ -546,7 +545,7 @@ static int gpu_fault_pages(struct gpu_job *job, struct hmm_mirror_range *range,
 			ret = -EBUSY;
 		}
 		if (!ret) {
-			/* Here a driver maps the pages for DMA, which takes its time. */
+			/* Here a driver maps the pages for DMA, which can take long. */
 			fsleep(READ_ONCE(dma_map_us));
 
 			mutex_lock(&space->lock);
@@ -596,7 +595,7 @@ static int gpu_install_block(struct gpu_space *space, struct gpu_block *block,
 			gpu_zap(space, start, end);
 			return ret;
 		}
-		/* Nobody has asked for this one. */
+		/* The fault does not need this page. */
 		if (ret && xa_load(&space->ptes, addr >> PAGE_SHIFT))
 			xa_erase(&space->ptes, addr >> PAGE_SHIFT);
 	}
@@ -604,8 +603,8 @@ static int gpu_install_block(struct gpu_space *space, struct gpu_block *block,
 }
 
 /*
- * As gpu_fault_pages(), for a device that does DMA: what is wanted is faulted in, and
- * with it all is mapped that is there of the range.
+ * Do gpu_fault_pages() for a device that does DMA: fault in the pages of @wanted, and map all
+ * pages of the range that are present.
  */
 static int gpu_fault_block(struct gpu_job *job, struct hmm_mirror_range *range,
 			   struct hmm_mirror_fault *wanted, unsigned long deadline,
@@ -696,7 +695,7 @@ static int gpu_fault_in(struct gpu_job *job, struct hmm_mirror_range *range,
 	return ret;
 }
 
-/* The device could not access [addr, addr + len). Maps the first pages of that. */
+/* Resolve a device page fault: map the first pages of [addr, addr + len). */
 static int gpu_fault(struct gpu_job *job, unsigned long addr, unsigned long len,
 		     bool write, unsigned long deadline)
 {
@@ -723,7 +722,7 @@ static int gpu_fault(struct gpu_job *job, unsigned long addr, unsigned long len,
 
 	ret = gpu_fault_in(job, range, &fault, deadline);
 	if ((ret == -EFAULT || ret == -EPERM) && fault.end - fault.start > PAGE_SIZE) {
-		/* Perhaps only a neighbour has no memory, whose turn may never come. */
+		/* Another page may be missing, which the command may never reach: map only one. */
 		fault.end = fault.start + PAGE_SIZE;
 		ret = gpu_fault_in(job, range, &fault, deadline);
 	}
@@ -736,8 +735,8 @@ out:
 }
 
 /*
- * For tests: are the device PTEs those of the CPU? An example for the ready-made loop as
- * well: without a request to fault anything in, it reads what is there.
+ * Compare device PTEs with the CPU page table, for tests. Also an example of
+ * hmm_mirror_range_populate(): without HMM_PFN_REQ_FAULT, it reads entries only.
  */
 static int gpu_verify_commit(struct hmm_mirror_range *range, unsigned long seq,
 			     const struct hmm_mirror_fault *fault, void *arg)
@@ -761,8 +760,8 @@ static int gpu_verify_commit(struct hmm_mirror_range *range, unsigned long seq,
 			continue;
 		nr++;
 		/*
-		 * munmap() takes the mapping away before it invalidates. So that there
-		 * is none does not yet make the PTE stale.
+		 * munmap() removes the VMA before it invalidates. So a missing VMA does not
+		 * make the PTE stale.
 		 */
 		if (pfn & HMM_PFN_ERROR)
 			continue;
@@ -847,7 +846,7 @@ static const struct {
 	[HMM_GPU_MIGRATE_TO_VRAM] = { },
 };
 
-/* Returns how many of the words were executed. */
+/* Return the number of words executed. */
 static size_t gpu_execute(struct hmm_gpu_cmd *cmd, u64 *dst, const u64 *src, size_t words)
 {
 	size_t i;
@@ -875,7 +874,7 @@ static size_t gpu_execute(struct hmm_gpu_cmd *cmd, u64 *dst, const u64 *src, siz
 	return words;
 }
 
-/* Where the device finds what it has a PTE for. */
+/* Return the DMA address of @addr, which has a device PTE. */
 static dma_addr_t gpu_dma_addr(struct gpu_space *space, unsigned long addr)
 {
 	struct gpu_block *block;
@@ -903,7 +902,7 @@ static int gpu_execute_by_dma(struct gpu_space *space, struct hmm_gpu_cmd *cmd, 
 	return ret;
 }
 
-/* One step: @len bytes, which are in one page, and so are those of @src. */
+/* Execute one step: @len bytes, inside one page at the address, and one at @src. */
 static int gpu_step(struct gpu_job *job, unsigned long len)
 {
 	unsigned long deadline = gpu_deadline();
@@ -954,7 +953,7 @@ static int gpu_run(struct gpu_job *job)
 	if (cmd->op == HMM_GPU_VERIFY && cmd->done < cmd->len)
 		return gpu_verify(job);
 
-	/* The check comes last: a job that runs makes progress, however often signals come. */
+	/* Check after the step, so that a job makes progress even if signals are frequent. */
 	while (!ret && cmd->done < cmd->len) {
 		before = cmd->done;
 		len = min_t(unsigned long, cmd->len - before,
@@ -981,7 +980,7 @@ static void gpu_work(struct work_struct *work)
 	struct gpu_job *job = container_of(work, struct gpu_job, work);
 	struct mem_cgroup *old;
 
-	/* The engine is a worker, which is in the control group of no process. */
+	/* Charge the memory of the process: the engine, a worker, is in no control group. */
 	old = hmm_mirror_compat_charge_begin(job->space->mirror.mm);
 	job->ret = gpu_run(job);
 	hmm_mirror_compat_charge_end(old);
@@ -1105,7 +1104,7 @@ static int gpu_close(struct inode *inode, struct file *file)
 {
 	struct gpu_space *space = file->private_data;
 
-	/* Removal waits for this as long as the space is on the list. */
+	/* While the space is on the list, removal waits for this. */
 	gpu_space_stop(space);
 	mutex_lock(&gpu_list_lock);
 	list_del(&space->list);
@@ -1168,7 +1167,7 @@ static long gpu_ioctl_run(struct gpu_space *space, struct hmm_gpu_cmd __user *ar
 		cmd.done = 0;
 	}
 	cmd.fault_addr = 0;
-	/* A command whose result has no place to go does nothing. */
+	/* If the result cannot be stored, do nothing. */
 	if (copy_to_user(arg, &cmd, sizeof(cmd)))
 		return -EFAULT;
 
@@ -1193,7 +1192,7 @@ static long gpu_ioctl_stats(struct gpu_space *space, struct hmm_gpu_stats __user
 		return -EFAULT;
 	if ((stats.flags & ~HMM_GPU_STATS_RESET) || stats.reserved)
 		return -EINVAL;
-	/* Counters that the caller cannot get are not reset. */
+	/* If the counters cannot be stored, do not reset them. */
 	if (copy_to_user(arg, &stats, sizeof(stats)))
 		return -EFAULT;
 
@@ -1241,10 +1240,10 @@ static int gpu_add(struct gpu *gpu, unsigned int i)
 		strscpy(gpu->name, name, sizeof(gpu->name));
 	INIT_LIST_HEAD(&gpu->spaces);
 
-	/* Pages in there have no DMA address. */
+	/* Pages in the memory of a GPU have no DMA address. */
 	ret = gpu_mem_add(gpu, gpu->dma_dev ? 0 : vram_mb);
 	if (ret == -EOPNOTSUPP)
-		pr_err("vram_mb=%u: not with this kernel\n", vram_mb);
+		pr_err("vram_mb=%u: not supported by this kernel\n", vram_mb);
 	if (ret)
 		return ret;
 
@@ -1362,7 +1361,7 @@ static void __exit gpu_exit(void)
 module_init(gpu_init);
 module_exit(gpu_exit);
 
-MODULE_DESCRIPTION("A GPU made of software, on hmm_mirror");
+MODULE_DESCRIPTION("A software GPU that uses hmm_mirror");
 MODULE_AUTHOR("hmm_mirror developers");
 MODULE_LICENSE("GPL");
 MODULE_VERSION(HMM_MIRROR_VERSION);

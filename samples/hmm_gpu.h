@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * hmm_gpu: a GPU made of software. What programs see of it.
+ * hmm_gpu: interface of the GPUs to programs.
  *
- * A file of /dev/hmm_gpu acts on the memory of the process that opened it, at the
- * addresses of that process; also when a child inherits the file. So does a file of
- * /dev/hmm_gpu_edu, where hardware moves the data: the edu device of QEMU.
+ * Commands to a file of /dev/hmm_gpu act on the memory of the process that opened it, also
+ * if a child that inherited the file calls them. Commands to /dev/hmm_gpu_edu do the same,
+ * but hardware moves the data: the edu device of QEMU.
  */
 #ifndef HMM_GPU_H
 #define HMM_GPU_H
@@ -14,17 +14,18 @@
 
 /*
  * The GPU works on 64-bit words: addresses and lengths are multiples of 8. A word is
- * never torn. Words are taken in ascending order.
+ * never torn. Words are processed in ascending order.
  *
- * MIGRATE_TO_VRAM moves whole pages of private anonymous memory, as far as that is possible
- * at the moment and there is room, and runs beside other commands. What the CPU or another
- * GPU accesses goes back. Pages in the memory of another GPU stay there.
+ * MIGRATE_TO_VRAM moves whole pages of private anonymous memory. It skips pages that cannot
+ * be moved now, or for which there is no room, and runs concurrently with other commands. A
+ * page that the CPU or another GPU accesses moves back. Pages in the memory of another GPU
+ * stay there.
  */
 enum hmm_gpu_op {
 	HMM_GPU_FILL,		/* each word = value */
 	HMM_GPU_COPY,		/* from src, which must not overlap */
 	HMM_GPU_COMPARE,	/* with src; result = bytes up to the first difference */
-	HMM_GPU_ATOMIC_ADD,	/* each word += value, atomic towards the CPU as well */
+	HMM_GPU_ATOMIC_ADD,	/* each word += value; also atomic for the CPU */
 	HMM_GPU_CHECKSUM,	/* result = sum of all words */
 	HMM_GPU_VERIFY,		/* result = number of device PTEs; fails if one is stale */
 	HMM_GPU_MIGRATE_TO_VRAM, /* move the pages to the memory of the GPU; result = bytes */
@@ -41,13 +42,13 @@ enum hmm_gpu_op {
  * struct hmm_gpu_cmd - a command, for HMM_GPU_RUN
  * @op: enum hmm_gpu_op
  * @flags: 0 for a new command, or HMM_GPU_RESUMES
- * @addr: what to work on: [addr, addr + len)
+ * @addr: first operand: [addr, addr + len)
  * @len: bytes
  * @src: second operand of COPY and COMPARE, else 0
- * @value: of FILL and ATOMIC_ADD, else 0
+ * @value: operand of FILL and ATOMIC_ADD, else 0
  * @result: out; in with HMM_GPU_RESUMES
- * @done: out: bytes that were executed; less than @len after an error, or if COMPARE
- *	found a difference. Nothing behind them was written. In with HMM_GPU_RESUMES.
+ * @done: out: bytes executed; less than @len after an error, or if COMPARE found a
+ *	difference. No byte after these was written. In with HMM_GPU_RESUMES.
  * @fault_addr: out: the address that could not be accessed, after an error
  *
  * A signal interrupts a command: within 100 ms, or when the page that is being executed is
@@ -57,21 +58,21 @@ enum hmm_gpu_op {
  * it again with the same structure, or clear @flags and start anew. A command that resumes
  * executes each word once.
  *
- * Errors of the command itself, by which nothing happens:
- *	EINVAL	unknown op, flags, an operand that the op has not, no length, not
+ * Errors of the command itself, which then has no effect:
+ *	EINVAL	unknown op or flags; an operand that the op does not have; length 0; not
  *		aligned, wraps around, overlaps; HMM_GPU_RESUMES with a @done that is not
  *		aligned or more than @len
  *	EFAULT	not in the address space of any process; or this structure cannot be
  *		read and written
  *	ENODEV	the device has been removed; also if that happens during the command
- *	EOPNOTSUPP	not an op of this GPU: one that is hardware fills and copies;
- *		MIGRATE_TO_VRAM wants one that has memory (parameter vram_mb)
+ *	EOPNOTSUPP	not an op of this GPU: hmm_gpu_edu can only fill and copy;
+ *		MIGRATE_TO_VRAM needs a GPU with memory (parameter vram_mb)
  *
  * Errors of a page:
  *	EFAULT	there is no memory, or it is PROT_NONE
- *	EPERM	the GPU would have to write and the memory is read-only
+ *	EPERM	the command writes, and the memory is read-only
  *	ESRCH	the process is gone
- *	ETIME	the memory did not stop changing (parameter fault_timeout_ms)
+ *	ETIME	the device page fault timed out (parameter fault_timeout_ms)
  *	EUCLEAN	VERIFY: a stale device PTE. This is a bug of the driver.
  *	EOPNOTSUPP	the GPU cannot reach the memory by DMA
  *
@@ -89,26 +90,26 @@ struct hmm_gpu_cmd {
 	__u64 fault_addr;
 };
 
-/* Of one open file, since it was opened or reset. */
+/* Counters of one open file, since it was opened or the counters were reset. */
 enum hmm_gpu_counter {
 	HMM_GPU_COMMANDS,		/* executed, with or without success */
 	HMM_GPU_FAULTS,			/* device page faults */
 	HMM_GPU_PTES_INSTALLED,		/* pages mapped on the device */
-	HMM_GPU_COLLISIONS,		/* caught under the driver's lock */
-	HMM_GPU_RETRIES,		/* those, and what was noticed earlier */
+	HMM_GPU_COLLISIONS,		/* detected under the driver lock */
+	HMM_GPU_RETRIES,		/* these, and collisions detected earlier */
 	HMM_GPU_WAITS,			/* faults that waited for an invalidation */
-	HMM_GPU_WAIT_NS,		/* all of that time */
+	HMM_GPU_WAIT_NS,		/* sum of these waits */
 	HMM_GPU_MAX_WAIT_NS,		/* the longest */
 	HMM_GPU_TIMEOUTS,		/* faults given up with ETIME */
 	HMM_GPU_INVALIDATIONS,		/* callbacks */
-	HMM_GPU_PTES_REMOVED,		/* pages unmapped by them */
+	HMM_GPU_PTES_REMOVED,		/* pages unmapped by callbacks */
 	HMM_GPU_NONBLOCK_FAILURES,	/* invalidations refused with EAGAIN */
-	HMM_GPU_OWN_SKIPPED,		/* invalidations that are its own doing */
-	HMM_GPU_DMA_MAPPINGS,		/* made for the pages mapped; a huge page is one */
+	HMM_GPU_OWN_SKIPPED,		/* invalidations by the file's own MIGRATE_TO_VRAM */
+	HMM_GPU_DMA_MAPPINGS,		/* DMA mappings of pages; a huge page needs one */
 	HMM_GPU_NR_COUNTERS
 };
 
-#define HMM_GPU_STATS_RESET	1U	/* to 0, after they were read */
+#define HMM_GPU_STATS_RESET	1U	/* set the counters to 0 after reading them */
 
 struct hmm_gpu_stats {
 	__u32 flags;

@@ -321,7 +321,7 @@ static void part_sharing(void)
 	check_shared(fd, "file", file, page_size / 8);
 	if (gpu_run(fd, HMM_GPU_FILL, file, page_size, NULL, 77, NULL) ||
 	    pread(memfd, &word, 8, page_size - 8) != 8 || word != 77)
-		bad("read() does not see what the GPU wrote to a file");
+		bad("read() does not see the data that the GPU wrote to a file");
 	munmap(file, page_size);
 	close(memfd);
 
@@ -334,7 +334,7 @@ static void part_sharing(void)
 	heap[words / 4]++;
 	if (gpu_run(fd, HMM_GPU_COMPARE, heap, words * 4, heap + words / 2, 0, &word) ||
 	    word != words / 4 * 8)
-		bad("the GPU does not see what the CPU has just written");
+		bad("the GPU does not see the data that the CPU has just written");
 	if (gpu_run(fd, HMM_GPU_VERIFY, heap, words * 8, NULL, 0, &word) || !word)
 		bad("device PTEs of the heap");
 
@@ -677,7 +677,7 @@ static bool job(struct job_thread *t, struct slot *s, unsigned int op)
 			bad("slot %td: stale device PTE at %llx, error %d", s - slots,
 			    cmd.fault_addr, err);
 		if (stable && slot_state(s, n1)->prot == PROT_NONE && cmd.result)
-			bad("slot %td: %llu device PTEs of memory that is not there",
+			bad("slot %td: %llu device PTEs of unmapped memory",
 			    s - slots, cmd.result);
 	} else {
 		check_error(s, &cmd, err, writes, n1, n2);
@@ -748,7 +748,7 @@ static bool storm_phase(int phase)
 	       set_param("dma_map_us", phase == 2 ? "300" : "0");
 }
 
-/* Return true if the storm has not met all events yet. Slow machines take longer. */
+/* Return true if some event has not occurred yet. Slow machines take longer. */
 static bool storm_is_calm(const struct job_thread *jobs, bool slow)
 {
 	struct hmm_gpu_stats a = gpu_stats(jobs[0].fd), b = gpu_stats(jobs[1].fd);
@@ -841,12 +841,12 @@ static void part_storm(int seconds)
 	waits = total[HMM_GPU_WAITS] - waits;
 	collisions = total[HMM_GPU_COLLISIONS] - collisions;
 	if (failures == before && (calm || nr_unclear > nr_stable))
-		bad("too calm, or too wild, to show anything");
+		bad("too few collisions or waits, or too many unclear results");
 	part_info(before, "storm: %.1f s, %lu changes of memory (munmap, mmap, mprotect, DONTNEED, mremap, write), %lu forks",
 		  (now_us() - t0) / 1e6, nr_changes, nr_forks);
-	part_info(before, "       %lu GPU commands with the right result (%lu while their memory changed; %lu EFAULT, %lu EPERM, as due; %lu unclear)",
+	part_info(before, "       %lu GPU commands with the right result (%lu while their memory changed; %lu EFAULT, %lu EPERM, as expected; %lu unclear)",
 		  nr_stable + nr_moving, nr_moving, nr_efault, nr_eperm, nr_unclear);
-	part_info(before, "       %lu device page faults repeated, since pages changed meanwhile (%lu at the last moment); %lu waited for a change to end%s",
+	part_info(before, "       %lu device page faults retried because pages changed meanwhile (%lu detected under the driver lock); %lu waited for a change to end%s",
 		  retries, collisions, waits, slow ? "" : " (not root: no slow device)");
 }
 
@@ -1082,7 +1082,7 @@ static void part_starvation(int seconds)
 		  (waits ? waits : 1);
 	change_ms = change_us / 1000.0 / nr_own_changes;
 	if (flush && !waits)
-		bad("too calm: no fault waited");
+		bad("no fault waited");
 	/* A wait must end with the change of the same memory, not of all others. */
 	if (wait_ms > 3 * change_ms + 20)
 		bad("faults waited for %.1f ms, for changes of %.1f ms", wait_ms, change_ms);
@@ -1218,8 +1218,8 @@ static void part_processes(int kills)
 	}
 	set_param("tlb_flush_us", "0");
 	munmap(victims, VICTIM_LEN);
-	part_info(before, "kill: %d processes killed with commands in flight, their files then say ESRCH%s (%lu invalidations put off)",
-		  kills, mrelease ? "; memory taken by process_mrelease()" : "", refused);
+	part_info(before, "kill: %d processes killed with commands in flight, their files then return ESRCH%s (%lu invalidations refused)",
+		  kills, mrelease ? "; memory reaped by process_mrelease()" : "", refused);
 }
 
 /* ------------------------------------------------------------------- --abuse */
@@ -1304,7 +1304,7 @@ static void test_bad_commands(int fd, __u64 *mem)
 	/* Address 0 is in the address space, so only that command reached the engine. */
 	test(after.counter[HMM_GPU_COMMANDS] == before.counter[HMM_GPU_COMMANDS] + 1 &&
 	     after.counter[HMM_GPU_PTES_INSTALLED] == before.counter[HMM_GPU_PTES_INSTALLED],
-	     "the engine has not seen them");
+	     "none of these commands reached the engine");
 }
 
 /* Check result, progress and fault address of a command on some kind of memory. */
@@ -1363,7 +1363,7 @@ static void test_memory(int fd)
 		/* Truncation removes the pages. */
 		test(!ftruncate(memfd, 0) &&
 		     gpu_run(fd, HMM_GPU_CHECKSUM, ro, p, NULL, 0, NULL) == EFAULT,
-		     "truncated file: gone for the GPU as well");
+		     "truncated file: the GPU cannot access the pages either");
 		munmap(ro, 4 * p);
 		munmap(priv, p);
 	}
@@ -1559,7 +1559,7 @@ static void test_mappings(int fd)
 		     "a huge page, which is %llu pages, costs %llu DMA mapping(s)", pages,
 		     mappings);
 	} else {
-		test(true, "a huge page # SKIP the kernel gave none");
+		test(true, "a huge page # SKIP the kernel allocated none");
 	}
 	munmap(mem, RANGE_SIZE);
 }
@@ -1656,7 +1656,7 @@ static void test_busy_neighbour(int fd)
 	stats = gpu_stats(fd);
 	/* A driver that always maps all pages would retry hundreds of times, or forever. */
 	test(!err && stats.counter[HMM_GPU_INVALIDATIONS] && stats.counter[HMM_GPU_RETRIES] < 250,
-	     "the GPU writes while a page beside it comes and goes each %llu us (%llu invalidations, %llu retries)",
+	     "the GPU writes while an adjacent page changes every %llu us (%llu invalidations, %llu retries)",
 	     neighbour_us, stats.counter[HMM_GPU_INVALIDATIONS],
 	     stats.counter[HMM_GPU_RETRIES]);
 	test(!gpu_run(fd, HMM_GPU_VERIFY, mem, RANGE_SIZE, NULL, 0, &n), "no device PTE is stale");
@@ -1675,7 +1675,7 @@ static int dma(void)
 	test_changes(fd);
 	test_busy_neighbour(fd);
 	test(!gpu_run(fd, HMM_GPU_COPY, mem, 64, mem + page_size, 0, NULL) && !mem[0],
-	     "the GPU reads memory that nobody has touched");
+	     "the GPU reads untouched memory");
 	mprotect(mem, page_size, PROT_READ);
 	test(gpu_run(fd, HMM_GPU_FILL, mem, 64, NULL, 1, NULL) == EPERM, "read-only: EPERM");
 	munmap(mem, page_size);
@@ -1697,9 +1697,9 @@ static void usage(FILE *to)
 		"  -d DEVICE    default /dev/hmm_gpu\n"
 		"  -s SECONDS   length of the storm, default 8\n"
 		"  --quick      all parts, in short\n"
-		"  --hold       only the storm, for ever\n"
+		"  --hold       only the storm, until killed\n"
 		"  --abuse      only bad input\n"
-		"  --dma        only what a GPU does that moves data by DMA, like hmm_gpu_edu\n");
+		"  --dma        only tests for a GPU that moves data by DMA, like hmm_gpu_edu\n");
 }
 
 int main(int argc, char **argv)
@@ -1774,7 +1774,7 @@ int main(int argc, char **argv)
 	       total[HMM_GPU_COLLISIONS], total[HMM_GPU_RETRIES]);
 	printf("waits %llu, longest %.1f ms, timeouts %llu\n", total[HMM_GPU_WAITS],
 	       total[HMM_GPU_MAX_WAIT_NS] / 1e6, total[HMM_GPU_TIMEOUTS]);
-	printf("invalidations %llu, pages unmapped %llu, put off (non-blockable) %llu\n",
+	printf("invalidations %llu, pages unmapped %llu, refused (non-blockable) %llu\n",
 	       total[HMM_GPU_INVALIDATIONS], total[HMM_GPU_PTES_REMOVED],
 	       total[HMM_GPU_NONBLOCK_FAILURES]);
 	if (!total[HMM_GPU_INVALIDATIONS] || !total[HMM_GPU_PTES_REMOVED])

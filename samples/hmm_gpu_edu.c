@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * hmm_gpu: a GPU whose engine is the edu device of QEMU, which moves data by DMA. Behind an
- * IOMMU, access to a page that is not mapped is an IOMMU fault. For that, start QEMU with
+ * IOMMU, an access to an unmapped page is an IOMMU fault. For that, start QEMU with
  *
  *	-machine q35 -device intel-iommu -device edu
  *

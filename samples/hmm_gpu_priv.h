@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * hmm_gpu: what its files share.
+ * hmm_gpu: declarations for all files of the driver.
  */
 #ifndef HMM_GPU_PRIV_H
 #define HMM_GPU_PRIV_H
@@ -23,13 +23,13 @@ struct gpu_mem;
 /**
  * struct gpu - a device
  * @misc: its files
- * @name: of those
+ * @name: name of @misc
  * @mem: its memory; NULL if it has none
- * @dma_dev: what does DMA; NULL if nothing does
- * @edu: the hardware; NULL if the GPU is made of software
+ * @dma_dev: the device for which pages are mapped for DMA, or NULL
+ * @edu: the hardware; NULL for a software GPU
  * @spaces: struct gpu_space of all open files; protected by gpu_list_lock
  *
- * It is also the owner of its device private pages.
+ * The address of this structure is the owner of the GPU's device private pages.
  */
 struct gpu {
 	struct miscdevice misc;
@@ -48,18 +48,18 @@ struct gpu {
  * @running: each ioctl() that uses the device holds it for reading
  * @gone: gpu_space_stop() has begun; set once, under @stopping
  * @engine: executes commands, one after another
- * @mirror: what hmm_mirror knows
+ * @mirror: the mirror of the address space
  * @ranges: struct hmm_mirror_range by address / RANGE_SIZE; all device PTEs are inside
  *	one. Used by the engine only, so it needs no lock.
  * @nr_ranges: number of @ranges
- * @lock: the driver's lock, see top of hmm_gpu.c
+ * @lock: the driver lock, see top of hmm_gpu.c
  * @ptes: the device page table: struct page by address / PAGE_SIZE, tagged with
  *	PTE_WRITE if the device may write. Changed under @lock.
  * @blocks: struct gpu_block by first address / PAGE_SIZE: the DMA addresses of the pages
  *	in @ptes, if the device does DMA. Blocks do not overlap. Changed under @lock.
  * @moving: held while pages are moved to the memory of the device
- * @mover: the thread that has the mm collect these pages now
- * @counter: enum hmm_gpu_counter
+ * @mover: the thread that is in migrate_vma_setup() for these pages, or NULL
+ * @counter: indexed by enum hmm_gpu_counter
  */
 struct gpu_space {
 	struct gpu *gpu;
