@@ -83,7 +83,7 @@ struct test_thread {
 	struct hmm_mirror_range *range;
 	unsigned int timeout_ms;
 	unsigned long seq;
-	unsigned long nvcsw;		/* of the task, before it waits */
+	unsigned long nvcsw;		/* context switches before the wait */
 	void *arg;
 };
 

@@ -305,7 +305,7 @@ static void page_is_cancelled(struct kunit *test)
 }
 
 /* A cancel affects only its mirror, not others of the mm, and ends with the registration. */
-static void cancel_is_of_a_mirror(struct kunit *test)
+static void cancel_of_one_mirror(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 	struct test_thread *thread;
@@ -463,7 +463,7 @@ static void page_collides(struct kunit *test)
 }
 
 /* A wait for one page does not block faults of others of the same process and mirror. */
-static void page_holds_nobody_up(struct kunit *test)
+static void page_delays_no_other(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 	struct test_thread *thread;
@@ -712,7 +712,7 @@ static void part_comes_too_late(struct kunit *test)
 }
 
 /* If the range shrinks while a part is read, no device PTE outside of it is installed. */
-static void part_outlives_nothing(struct kunit *test)
+static void part_of_shrunk_range(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
@@ -822,7 +822,7 @@ static struct kunit_case hmm_mirror_blocked_cases[] = {
 	KUNIT_CASE(given_up_before_it_began),
 	KUNIT_CASE(given_up_and_collided),
 	KUNIT_CASE(page_is_cancelled),
-	KUNIT_CASE(cancel_is_of_a_mirror),
+	KUNIT_CASE(cancel_of_one_mirror),
 	KUNIT_CASE(wait_is_cancelled),
 	KUNIT_CASE(wait_is_cancelled_locked),
 	KUNIT_CASE(rounds_are_cancelled),
@@ -830,13 +830,13 @@ static struct kunit_case hmm_mirror_blocked_cases[] = {
 	KUNIT_CASE(page_when_mirror_goes),
 	KUNIT_CASE(page_when_process_goes),
 	KUNIT_CASE(page_collides),
-	KUNIT_CASE(page_holds_nobody_up),
+	KUNIT_CASE(page_delays_no_other),
 	KUNIT_CASE(mmap_lock),
 	KUNIT_CASE(neighbour_changes),
 	KUNIT_CASE(neighbour_and_retry),
 	KUNIT_CASE(part_at_a_bound),
 	KUNIT_CASE(part_comes_too_late),
-	KUNIT_CASE(part_outlives_nothing),
+	KUNIT_CASE(part_of_shrunk_range),
 	KUNIT_CASE(part_is_left_outside),
 	{}
 };

@@ -468,7 +468,7 @@ static void huge_page_is_one_mapping(struct kunit *test)
 }
 
 /* If the kernel has dma_iova_link(), scattered pages get contiguous DMA addresses. */
-static void iommu_puts_them_together(struct kunit *test)
+static void iommu_merges_pages(struct kunit *test)
 {
 #ifdef HMM_MIRROR_COMPAT_DMA_IOVA
 	struct pci_dev *pdev = iommu_device(test);
@@ -740,7 +740,7 @@ static void device_out_of_reach(struct kunit *test)
 }
 
 /* A device that is not cache-coherent would read stale data. */
-static void device_beside_the_caches(struct kunit *test)
+static void device_not_coherent(struct kunit *test)
 {
 	struct device *dev = &d.pdev->dev;
 
@@ -986,7 +986,7 @@ static struct kunit_case dma_cases[] = {
 	KUNIT_CASE(addresses_are_those_of_memory),
 	KUNIT_CASE(iommu_translates),
 	KUNIT_CASE(huge_page_is_one_mapping),
-	KUNIT_CASE(iommu_puts_them_together),
+	KUNIT_CASE(iommu_merges_pages),
 	KUNIT_CASE(device_private_memory),
 	KUNIT_CASE(pci_peer_to_peer_memory),
 	KUNIT_CASE(failure_in_the_middle),
@@ -997,7 +997,7 @@ static struct kunit_case dma_cases[] = {
 	KUNIT_CASE(invalid_entry_ends_run),
 	KUNIT_CASE(collision_in_the_middle),
 	KUNIT_CASE(device_out_of_reach),
-	KUNIT_CASE(device_beside_the_caches),
+	KUNIT_CASE(device_not_coherent),
 	KUNIT_CASE(device_that_gets_copies),
 	KUNIT_CASE(bounce_buffers),
 	KUNIT_CASE(arguments),

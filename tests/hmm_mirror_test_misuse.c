@@ -246,7 +246,7 @@ static int commit(struct hmm_mirror_range *range, unsigned long seq,
 {
 	struct kunit *test = arg;
 
-	KUNIT_FAIL(test, "commit was called with wrong bounds");
+	KUNIT_FAIL(test, "called despite wrong bounds");
 	return 0;
 }
 

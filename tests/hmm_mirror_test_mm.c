@@ -485,7 +485,7 @@ static int commit_counted(struct hmm_mirror_range *range, unsigned long seq,
 }
 
 /* populate() retries until there is no collision, and then commits the new pages. */
-static void populate_goes_round(struct kunit *test)
+static void populate_retries(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
@@ -844,7 +844,7 @@ static struct kunit_case hmm_mirror_mm_cases[] = {
 	KUNIT_CASE(write_drops_the_lock),
 	KUNIT_CASE(hole_ends_a_read),
 	KUNIT_CASE(fault_by_page_drops_the_lock),
-	KUNIT_CASE(populate_goes_round),
+	KUNIT_CASE(populate_retries),
 	KUNIT_CASE(collisions_are_counted),
 	KUNIT_CASE(populate_returns),
 	KUNIT_CASE(populate_is_killable),
