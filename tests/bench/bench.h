@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A benchmark of hmm_mirror beside other ways to follow an address space.
+ * A benchmark of hmm_mirror and other schemes to mirror an address space.
  *
- * Each scheme has address spaces of its own, which exist at the same time; whatever is
- * measured is measured for one scheme after the other, again and again, so that noise
- * hits all of them.
+ * Each scheme has address spaces of its own, which exist at the same time. Each measurement
+ * alternates between the schemes for several rounds, so that noise affects all of them.
  */
 #ifndef HMM_MIRROR_BENCH_H
 #define HMM_MIRROR_BENCH_H
@@ -19,7 +18,7 @@
 
 struct bench_scheme;
 
-/* How often an invalidation calls the driver. */
+/* When an invalidation calls the driver. */
 enum bench_calls {
 	BENCH_NEVER,
 	BENCH_FOR_EACH_HIT,
@@ -28,21 +27,22 @@ enum bench_calls {
 };
 
 /**
- * struct bench_space - an address space that a scheme follows
- * @scheme: how
- * @mm: what
- * @lock: the driver's: its callback takes it, and whoever installs device PTEs
- * @calls: callbacks, and collisions, of which there are to be none; protected by @lock
- * @flush_us: how long the driver's callback sleeps, for an update at @loud or above
+ * struct bench_space - an address space that a scheme mirrors
+ * @scheme: the scheme
+ * @mm: the mm
+ * @lock: the driver lock
+ * @calls: number of callbacks and collisions; protected by @lock. Most measurements must have
+ *	no collisions.
+ * @flush_us: the callback sleeps so long, if the update is at @loud or above
  * @loud: an address
- * @priv: of the scheme
- * @ranges: room for them, as a driver would have it in structures of its own
- * @nr: how many of @ranges are registered
+ * @priv: private data of the scheme
+ * @ranges: memory for ranges, which a driver would have in structures of its own
+ * @nr: number of registered @ranges
  */
 struct bench_space {
 	const struct bench_scheme *scheme;
 	struct mm_struct *mm;
-	struct mutex lock;	/* see above */
+	struct mutex lock;	/* driver lock */
 	unsigned long calls;
 	unsigned int flush_us;
 	unsigned long loud;
@@ -52,26 +52,26 @@ struct bench_space {
 };
 
 /*
- * Of a range, and of the driver's object that it is a part of, such as a buffer object. Not a
- * power of 2, with which all ranges would compete for a few sets of the caches.
+ * Size of a range with the driver's object that contains it, such as a buffer object. Not a
+ * power of 2, because then all ranges would compete for a few sets of the caches.
  */
 #define BENCH_STRIDE	(17 * 64)
 
 /**
- * struct bench_scheme - a way to follow an address space
- * @name: in the results
- * @calls: how often an invalidation calls the driver
- * @tracks: it has ranges
- * @linear: its costs grow with their number: do less of it
+ * struct bench_scheme - a way to mirror an address space
+ * @name: name in the results
+ * @calls: when an invalidation calls the driver
+ * @tracks: the scheme has ranges
+ * @linear: costs are linear in the number of ranges, so measure fewer calls
  * @waits_for_all: its begin waits until no invalidation of the mm is in flight
  * @range_bytes: size of a range
- * @attach: follow space->mm
- * @detach: no more; all ranges are gone
+ * @attach: begin to mirror space->mm
+ * @detach: stop that; all ranges are unregistered
  * @add: register a range
- * @del: unregister it
+ * @del: unregister a range
  * @begin: wait until a range is valid, and take its sequence
- * @retry: whether that has become stale; with space->lock held
- * @begin_batch: begin and retry of @nr ranges, by their numbers in @order
+ * @retry: return true if the sequence is stale; with space->lock held
+ * @begin_batch: begin and retry of @nr ranges, whose numbers are in @order
  * @cycle_batch: register, begin, retry, unregister, @nr times, at @addr
  */
 struct bench_scheme {
@@ -102,7 +102,7 @@ static inline void *bench_range(const struct bench_space *space, unsigned int i)
 	return space->ranges + i * BENCH_STRIDE;
 }
 
-/* Where range @i of 64K is if they lie at random distances: at a random page of its 4M. */
+/* Return the address of range @i if distances are random: a random page of 4M number @i. */
 static inline unsigned long bench_scattered(unsigned int i)
 {
 	const u32 pages = (SZ_4M - 2 * SZ_64K) / PAGE_SIZE;
@@ -110,7 +110,7 @@ static inline unsigned long bench_scattered(unsigned int i)
 	return SZ_1G + i * (unsigned long)SZ_4M + jhash_1word(i, 0) % pages * PAGE_SIZE;
 }
 
-/* What is a driver's callback of every scheme: nothing but its lock. */
+/* The driver's callback of all schemes: it only takes the lock. */
 static inline void bench_flush(struct bench_space *space,
 			       const struct mmu_notifier_range *update)
 {
@@ -119,8 +119,8 @@ static inline void bench_flush(struct bench_space *space,
 }
 
 /*
- * Loops that are made for each scheme, so that what is measured is called as a driver
- * would call it, and not through pointers.
+ * These loops are instantiated for each scheme, so that the measured functions are called
+ * directly, as by a driver, and not through pointers.
  */
 static __always_inline void
 bench_begin_loop(struct bench_space *space, const unsigned int *order, unsigned int nr,
@@ -140,7 +140,7 @@ bench_begin_loop(struct bench_space *space, const unsigned int *order, unsigned 
 	}
 }
 
-/* The size of the ranges that come and go. */
+/* Size of a range that is registered and unregistered. */
 #define BENCH_CYCLE_SIZE	(16 * PAGE_SIZE)
 
 static __always_inline void
@@ -169,15 +169,15 @@ bench_cycle_loop(struct bench_space *space, const unsigned long *addr, unsigned 
 
 /**
  * struct bench_work - a row of the results
- * @row: its name
- * @nr: ranges that are registered
- * @size: of an invalidation
- * @hits: ranges that it hits
- * @addr: where pages are mapped
- * @batch: the work, @nr times
- * @empty: whatever of it is not to count
- * @user: in the address space of the process
- * @alone: not for schemes whose begin waits for all invalidations
+ * @row: name of the row
+ * @nr: number of registered ranges
+ * @size: size of an invalidation
+ * @hits: number of ranges that an invalidation hits
+ * @addr: address of the mapped pages
+ * @batch: do the work @nr times
+ * @empty: the part of @batch that must not count
+ * @user: the work needs the address space of a process
+ * @alone: skip schemes whose begin waits for all invalidations
  */
 struct bench_work {
 	const char *row;

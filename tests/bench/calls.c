@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What single calls cost, on one CPU: an invalidation, begin and retry, registration.
+ * Costs of single calls, on one CPU: an invalidation, begin and retry, registration.
  */
 #include <linux/kthread.h>
 #include <linux/prandom.h>
@@ -13,17 +13,17 @@
 
 #include "bench.h"
 
-/* User space is larger than any of these, and nothing is mapped there. */
+/* First address of the ranges. Nothing is mapped there. */
 #define BASE		SZ_1G
 #define SIZE		SZ_64K
 
 /*
- * Where ranges are. In all of them there is a gap as long as a range behind each range,
- * or group of ranges, which is where an invalidation misses.
+ * Addresses of the ranges. In all layouts each range, or group of ranges, is followed by a gap
+ * of at least the size of a range, for invalidations that miss.
  */
 enum layout {
 	PLAIN,		/* 64K, gap, 64K, gap ... */
-	GROUPS,		/* of 16 of 64K, a page apart: they have one page in common */
+	GROUPS,		/* groups of 16 ranges of 64K, a page apart: one page is in all of them */
 	SPARSE,		/* 64K, gap of 4G ... */
 	CLASSES,	/* 16K, gap, 256K, gap, 4M, gap, 64M, gap, 1G, gap, 16K ... */
 	SCATTERED,	/* 64K at a random page of each 4M */
@@ -54,7 +54,7 @@ static void bounds(enum layout layout, unsigned int i, unsigned long *start,
 	*end = *start + (layout == CLASSES ? SZ_16K << (i % 5 * 4) : SIZE);
 }
 
-/* Of @size bytes, that range @i and its neighbours do not contain. */
+/* Return the address of @size bytes behind range @i, in no range. */
 static unsigned long beside(enum layout layout, unsigned int i, unsigned long size,
 			    struct rnd_state *rnd)
 {
@@ -71,7 +71,7 @@ static unsigned long beside(enum layout layout, unsigned int i, unsigned long si
 	return from + prandom_u32_state(rnd) % ((room - size) / PAGE_SIZE + 1) * PAGE_SIZE;
 }
 
-/* A page of range @i; in a group the one that all have. */
+/* Return a page of range @i; in a group, the page that all ranges contain. */
 static unsigned long inside(enum layout layout, unsigned int i, struct rnd_state *rnd)
 {
 	unsigned long start, end;
@@ -86,7 +86,7 @@ static unsigned long inside(enum layout layout, unsigned int i, struct rnd_state
 
 /* ------------------------------------------------------------------- measurement */
 
-/* Instructions do not vary; time does, and addresses are to be new in each round. */
+/* The number of instructions does not vary. Time does, and needs new addresses in each round. */
 #define ROUNDS		(!bench_time ? 3U : bench_quick ? 5U : BENCH_MAX_ROUNDS)
 #define BATCH		(bench_time ? 16384U : 512U)
 #define ADDRESSES	(ROUNDS * BATCH)
@@ -99,15 +99,12 @@ static const struct bench_scheme *const schemes[] = {
 static struct bench_space *spaces[ARRAY_SIZE(schemes)];
 static unsigned long *addresses;
 static unsigned int *order;
-/*
- * Which range, or which group, is registered at what time: drivers do that in no order of
- * addresses.
- */
+/* Order of registration of ranges or groups: random, as with drivers. */
 static unsigned int *places;
 
 /*
- * A batch is so long that it is not measured how the other schemes have left the caches
- * behind: if there are many ranges, that is all addresses, in each round.
+ * Return a batch size that is so large that the caches that other schemes have left do not
+ * matter. If there are many ranges, each round uses all addresses.
  */
 static unsigned int batch_size(const struct bench_space *space, const struct bench_work *work)
 {
@@ -130,7 +127,7 @@ void bench_print_costs(const char *row, const char *scheme, unsigned int nr, s64
 	bench_print(row, scheme, nr, cost[0], cost[rounds / 2]);
 }
 
-/* A measurement is worth nothing if it was not what it says. */
+/* Check that the measured invalidations called the driver as often as they should. */
 static int check_calls(const struct bench_space *space, const struct bench_work *work,
 		       unsigned int nr)
 {
@@ -155,14 +152,14 @@ static int check_calls(const struct bench_space *space, const struct bench_work 
 	}
 	if (space->calls == calls)
 		return 0;
-	pr_info("bench: %s called %s %lu times, and not %lu\n", work->row,
+	pr_info("bench: %s called %s %lu times, expected %lu\n", work->row,
 		space->scheme->name, space->calls, calls);
 	return -EIO;
 }
 
 /*
- * An interrupt-off section, of which mmu_interval_notifier has one for each invalidation that
- * hits (wake_up_all()). User Mode Linux does it with two system calls.
+ * Measure a section with interrupts off. mmu_interval_notifier has one for each invalidation
+ * that hits (wake_up_all()). User Mode Linux needs two system calls for it.
  */
 static s64 interrupts(void)
 {
@@ -200,7 +197,7 @@ int bench_measure(const struct bench_work *work)
 				continue;
 			if (work->user)
 				kthread_use_mm(space->mm);
-			/* the first ones warm the caches, as far as code goes */
+			/* Warm the instruction cache. */
 			work->batch(space, work, first, 4);
 			space->calls = 0;
 			t0 = bench_now();
@@ -218,7 +215,7 @@ int bench_measure(const struct bench_work *work)
 		if (work->hits)
 			off[round] = interrupts();
 	}
-	/* the best of the empty loops: what disturbs one must not look like a gain */
+	/* Subtract the shortest empty loop: noise in one must not look like a gain. */
 	for (s = 0; s < ARRAY_SIZE(schemes); s++)
 		for (round = 0; round < ROUNDS; round++)
 			cost[s][round] = (cost[s][round] - empty[s]) * 100 /
@@ -235,7 +232,7 @@ int bench_measure(const struct bench_work *work)
 	return ret;
 }
 
-/* CPU page table entries change, @nr times. */
+/* Make @nr invalidations, as changes of CPU page table entries would. */
 void bench_invalidate(struct bench_space *space, const unsigned long *addr,
 		      unsigned int nr, unsigned long size)
 {
@@ -266,7 +263,7 @@ static void invalidate_empty(struct bench_space *space, const struct bench_work 
 	for (i = 0; i < nr; i++) {
 		mmu_notifier_range_init(&update, MMU_NOTIFY_CLEAR, 0, space->mm, addr[i],
 					addr[i] + work->size);
-		/* the compiler believes that somebody reads it */
+		/* Keep the compiler from removing @update. */
 		asm volatile("" : : "r" (&update) : "memory");
 	}
 }
@@ -292,7 +289,7 @@ static void cycle_batch(struct bench_space *space, const struct bench_work *work
 	space->scheme->cycle_batch(space, addresses + first, nr);
 }
 
-/* The same, next to an invalidation of other addresses that is in flight. */
+/* The same while an invalidation of other addresses is in flight. */
 static void beside_batch(struct bench_space *space, const struct bench_work *work,
 			 unsigned int first, unsigned int nr)
 {
@@ -349,12 +346,12 @@ static int add_ranges(enum layout layout, unsigned int nr)
 			if (!ret)
 				space->nr++;
 		}
-		/* as they are in the long run: used by somebody */
+		/* Measure ranges that have been used, as most are. */
 		for (i = 0; i < space->nr; i++)
 			space->scheme->begin(space, bench_range(space, i));
 		cond_resched();
 	}
-	/* until what is done behind our back for so many ranges is done */
+	/* Wait for work in the background, such as the growth of the filter. */
 	msleep(50);
 	return ret;
 }
@@ -411,7 +408,7 @@ static int users(unsigned int nr)
 		.row = "beside", .nr = nr, .batch = beside_batch, .empty = cycle_empty,
 		.alone = true,
 	};
-	/* among the ranges, and not in one */
+	/* An address between two ranges. */
 	unsigned long gap = BASE + nr / 2 * stride(PLAIN) + SIZE;
 	unsigned int s;
 	int ret;
@@ -442,7 +439,7 @@ static int row(const char *name, enum layout layout, unsigned int nr, unsigned l
 
 #define STREAM		(64UL * SZ_1M)
 
-/* Reads so much that nothing else stays in the caches that it shares. */
+/* Read so much memory that no other data stays in the shared caches. */
 static int stream_thread(void *buffer)
 {
 	while (!kthread_should_stop()) {
@@ -455,7 +452,7 @@ static int stream_thread(void *buffer)
 	return 0;
 }
 
-/* As on a machine that does more than to look for ranges: beside such a thread. */
+/* Measure beside such a thread, as on a machine with other work. */
 static int busy_row(unsigned int nr)
 {
 	void *buffer = vzalloc(STREAM);

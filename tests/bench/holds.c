@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How long an operation on very many ranges keeps other threads out: the longest time that a
- * thread on another CPU needs for something short that takes the same lock.
+ * How long an operation on very many ranges delays other threads: the longest time that a
+ * thread on another CPU needs for a short operation that takes the same lock.
  */
 #include <linux/kthread.h>
 #include <linux/ktime.h>
@@ -17,7 +17,7 @@
 #define PLACE(i)	(BASE + (i) * 2UL * PAGE_SIZE)
 #define ROUNDS		7U
 
-/* The ranges of MIRRORS mirrors in turn, and one of the observer. */
+/* Ranges, which belong to MIRRORS mirrors in turn, and one range of the observer. */
 static struct {
 	struct mm_struct *mm;
 	unsigned int nr;
@@ -135,7 +135,7 @@ static void ranges_register(void)
 		if (!(i % 4096))
 			cond_resched();
 	}
-	/* the filter grows behind our back */
+	/* Wait until the filter has grown. */
 	msleep(50);
 }
 
@@ -182,7 +182,7 @@ static const struct {
 
 static s64 cost[ARRAY_SIZE(operations)][ROUNDS];
 
-/* All operations, one after the other, on a new mm. */
+/* Measure all operations, one after the other, on a new mm. */
 static int mirror_round(unsigned int round)
 {
 	struct observer observer;
@@ -212,7 +212,10 @@ static int interval_add(struct mmu_interval_notifier *interval, unsigned long i)
 					    &interval_ops);
 }
 
-/* The kernel's own: it removes one range after the other, so there is nothing long but hits. */
+/*
+ * Measure mmu_interval_notifier. It inserts and removes single ranges, so only hits can take
+ * long.
+ */
 static int interval_rounds(unsigned int rounds)
 {
 	struct observer observer;

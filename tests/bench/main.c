@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The benchmark runs when the module is loaded, and prints its results.
+ * The benchmark runs when the module is loaded, and prints its results:
  *
  *	bench: ROW SCHEME RANGES BEST MEDIAN
  *
- * Costs are in hundredths: of a nanosecond, or, under an emulator that counts, of an
- * instruction.
+ * Costs are in hundredths of a nanosecond, or of an instruction if an emulator counts
+ * instructions.
  */
 #define pr_fmt(fmt) "bench: " fmt
 
@@ -23,11 +23,11 @@
 
 bool bench_quick;
 module_param_named(quick, bench_quick, bool, 0444);
-MODULE_PARM_DESC(quick, "do less of it");
+MODULE_PARM_DESC(quick, "Measure fewer rounds (default N)");
 
 bool bench_time;
 module_param_named(time, bench_time, bool, 0444);
-MODULE_PARM_DESC(time, "measure time, on two CPUs, and not instructions");
+MODULE_PARM_DESC(time, "Measure time, on two CPUs, instead of instructions (default N)");
 
 /* QEMU's -icount makes the time stamp counter count instructions. */
 u64 bench_now(void)
@@ -48,7 +48,7 @@ struct bench_space *bench_space_new(const struct bench_scheme *scheme, unsigned 
 		return NULL;
 	space->scheme = scheme;
 	mutex_init(&space->lock);
-	/* zeroed, so that no page fault is measured */
+	/* Zeroed memory is present, so no page fault is measured. */
 	if (scheme->tracks)
 		space->ranges = kvcalloc(ranges, BENCH_STRIDE, GFP_KERNEL);
 	space->mm = mm_alloc();
@@ -65,7 +65,7 @@ struct bench_space *bench_space_new(const struct bench_scheme *scheme, unsigned 
 	return NULL;
 }
 
-/* All its ranges are unregistered. */
+/* Free @space, whose ranges are all unregistered. */
 void bench_space_free(struct bench_space *space)
 {
 	space->scheme->detach(space);
@@ -80,7 +80,7 @@ static int bench_thread(void *unused)
 {
 	int ret;
 
-	/* until the boot has settled; under an emulator that counts this takes no time */
+	/* Wait until the boot is over. If an emulator counts instructions, this takes no time. */
 	if (!bench_time)
 		msleep(10 * MSEC_PER_SEC);
 	pr_info("begin\n");

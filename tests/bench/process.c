@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a process and a driver notice: system calls that change memory maps, a device fault
- * from begin to end, and memory.
+ * Costs for a process and a driver: system calls that change mappings, a whole device fault,
+ * and memory.
  */
 #include <linux/hmm.h>
 #include <linux/kthread.h>
@@ -50,7 +50,7 @@ static system_call *sys_madvise, *sys_mprotect;
 #define SMALL_PAGES	MADV_NORMAL
 #endif
 
-/* Mapped, and its pages are there. */
+/* Map memory, and fault its pages in. */
 static int map(unsigned long addr, unsigned long size, int advice)
 {
 	unsigned long at;
@@ -89,7 +89,7 @@ int bench_system_calls_prepare(struct bench_space *space, unsigned long addr)
 	return ret;
 }
 
-/* A page goes, and comes back. */
+/* Free a page, and write to it. */
 static void madvise_batch(struct bench_space *space, const struct bench_work *work,
 			  unsigned int first, unsigned int nr)
 {
@@ -103,7 +103,7 @@ static void madvise_batch(struct bench_space *space, const struct bench_work *wo
 	}
 }
 
-/* A page becomes read-only, and writable. */
+/* Make a page read-only, and writable again. */
 static void mprotect_batch(struct bench_space *space, const struct bench_work *work,
 			   unsigned int first, unsigned int nr)
 {
@@ -150,7 +150,7 @@ struct populate {
 	dma_addr_t *dma_addrs;
 };
 
-/* A driver with mmu_interval_notifier; @mn: or no more than to read the page table. */
+/* Populate with mmu_interval_notifier @mn. If @only, only read the page table. */
 static int populate_interval(struct populate *p, struct mmu_interval_notifier *mn, bool only)
 {
 	struct mm_struct *mm = p->space->mm;
@@ -311,7 +311,7 @@ int bench_populate(void)
 
 /* ----------------------------------------------------------------------- memory */
 
-/* Of the whole machine, on which nothing else happens. */
+/* Return the memory in use, of the whole machine, which is otherwise idle. */
 static s64 memory_used(void)
 {
 	static void (*drain)(struct zone *zone);
@@ -328,7 +328,7 @@ static s64 memory_used(void)
 #define NR_RANGES	65536U
 #define NR_MMS		1024U
 
-/* What a range costs in itself, and elsewhere; what an mm costs that is followed. */
+/* Print the memory of a range: its structure, and memory elsewhere. */
 static int memory_rows(const struct bench_scheme *scheme)
 {
 	struct bench_space *space = bench_space_new(scheme, NR_RANGES);
@@ -339,14 +339,14 @@ static int memory_rows(const struct bench_scheme *scheme)
 	if (!space)
 		return -ENOMEM;
 	before = memory_used();
-	/* at random distances, where hmm_mirror takes most */
+	/* At random distances hmm_mirror needs most memory. */
 	for (i = 0; !ret && i < NR_RANGES; i++) {
 		unsigned long start = bench_scattered(i);
 
 		ret = scheme->add(space, bench_range(space, i), start, start + SZ_64K);
 		cond_resched();
 	}
-	/* what is made larger by a worker is now */
+	/* Wait until the worker has made the filter larger. */
 	msleep(MSEC_PER_SEC);
 	if (!ret) {
 		s64 elsewhere = (memory_used() - before) * 100 / NR_RANGES;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What drivers had until Linux 5.5: a list of ranges, each with a boolean that an
- * invalidation clears, and that is set again when no invalidation of the mm is in flight.
- * It is wrong (a start and an end between two looks are not seen), and here for its costs.
+ * The scheme of hmm_mirror until Linux 5.5: a list of ranges, each with a boolean. An
+ * invalidation clears it, and the end of the last invalidation in flight of the mm sets it.
+ * The scheme misses a start and an end between two checks. Only its costs are of interest.
  */
 #include <linux/list.h>
 #include <linux/slab.h>
@@ -14,7 +14,7 @@
 struct old_mm {
 	struct mmu_notifier mn;
 	struct bench_space *space;
-	spinlock_t lock;	/* all below, and valid of every range */
+	spinlock_t lock;	/* protects the members below, and valid of each range */
 	struct list_head ranges;
 	long in_flight;
 	wait_queue_head_t idle;

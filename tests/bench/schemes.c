@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The schemes that are compared: nothing at all, subscribers that do nothing (the least
- * that any scheme can cost), the kernel's mmu_interval_notifier, and hmm_mirror.
+ * The schemes that are compared: no subscription, subscriptions that do nothing (a lower bound
+ * for all schemes), mmu_interval_notifier, and hmm_mirror.
  */
 #include <linux/slab.h>
 
@@ -26,7 +26,7 @@ static bool no_retry(struct bench_space *space, void *range, unsigned long seq)
 	return false;
 }
 
-/* Of those that have no ranges: the driver's lock alone. */
+/* Schemes without ranges only take the driver lock. */
 static void no_begin_batch(struct bench_space *space, const unsigned int *order,
 			   unsigned int nr)
 {
@@ -39,7 +39,7 @@ static void no_cycle_batch(struct bench_space *space, const unsigned long *addr,
 	bench_cycle_loop(space, addr, nr, no_add, no_del, no_begin, no_retry);
 }
 
-/* ----------------------------------------------------------- nobody subscribes */
+/* ------------------------------------------------------------- no subscription */
 
 static int none_attach(struct bench_space *space)
 {
@@ -60,7 +60,7 @@ const struct bench_scheme bench_none = {
 	.cycle_batch	= no_cycle_batch,
 };
 
-/* ---------------------------------------------------- subscribers that do nothing */
+/* ------------------------------------------------ subscriptions that do nothing */
 
 struct floor {
 	struct mmu_notifier call;	/* start only, as in hmm_mirror.c */
@@ -218,7 +218,7 @@ static void interval_cycle_batch(struct bench_space *space, const unsigned long 
 			 interval_retry);
 }
 
-/* The mm has an interval tree from the first one on, and for ever. */
+/* The first range allocates the interval tree of the mm, which stays until the mm is freed. */
 static int interval_attach(struct bench_space *space)
 {
 	struct interval *range = kzalloc(sizeof(*range), GFP_KERNEL);
@@ -372,7 +372,7 @@ const struct bench_scheme bench_mirror = {
 	.cycle_batch	= mirror_cycle_batch,
 };
 
-/* The driver wants to be called for every invalidation. */
+/* The driver is called for every invalidation. */
 const struct bench_scheme bench_mirror_all = {
 	.name		= "hmm_mirror_all",
 	.calls		= BENCH_ALWAYS,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What several threads do to each other: how long a device fault waits for invalidations
- * of other addresses, and whether those that miss every range delay one another.
+ * Costs of concurrency: how long a device fault waits for invalidations of other addresses, and
+ * whether invalidations that miss every range delay one another.
  */
 #include <linux/atomic.h>
 #include <linux/completion.h>
@@ -21,7 +21,7 @@ static const struct bench_scheme *const schemes[] = {
 	&bench_interval, &bench_2019, &bench_mirror,
 };
 
-/* Ranges of 64K, each followed by a gap; that of the faults, and those of the storm. */
+/* Ranges of 64K, each followed by a gap: the range of the faults, and those of the storm. */
 #define BASE		SZ_1G
 #define SIZE		SZ_64K
 #define PLACE(i)	(BASE + (i) * 2UL * SIZE)
@@ -37,11 +37,11 @@ static const struct bench_scheme *const schemes[] = {
 
 struct storm {
 	struct bench_space *space;
-	unsigned int nr;		/* threads; 0: one, that always has one in flight */
+	unsigned int nr;		/* threads; 0: one, with one always in flight */
 	struct task_struct *task[NR_STORM];
-	u64 until;			/* then there is a pause */
-	atomic_t blowing;		/* threads that are under way */
-	atomic_t in_flight;		/* their invalidations */
+	u64 until;			/* time of the next pause */
+	atomic_t blowing;		/* threads that make invalidations */
+	atomic_t in_flight;		/* invalidations of these threads */
 };
 
 static struct storm storm;
@@ -69,7 +69,7 @@ static bool storm_goes_on(void)
 	return storm_blows() && !kthread_should_stop();
 }
 
-/* One after the other, without a pause. */
+/* Make invalidations one after the other, without a pause. */
 static void storm_serial(unsigned int i)
 {
 	struct mmu_notifier_range update;
@@ -85,7 +85,7 @@ static void storm_serial(unsigned int i)
 	atomic_dec(&storm.blowing);
 }
 
-/* The next one begins before the last one has ended. */
+/* Begin each invalidation before the previous one has ended. */
 static void storm_overlapping(void)
 {
 	struct mmu_notifier_range update[2];
@@ -146,7 +146,7 @@ enum fault { AFTER_HIT, NEW_RANGE, REMOVAL };
 
 static const char *const fault_names[] = { "hit", "new", "remove" };
 
-/* A device fault, until device PTEs could be installed. */
+/* Do a device fault, up to the point where device PTEs could be installed. */
 static void fault(struct bench_space *space, void *range)
 {
 	const struct bench_scheme *scheme = space->scheme;
@@ -158,7 +158,7 @@ static void fault(struct bench_space *space, void *range)
 		mutex_lock(&space->lock);
 		again = scheme->retry(space, range, seq);
 		mutex_unlock(&space->lock);
-		/* the storm has had its time */
+		/* Give up when the storm pauses. */
 	} while (again && storm_blows());
 }
 
@@ -180,7 +180,7 @@ static u64 trial(struct bench_space *space, enum fault kind, unsigned int i)
 		scheme->add(space, range, addr, addr + SIZE);
 		fault(space, range);
 		from = ktime_get_ns() - from;
-		/* not measured, and may wait */
+		/* This is not measured, and may wait. */
 		WRITE_ONCE(storm.until, 0);
 		scheme->del(space, range);
 		return from;
@@ -198,12 +198,12 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* In thousandths; what is printed of the distribution. */
+/* Printed quantiles of the distribution, in thousandths. */
 static const unsigned int quantiles[] = {
 	0, 10, 50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 950, 980, 990, 995, 998, 1000,
 };
 
-/* @in_flight: invalidations, on average. */
+/* @in_flight: average number of invalidations in flight */
 static void print_latency(const char *kind, const char *scheme, unsigned int threads,
 			  unsigned int in_flight, u64 *ns, unsigned int nr)
 {
@@ -234,9 +234,9 @@ static int latency(struct bench_space *space, unsigned int threads, enum fault k
 		   unsigned int trials, u64 *ns)
 {
 	struct rnd_state rnd;
-	/* Without a pause many threads would ask for more than the CPUs can give. */
+	/* Without a sleep in the callback, many threads would need more than the CPUs. */
 	unsigned int flush_us = max(FLUSH_US, threads * FLUSH_US_PER_THREAD);
-	/* The storm of no thread overlaps with itself, at two places. */
+	/* A storm of "0 threads" alternates between two places. */
 	unsigned int places = max(threads, 2U);
 	unsigned int i, nr = 0, added = 0;
 	u64 limit, in_flight = 0;
@@ -257,7 +257,7 @@ static int latency(struct bench_space *space, unsigned int threads, enum fault k
 		return ret;
 	prandom_seed_state(&rnd, 2019);
 	limit = ktime_get_ns() + (u64)(bench_quick ? 3 : 10) * NSEC_PER_SEC;
-	/* All trials, unless they take for ever. */
+	/* Make all trials, unless that takes too long. */
 	while (nr < trials && (nr < 10 || !late || ktime_get_ns() < limit)) {
 		unsigned int us = flush_us + prandom_u32_state(&rnd) % flush_us;
 
@@ -323,7 +323,7 @@ struct faulter {
 	unsigned long faults;
 };
 
-/* Each fault is of a page that has just been invalidated. */
+/* Fault, each time after an invalidation of the page. */
 static int fault_thread(void *arg)
 {
 	struct faulter *me = arg;
@@ -342,7 +342,7 @@ static int fault_thread(void *arg)
 	return 0;
 }
 
-/* Faults in a second of @nr threads, each with a range of its own, in a storm of one thread. */
+/* Measure faults per second of @nr threads, each with its own range, in a storm of one thread. */
 static int throughput(const struct bench_scheme *scheme, unsigned int nr)
 {
 	const unsigned int ms = bench_quick ? 500 : 2000;
@@ -394,7 +394,7 @@ static int throughput(const struct bench_scheme *scheme, unsigned int nr)
 
 #define NR_ADDRESSES	8192U
 
-/* Those that start together. */
+/* A thread that starts together with others. */
 struct runner {
 	struct bench_space *space;
 	struct task_struct *task;
@@ -409,7 +409,7 @@ static int miss_thread(void *arg)
 	struct runner *me = arg;
 	u64 from;
 
-	/* until all are here */
+	/* Wait for the other threads. */
 	atomic_dec(me->missing);
 	while (atomic_read(me->missing))
 		cpu_relax();
@@ -420,7 +420,7 @@ static int miss_thread(void *arg)
 	return 0;
 }
 
-/* Of @nr threads, each on a CPU of its own: what an invalidation costs. */
+/* Return the cost of an invalidation that misses, in @nr threads, each on its own CPU. */
 static s64 misses(struct bench_space *space, unsigned int nr, const unsigned long *addr)
 {
 	DECLARE_COMPLETION_ONSTACK(finished);
@@ -458,7 +458,7 @@ static const struct bench_scheme *const scaling_schemes[] = {
 
 static struct bench_space *scaling_spaces[ARRAY_SIZE(scaling_schemes)];
 
-/* The same for all of them, so that noise hits all. */
+/* Alternate between the schemes, so that noise affects all of them. */
 static void scaling_row(const char *row, unsigned int nr, unsigned int threads,
 			const unsigned long *addr)
 {
@@ -473,7 +473,7 @@ static void scaling_row(const char *row, unsigned int nr, unsigned int threads,
 				  BENCH_MAX_ROUNDS);
 }
 
-/* Other processes with mirrors must not cost this one anything. */
+/* Mirrors of other processes must not have costs for this one. */
 static int scaling_mms(const unsigned long *addr)
 {
 	static struct bench_space *others[ARRAY_SIZE(scaling_schemes)][MAX_MMS];
@@ -501,7 +501,7 @@ static int scaling_mms(const unsigned long *addr)
 	return ret;
 }
 
-/* Ranges of 64K, at regular or at random distances. */
+/* Return the address of range @i of 64K, at regular or at random distances. */
 static unsigned long scaling_place(unsigned int i, bool scattered)
 {
 	return scattered ? bench_scattered(i) : PLACE(i);
@@ -524,7 +524,7 @@ static int scaling_add(unsigned int nr, bool scattered)
 				space->nr++;
 		}
 	}
-	/* until what is done behind our back for so many ranges is done */
+	/* Wait for work in the background, such as the growth of the filter. */
 	msleep(50);
 	return ret;
 }
@@ -541,7 +541,7 @@ static void scaling_del(void)
 	}
 }
 
-/* Pages behind ranges, before the next one. */
+/* Choose pages in the gaps between ranges. */
 static void scaling_choose(unsigned long *addr, unsigned int nr, bool scattered)
 {
 	struct rnd_state rnd;
@@ -600,7 +600,7 @@ int bench_threads(void)
 	int ret;
 
 	if (num_online_cpus() < MAX_FAULTERS) {
-		pr_err("bench: this takes two CPUs\n");
+		pr_err("bench: needs two CPUs\n");
 		return -EINVAL;
 	}
 	ret = scaling();

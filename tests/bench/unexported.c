@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the benchmark calls and the kernel does not export. The module has functions of these
- * names of its own, which jump to the real ones: an instruction or two for every scheme.
+ * Functions that the benchmark calls and the kernel does not export. The module defines
+ * functions of the same names, which jump to those of the kernel: one or two instructions.
  */
 #include <linux/mmu_notifier.h>
 #include <linux/moduleparam.h>
@@ -12,7 +12,7 @@
 
 static unsigned long lookup;
 module_param(lookup, ulong, 0400);
-MODULE_PARM_DESC(lookup, "address of kallsyms_lookup_name()");
+MODULE_PARM_DESC(lookup, "Address of kallsyms_lookup_name()");
 
 DEFINE_STATIC_CALL_NULL(range_start, __mmu_notifier_invalidate_range_start);
 DEFINE_STATIC_CALL_NULL(range_end, __mmu_notifier_invalidate_range_end);

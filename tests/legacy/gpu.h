@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Legacy drivers for tests: the GPU of samples/hmm_gpu.h as somebody might have written
- * it in 2019. This is what does not depend on the release: device page table, commands,
- * files. Included by legacy_5_*.c, behind the legacy header; these have the rest: the
- * callback, and how pages get into the device page table.
+ * Legacy drivers for tests: drivers of the GPU of samples/hmm_gpu.h with the API of 2019.
+ * This header has the parts that do not depend on the release: device page table, commands,
+ * files. legacy_5_*.c include it after the legacy header, and have the rest: the callback, and
+ * the faults.
  *
- * Commands are executed by whoever calls ioctl(), one page at a time, under the lock.
+ * The thread that calls ioctl() executes the command, one page at a time, under the lock.
  */
 #ifndef HMM_LEGACY_GPU_H
 #define HMM_LEGACY_GPU_H
@@ -25,11 +25,11 @@
 
 #include "samples/hmm_gpu.h"
 
-/* Pages that one device page fault maps at most. */
+/* Maximum number of pages per device page fault. */
 #define FAULT_PAGES	16
 #define FAULT_TIMEOUT	(10 * HZ)
 
-/* A device PTE, which is what hmm_range_fault() fills in. */
+/* A device PTE is an entry that hmm_range_fault() has written. */
 #define GPU_PTE_V	BIT(0)
 #define GPU_PTE_W	BIT(1)
 #define GPU_PTE_VRAM	BIT(2)
@@ -49,16 +49,16 @@ static const u64 gpu_pte_values[HMM_PFN_VALUE_MAX] = {
 
 /**
  * struct gpu_space - an open file
- * @mirror: of the process that opened it
- * @mm: its memory
- * @lock: taken by the callback; all use of @ptes is under it
+ * @mirror: mirror of the process that opened the file
+ * @mm: mm of that process
+ * @lock: the driver lock; protects @ptes
  * @ptes: device PTEs by address / PAGE_SIZE
  * @counter: enum hmm_gpu_counter
  */
 struct gpu_space {
 	struct hmm_mirror mirror;
 	struct mm_struct *mm;
-	struct mutex lock;	/* see above */
+	struct mutex lock;	/* driver lock */
 	struct xarray ptes;
 	atomic64_t counter[HMM_GPU_NR_COUNTERS];
 };
@@ -66,10 +66,10 @@ struct gpu_space {
 enum gpu_access {
 	GPU_READ,
 	GPU_WRITE,
-	GPU_LOOK,	/* are the device PTEs right? */
+	GPU_LOOK,	/* check the device PTEs */
 };
 
-/* Of the release: */
+/* legacy_5_*.c define these. */
 static const struct hmm_mirror_ops gpu_mirror_ops;
 static int gpu_access_pages(struct gpu_space *space, unsigned long start, unsigned long end,
 			    enum gpu_access access);
@@ -95,7 +95,7 @@ static void gpu_count(struct gpu_space *space, enum hmm_gpu_counter i, u64 n)
 
 /* ---------------------------------------------------------- device page table */
 
-/* So that a store under the lock does not allocate; after the pages were read. */
+/* Reserve entries after the pages were read, so that a store under the lock does not allocate. */
 static int gpu_reserve(struct gpu_space *space, const struct hmm_range *range)
 {
 	unsigned long addr;
@@ -116,7 +116,7 @@ static int gpu_install(struct gpu_space *space, const struct hmm_range *range)
 
 	for (addr = range->start; !ret && addr < range->end; addr += PAGE_SIZE, i++) {
 		page = hmm_device_entry_to_page(range, range->pfns[i]);
-		/* memfd_secret() has no mapping in the kernel */
+		/* The kernel does not map memfd_secret() memory. */
 		if (!page || copy_from_kernel_nofault(&word, page_address(page), sizeof(word)))
 			return -EFAULT;
 		ret = xa_err(xa_store(&space->ptes, addr >> PAGE_SHIFT,
@@ -147,14 +147,14 @@ static int gpu_compare(struct gpu_space *space, const struct hmm_range *range)
 	return 0;
 }
 
-/* With the lock held, and the range valid. */
+/* Install or check device PTEs; with the lock held, and the range valid. */
 static int gpu_commit(struct gpu_space *space, const struct hmm_range *range,
 		      enum gpu_access access)
 {
 	return access == GPU_LOOK ? gpu_compare(space, range) : gpu_install(space, range);
 }
 
-/* What a callback does. */
+/* Remove the device PTEs; for the callback. */
 static int gpu_zap(struct gpu_space *space, unsigned long start, unsigned long end,
 		   bool blockable)
 {
@@ -196,7 +196,7 @@ static u64 *gpu_translate(struct gpu_space *space, unsigned long addr, bool writ
 
 /* --------------------------------------------------------------- page faults */
 
-/* Common to all three: go round again? */
+/* Return 0 if the fault may try again, or the error with which it ends. */
 static int gpu_may_retry(struct gpu_space *space, unsigned long deadline)
 {
 	gpu_count(space, HMM_GPU_RETRIES, 1);
@@ -234,7 +234,7 @@ static int gpu_fault(struct gpu_space *space, struct hmm_gpu_cmd *cmd, unsigned 
 	gpu_count(space, HMM_GPU_FAULTS, 1);
 	if (mmget_not_zero(space->mm)) {
 		ret = gpu_access_pages(space, start, end, access);
-		/* perhaps only a neighbour has no memory */
+		/* Another page may be missing: map only the first. */
 		if (ret == -EFAULT || ret == -EPERM)
 			ret = gpu_access_pages(space, start, start + PAGE_SIZE, access);
 		mmput(space->mm);
@@ -281,7 +281,7 @@ static const struct {
 	[HMM_GPU_VERIFY]	= { },
 };
 
-/* One word; false: here the command ends. */
+/* Execute one word. Return false if the command ends here. */
 static bool gpu_execute(struct hmm_gpu_cmd *cmd, u64 *dst, const u64 *src)
 {
 	switch (cmd->op) {
@@ -303,7 +303,7 @@ static bool gpu_execute(struct hmm_gpu_cmd *cmd, u64 *dst, const u64 *src)
 	return true;
 }
 
-/* Up to the end of a page; 1: here the command ends. */
+/* Execute up to the end of a page. Return 1 if the command ends here. */
 static int gpu_step(struct gpu_space *space, struct hmm_gpu_cmd *cmd)
 {
 	unsigned long addr = cmd->addr + cmd->done, src_addr = cmd->src + cmd->done;
@@ -419,7 +419,7 @@ static long gpu_ioctl_run(struct gpu_space *space, void __user *arg)
 	cmd.result = 0;
 	cmd.done = 0;
 	cmd.fault_addr = 0;
-	/* A command whose result has no place to go does nothing. */
+	/* If the result cannot be stored, do nothing. */
 	if (copy_to_user(arg, &cmd, sizeof(cmd)))
 		return -EFAULT;
 	ret = gpu_run(space, &cmd);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Of a legacy driver: a header that mentions structures of <linux/hmm.h> and does not
- * include it. Some of the drivers of 2019 have such headers, and include them first.
+ * A header of a legacy driver that names structures of <linux/hmm.h> and does not include it.
+ * Some drivers of 2019 have such headers, and include them first.
  */
 #ifndef HMM_LEGACY_GPU_RANGE_H
 #define HMM_LEGACY_GPU_RANGE_H

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A driver for Linux 5.2, as nouveau was: what is asked for stands in the pfns,
- * hmm_vma_fault() registers a range of the mm, hmm_vma_range_done() asks whether it is
- * valid and unregisters it, all of it with mmap_sem held.
+ * A driver for Linux 5.2, like nouveau: requests are in the pfns, hmm_vma_fault() registers a
+ * range, hmm_vma_range_done() checks whether it is valid and unregisters it, all with mmap_sem
+ * held.
  */
 #include "gpu_range.h"
 #include "legacy/hmm_5_2.h"
@@ -30,7 +30,7 @@ static const struct hmm_mirror_ops gpu_mirror_ops = {
 	.release = gpu_release,
 };
 
-/* With mmap_sem held; -EAGAIN: it was dropped. */
+/* Take a snapshot; with mmap_sem held, which is dropped if this returns -EAGAIN. */
 static int gpu_look(struct gpu_space *space, struct hmm_range *range)
 {
 	long ret;
@@ -69,7 +69,7 @@ again_locked:
 	range.vma = find_vma(mm, start);
 	if (!range.vma || start < range.vma->vm_start || !(range.vma->vm_flags & VM_READ)) {
 		up_read(&mm->mmap_sem);
-		/* munmap() takes it away before it invalidates */
+		/* munmap() removes the VMA before it invalidates. */
 		return access == GPU_LOOK ? 0 : -EFAULT;
 	}
 	range.end = min(end, range.vma->vm_end);

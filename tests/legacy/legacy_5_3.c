@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A driver for Linux 5.3: struct hmm_update in the callback, hmm_range_snapshot(), and a
- * fault that may drop mmap_sem. It tries what is there first, and registers the range
- * once for that and for the fault.
+ * fault that may drop mmap_sem. The driver tries a snapshot first, and registers the range
+ * once for the snapshot and the fault.
  */
 #include "gpu_range.h"
 #include "legacy/hmm_5_3.h"
@@ -30,7 +30,7 @@ static const struct hmm_mirror_ops gpu_mirror_ops = {
 	.release = gpu_release,
 };
 
-/* Has the snapshot all that is asked for? */
+/* Return true if the snapshot has all requested pages. */
 static bool gpu_has_all(const struct hmm_range *range, long pages)
 {
 	long i;
@@ -66,7 +66,7 @@ again:
 	down_read(&mm->mmap_sem);
 	vma = find_vma(mm, start);
 	if (!vma || start < vma->vm_start || !(vma->vm_flags & VM_READ)) {
-		/* munmap() takes it away before it invalidates */
+		/* munmap() removes the VMA before it invalidates. */
 		ret = access == GPU_LOOK ? 0 : -EFAULT;
 		goto out_unlock;
 	}
@@ -90,7 +90,7 @@ again:
 		goto retry_unlock;
 	}
 	ret = gpu_commit(space, &range, access);
-	/* as nouveau did: the range goes under the lock that the callback takes */
+	/* Unregister the range under the driver lock, as nouveau did. */
 	hmm_range_unregister(&range);
 	mutex_unlock(&space->lock);
 	up_read(&mm->mmap_sem);

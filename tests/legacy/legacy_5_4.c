@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A driver for Linux 5.4: mmu_notifier_range in the callback, flags for
- * hmm_range_fault(), the loop of Documentation/vm/hmm.rst, and pages mapped for DMA as
- * they are read.
+ * hmm_range_fault(), the loop of Documentation/vm/hmm.rst, and hmm_range_dma_map(), which
+ * reads pages and maps them for DMA.
  */
 #include "gpu_range.h"
 #include "legacy/hmm_5_4.h"
@@ -64,7 +64,7 @@ again:
 	down_read(&mm->mmap_sem);
 	vma = find_vma(mm, start);
 	if (!vma || start < vma->vm_start || !(vma->vm_flags & VM_READ)) {
-		/* munmap() takes it away before it invalidates */
+		/* munmap() removes the VMA before it invalidates. */
 		ret = access == GPU_LOOK ? 0 : -EFAULT;
 		goto out_unlock;
 	}
@@ -105,7 +105,7 @@ again:
 		goto again;
 	}
 	ret = gpu_commit(space, &range, access);
-	/* dirty, while the pages are certain to be there */
+	/* Mark the pages dirty while the process owns them. */
 	if (access != GPU_LOOK)
 		hmm_range_dma_unmap(&range, gpu_device, dma, access == GPU_WRITE);
 	mutex_unlock(&space->lock);

@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The use of hmm of a driver for Linux 5.4, for legacy/to_native.cocci: it builds as it is
- * and, as a test of that script, when the script has moved it to the native API. Nothing
- * runs it.
+ * The HMM part of a driver for Linux 5.4, as a test of legacy/to_native.cocci. It must build
+ * before and after the script has converted it to the native API. Nothing runs it.
  *
- * It has what the drivers of that time had: device page faults in a buffer, which are
- * served with a range on the stack that helper functions get; user memory of buffer
- * objects, with a range that is allocated; and windows, with ranges in structures.
+ * It uses HMM as the drivers of that time did: device page faults in a buffer, with a range on
+ * the stack that is passed to helper functions; user memory of buffer objects, with an
+ * allocated range; and windows, with ranges in structures.
  */
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
 
-/* as in a header of the driver, which comes first */
+/* Some drivers have this in a header that they include first. */
 struct hmm_range;
 
 #include "legacy/hmm_5_4.h"
@@ -23,21 +22,21 @@ struct hmm_range;
 
 /**
  * struct dev_space - an address space of the device
- * @mirror: of the process
+ * @mirror: mirror of the process
  * @lock: the driver lock; protects @page and @write
  * @base: first address that the device can use
  * @page: device page table
- * @write: which of them the device may write to
+ * @write: for each page, whether the device may write to it
  */
 struct dev_space {
 	struct hmm_mirror mirror;
-	struct mutex lock;	/* see above */
+	struct mutex lock;	/* driver lock */
 	unsigned long base;
 	struct page *page[DEV_PAGES];
 	bool write[DEV_PAGES];
 };
 
-/* What the device writes to its fault buffer. */
+/* An entry of the fault buffer of the device. */
 struct dev_fault {
 	struct dev_space *space;
 	unsigned long addr;
@@ -50,7 +49,7 @@ struct dev_fault_buffer {
 	unsigned int nr;
 };
 
-/* User memory that the device uses for as long as nothing happens to it. */
+/* User memory that the device uses until it is invalidated. */
 struct dev_bo {
 	struct dev_space *space;
 	unsigned long start;
@@ -116,7 +115,7 @@ static int dev_bind(struct dev_space *space, struct mm_struct *mm)
 	return ret;
 }
 
-/* With work under the same lock. */
+/* Register the mirror, and check the mm under the same hold of the mmap lock. */
 static int dev_bind_at(struct dev_space *space, struct mm_struct *mm, unsigned long base)
 {
 	int ret;
@@ -149,7 +148,7 @@ static void dev_range_init(struct hmm_range *range)
 	INIT_LIST_HEAD(&range->list);
 }
 
-/* With the mmap lock held for reading; it is dropped if this fails. */
+/* Fault a range; with the mmap lock held for reading, which is dropped if this fails. */
 static int dev_range_fault(struct dev_space *space, struct hmm_range *range)
 {
 	struct mm_struct *mm = space->mirror.hmm->mmu_notifier.mm;
@@ -202,7 +201,7 @@ static bool dev_is_next_to(const struct dev_fault *fault, const struct dev_fault
 	       fault->addr <= last->addr + PAGE_SIZE;
 }
 
-/* Faults of neighbours at once, from @fault on. */
+/* Serve faults of adjacent pages together, from @first on. */
 static int dev_serve(struct dev_fault_buffer *buffer, unsigned int first, unsigned int end)
 {
 	struct dev_fault *fault = buffer->fault[first];
@@ -315,7 +314,7 @@ again:
 	return 0;
 }
 
-/* Is there a page? */
+/* Store in @present whether a page is present. */
 static int dev_look(struct dev_space *space, unsigned long addr, bool *present)
 {
 	struct mm_struct *mm = space->mirror.hmm->mmu_notifier.mm;
@@ -401,7 +400,7 @@ out_free:
 	return ret;
 }
 
-/* Under the driver lock. Are they what was got? */
+/* Release the pages; with the driver lock held. Return true if they are still valid. */
 static bool dev_bo_put_pages(struct dev_bo *bo)
 {
 	bool valid = false;
@@ -429,7 +428,7 @@ static int dev_window_open(struct dev_window *window, struct dev_space *space,
 	return hmm_range_register(&window->range, &space->mirror);
 }
 
-/* As far as there are pages. */
+/* Map all pages of the window that are present. */
 static int dev_window_fill(struct dev_window *window)
 {
 	struct dev_space *space = window->space;
@@ -473,7 +472,7 @@ static const struct {
 	dev_window_close,
 };
 
-MODULE_DESCRIPTION("A driver for Linux 5.4, to be moved to the native API");
+MODULE_DESCRIPTION("A driver for Linux 5.4, to be converted to the native API");
 MODULE_AUTHOR("hmm_mirror developers");
 MODULE_LICENSE("GPL");
 MODULE_VERSION(HMM_MIRROR_VERSION);

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Draw panels of curves as a small SVG: only what can be seen."""
+"""Draw panels of curves as a small SVG."""
 
 import math
 from html import escape
 
-WIDTH, HEIGHT = 600, 420                    # of a panel, and of its axes inside
+WIDTH, HEIGHT = 600, 420                    # size of a panel; below, its axes
 LEFT, RIGHT, TOP, BOTTOM = 70, 580, 40, 360
 COLORS = ["#9400d3", "#009e73", "#56b4e9", "#e69f00", "#c8b400", "#0072b2", "#e51e10"]
 
 
 class Axis:
-    """From data to pixels. Bounds are rounded to ticks."""
+    """Convert data to pixels. Bounds are rounded to ticks."""
 
     def __init__(self, values, pixels, log):
         self.log, self.pixels = log, pixels

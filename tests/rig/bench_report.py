@@ -3,7 +3,7 @@
 """
 bench_report.py [--json FILE] [--plot FILE] [instructions=LOG] [time=LOG]
 
-Turn what the benchmark has printed into tables with ratios, a list of targets, JSON, and a
+Turn the output of the benchmark into tables with ratios, a list of targets, JSON, and a
 picture (SVG).
 """
 
@@ -16,15 +16,15 @@ from bench_plot import Panel, draw
 UNITS = {"instructions": "instructions", "time": "ns"}
 SCHEMES = ["none", "floor", "floor2", "interval", "2019", "hmm_mirror", "hmm_mirror_all"]
 TITLES = {
-    "none": "nobody subscribes", "floor": "one subscriber that does nothing",
-    "floor2": "two of them", "interval": "mmu_interval_notifier",
+    "none": "no subscription", "floor": "one subscription that does nothing",
+    "floor2": "two of these", "interval": "mmu_interval_notifier",
     "2019": "list and boolean, as in 2019", "hmm_mirror": "hmm_mirror",
     "hmm_mirror_all": "hmm_mirror, every invalidation",
 }
 ROWS = {
     "nothing": "start + end, nothing registered",
     "miss": "start + end of 4K, hits no range",
-    "busy": "the same, beside a thread that uses the caches",
+    "busy": "the same, while another thread uses the caches",
     "scattered": "the same, ranges at random distances",
     "hit1": "start + end of 4K, hits 1",
     "hit1_off": "interrupts off and on again, measured meanwhile",
@@ -35,7 +35,7 @@ ROWS = {
     "classes": "start + end of 4K, hits none, ranges of five sizes",
     "begin": "begin, driver's mutex, retry",
     "cycle": "register, begin, mutex, retry, unregister",
-    "beside": "the same beside an invalidation in flight",
+    "beside": "the same, with an invalidation in flight",
     "madvise": "madvise(MADV_DONTNEED) and touch",
     "mprotect": "mprotect() to read-only and back",
     "small": "fault 512 small pages",
@@ -46,7 +46,7 @@ ROWS = {
     "nothing_threads": "start + end by N threads, nothing registered",
     "miss_threads": "start + end by N threads, no hit of 4096 ranges",
     "scattered_threads": "the same, ranges at random distances",
-    "miss_mms": "start + end, with N other mms that are followed",
+    "miss_mms": "start + end, with mirrors in N other mms",
     "hold_register": "longest delay of others, while N ranges are registered",
     "hold_hit": "the same, an invalidation hits N ranges of 16 mirrors",
     "hold_unregister": "the same, one of 16 mirrors is unregistered",
@@ -54,13 +54,13 @@ ROWS = {
     "faults_per_s": "device faults per second of N threads, in a storm",
 }
 FAULTS = {"hit": "after its own invalidation", "new": "of a new range", "remove": "unregister"}
-# In thousandths, as in threads.c.
+# Quantiles in thousandths, as in threads.c.
 QUANTILES = [0, 10, 50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 950, 980, 990, 995, 998,
              1000]
 
 
 def read(log):
-    """Costs by row, number and scheme: the best and the median; and latencies."""
+    """Return costs by row, number and scheme, best and median, and latencies."""
     costs, latencies = {}, []
     with open(log, encoding="utf-8", errors="replace") as lines:
         for line in lines:
@@ -85,7 +85,7 @@ class Results:
             self.latencies += latencies
 
     def cost(self, part, row, number, scheme):
-        """The best, which nothing has disturbed; the median where threads disturb each other."""
+        """Return the best cost, which has least noise, or the median of concurrent threads."""
         both = self.costs.get(part, {}).get(row, {}).get(number, {}).get(scheme)
         return both and both[row.endswith("_threads")]
 
@@ -109,14 +109,14 @@ def show(value):
 
 
 def table(results, part):
-    print(f"\n{part}, in {UNITS[part]} where nothing else is said\n")
+    print(f"\n{part}, in {UNITS[part]} unless another unit is given\n")
     print(f"{'':52}{'N':>6}" + "".join(f"{s:>15}" for s in SCHEMES) + "   /floor /interval")
     for row, title in ROWS.items():
         for number in results.numbers(part, row):
             costs = results.costs[part][row][number]
             line = [results.cost(part, row, number, s) for s in SCHEMES]
             others = {s for s in costs if s not in SCHEMES}
-            if others:      # rows of their own
+            if others:      # with rows of their own
                 text = ", ".join(f"{s} {show(results.cost(part, row, number, s))}" for s in costs)
                 print(f"{title:52}{number:>6}   {text}")
                 continue
@@ -154,7 +154,7 @@ def latency_table(results):
 
 
 def targets(r):
-    """What is wanted: text, what was measured, and its limit; None if it was not."""
+    """Return the targets: text, measured value (None if not measured), and limit."""
     code, time = "instructions", "time"
     found = []
 
@@ -181,7 +181,7 @@ def targets(r):
     for row, text in (("miss_threads", "miss"), ("scattered_threads", "miss at random distances")):
         one, two = (r.cost(time, row, n, "hmm_mirror") for n in (1, 2))
         want(f"{text} by two threads, ns / one", two / one if one and two else None, 2)
-    # What User Mode Linux needs two system calls for, the processor does at once.
+    # User Mode Linux needs two system calls to switch interrupts; a processor does not.
     for row, (limit, time_limit) in (("hit1", (1.15, 0.7)), ("hit16", (0.55, 0.4))):
         want(f"{row}, N=4096, instructions / interval",
              r.ratio(code, row, 4096, "hmm_mirror", "interval"), limit)
@@ -221,7 +221,7 @@ def target_table(found):
 
 
 def plot(results, name):
-    """Costs against the number of ranges, and how latencies are distributed."""
+    """Plot costs by the number of ranges, and distributions of latencies."""
     panels = []
 
     for part in results.costs:

@@ -10,7 +10,7 @@
 
 /* -------------------------------------------------------------------- mappings */
 
-CASE(errors, "no memory and no permission: an error of the command, no signal")
+CASE(errors, "no memory or no permission: the command fails, without a signal")
 {
 	char *p = map(4 * page_size);
 	struct hmm_gpu_cmd cmd;
@@ -85,7 +85,7 @@ static bool has_memory(u64 addr)
 	return !msync((void *)(addr & ~(page_size - 1)), page_size, MS_ASYNC) || errno != ENOMEM;
 }
 
-CASE(edges, "addresses and lengths at the edges of everything: an error, and nothing happens")
+CASE(edges, "extreme addresses and lengths: an error, and no effect")
 {
 	u64 before = commands(), reached = 0;
 	unsigned int i, err;
@@ -114,11 +114,11 @@ CASE(edges, "addresses and lengths at the edges of everything: an error, and not
 		      cmd.done, cmd.fault_addr);
 	}
 	note("%llu of %u were executed", (unsigned long long)reached, i);
-	check(reached > 100, "hardly any was executed");
-	check(commands() == before + reached, "what was refused was executed");
+	check(reached > 100, "too few were executed");
+	check(commands() == before + reached, "a refused command was executed");
 }
 
-CASE(no_result, "no room for the result: an error, and nothing happens")
+CASE(no_result, "no room for the result: an error, and no effect")
 {
 	struct hmm_gpu_cmd *cmd = map(2 * page_size);
 	struct hmm_gpu_stats *stats = (void *)cmd;
@@ -273,7 +273,7 @@ CASE(mremap_dontunmap, "MREMAP_DONTUNMAP: the pages move, the old mapping is emp
 
 /* --------------------------------------------------------------------- madvise */
 
-CASE(dontneed, "MADV_DONTNEED: zeros, and no page of before")
+CASE(dontneed, "MADV_DONTNEED: zeros, and no old page")
 {
 	char *p = map(LEN);
 	u64 tag;
@@ -292,7 +292,7 @@ CASE(dontneed, "MADV_DONTNEED: zeros, and no page of before")
 	both_check(p + HALF, HALF, tag_at(tag, HALF));
 }
 
-CASE(lazyfree, "MADV_FREE: what the GPU writes after it stays")
+CASE(lazyfree, "MADV_FREE: data that the GPU writes afterwards stays")
 {
 	char *p = map(LEN);
 	u64 tag = both_ways(p, LEN), other = new_tag();
@@ -305,7 +305,7 @@ CASE(lazyfree, "MADV_FREE: what the GPU writes after it stays")
 	gpu_write(p, HALF, other);
 	check(eventually((advise_out(p, LEN),
 			  !pages_with(p + HALF, HALF, PM_PRESENT))), "they were not reclaimed");
-	check(!gpu_ptes(p + HALF, HALF), "the GPU still has what was freed");
+	check(!gpu_ptes(p + HALF, HALF), "the GPU still has freed pages");
 	both_check(p, HALF, other);
 	both_check(p + HALF, HALF, 0);
 	both_ways(p, LEN);
@@ -458,8 +458,8 @@ CASE(soft_dirty, "soft-dirty: cleared, and set by a write of the GPU")
 	both_check(p, LEN, tag);
 	check(!pages_with(p, LEN, PM_SOFT_DIRTY), "dirty by reading");
 	gpu_write(p, HALF, new_tag());
-	check(pages_with(p, HALF, PM_SOFT_DIRTY) == HALF / page_size, "a GPU write went unseen");
-	check(!pages_with(p + HALF, HALF, PM_SOFT_DIRTY), "more is dirty than was written");
+	check(pages_with(p, HALF, PM_SOFT_DIRTY) == HALF / page_size, "a GPU write was missed");
+	check(!pages_with(p + HALF, HALF, PM_SOFT_DIRTY), "an unwritten page is dirty");
 	both_check(p + HALF, HALF, tag_at(tag, HALF));
 }
 
@@ -630,7 +630,7 @@ CASE(compaction, "compaction moves pages")
 		note("%zu of %d pages moved", moved, ALL / STEP);
 	}
 	check(moved, "no page moved");
-	check(gpu_ptes(p, ALL * page_size) <= ALL / STEP - moved, "behind the back of the GPU");
+	check(gpu_ptes(p, ALL * page_size) <= ALL / STEP - moved, "the GPU still has moved pages");
 	for (i = 0; i < ALL; i += STEP)
 		both_check(p + i * page_size, page_size, tag_at(tag, i * page_size));
 }
@@ -662,7 +662,7 @@ static void bus_error(int sig)
 	(void)sig;
 }
 
-CASE(hwpoison, "MADV_HWPOISON: an error where the page was")
+CASE(hwpoison, "MADV_HWPOISON: an access of the GPU to the page fails")
 {
 	char *p = map(LEN);
 	u64 tag = both_ways(p, LEN);
@@ -886,7 +886,7 @@ CASE(uffd_move, "UFFDIO_MOVE moves pages that the GPU has mapped")
 
 /* ------------------------------------------------------------- protection keys */
 
-CASE(pkeys, "protection keys are of CPU threads, the GPU has what the mapping allows")
+CASE(pkeys, "protection keys restrict CPU threads, not the GPU")
 {
 	int key = syscall(SYS_pkey_alloc, 0, 0);
 	char *p = map(LEN);

@@ -399,7 +399,7 @@ static void test_lazy(void)
 		madvise(other, len, MADV_PAGEOUT);
 	} while (smaps_kb(other, "Rss") && now_ms() < end);
 	if (smaps_kb(other, "Rss"))
-		skipped = "pages stay that the GPU has not written";
+		skipped = "the kernel keeps pages that the GPU has not written";
 	check_cpu("reclaimed", written, len, 162);
 	check_gpu("reclaimed", fd, written, len, 162);
 	close(fd);
@@ -441,7 +441,7 @@ static void test_there_and_back(void)
 	check_away("one page is back", mem + page / 8, len - page, true);
 	expect_err("sum", gpu(fd, HMM_GPU_CHECKSUM, mem, len, NULL, 0, &n), 0);
 	if (n != sum(len, 77) + 1)
-		bad("the GPU does not see what the CPU wrote");
+		bad("the GPU does not see the data that the CPU wrote");
 	verify("end", fd, mem, 2 * len);
 	close(fd);
 	munmap(mem, 2 * len);
@@ -463,11 +463,11 @@ static void test_untouched(void)
 	check_away("nothing", mem, len, true);
 	expect_err("sum", gpu(fd, HMM_GPU_CHECKSUM, mem, len, NULL, 0, &n), 0);
 	if (n)
-		bad("memory that nobody has written to is not zero for the GPU");
+		bad("unwritten memory is not zero for the GPU");
 	for (n = 0; n < len / 8 && !mem[n]; n++)
 		;
 	if (n < len / 8)
-		bad("memory that nobody has written to is not zero");
+		bad("unwritten memory is not zero");
 	verify("end", fd, mem, len);
 	close(fd);
 	munmap(mem, len);
@@ -502,13 +502,13 @@ static void test_own(void)
 	check_gpu("before", other, mem, len, 11);
 	to_vram("all", fd, mem, len);
 	if (!counter(fd, HMM_GPU_OWN_SKIPPED))
-		bad("no invalidation was taken for the driver's own");
+		bad("the driver recognized no invalidation as its own");
 	if (counter(fd, HMM_GPU_INVALIDATIONS))
 		bad("the driver's own invalidation was not skipped");
 	if (counter(other, HMM_GPU_OWN_SKIPPED))
 		bad("another file's invalidation was skipped");
 	if (!counter(other, HMM_GPU_INVALIDATIONS))
-		bad("another file was not told");
+		bad("the callback of another file was not called");
 	expect_err("verify", gpu(fd, HMM_GPU_VERIFY, mem, len, NULL, 0, &n), 0);
 	if (n)
 		bad("%zu device PTEs of pages that have moved", (size_t)n);
@@ -552,7 +552,7 @@ static void zero_page_mapped(void)
 	check_away("filled", mem, len, true);
 	expect_err("sum", gpu(fd, HMM_GPU_CHECKSUM, mem, len, NULL, 0, &n), 0);
 	if (n != 6 * len / 8 || mem[0] != 6 || mem[len / 8 - 1] != 6)
-		bad("what the GPU wrote is not there");
+		bad("the data that the GPU wrote is lost");
 	verify("end", fd, mem, len);
 	close(fd);
 	munmap(mem, len);
@@ -678,7 +678,7 @@ static void test_collides(void)
 	set_param(PARAMETERS "dma_map_us", "0");
 
 	if (!counter(w.fd, HMM_GPU_OWN_SKIPPED))
-		bad("no invalidation was taken for the driver's own");
+		bad("the driver recognized no invalidation as its own");
 	if (counter(w.fd, HMM_GPU_INVALIDATIONS))
 		bad("there were other invalidations");
 	if (!counter(w.fd, HMM_GPU_COLLISIONS))
@@ -766,7 +766,7 @@ static void test_two_gpus(void)
 	int fd, fd1;
 
 	if (access(gpu1, R_OK | W_OK)) {
-		skipped = "there is but one GPU";
+		skipped = "there is only one GPU";
 		return;
 	}
 	mem = map(len);
@@ -1038,7 +1038,7 @@ static void test_dontneed(void)
 	verify("gone", fd, mem, len);
 	expect_err("gone", gpu(fd, HMM_GPU_CHECKSUM, mem, len, NULL, 0, &n), 0);
 	if (n || mem[0] || mem[len / 8 - 1])
-		bad("memory that was given back is not zero");
+		bad("freed memory is not zero");
 	verify("end", fd, mem, len);
 	close(fd);
 	munmap(mem, len);
@@ -1187,7 +1187,7 @@ static void test_signal_move(void)
 	setitimer(ITIMER_REAL, &timer, NULL);
 	n = pages_away(mem, last < 2 * vram ? last : 2 * vram);
 	if (!last || cmd.result != n * page)
-		bad("%zu pages moved, and not %llu bytes", n, cmd.result);
+		bad("%zu pages moved, but the result is %llu bytes", n, cmd.result);
 	munmap(mem, cmd.len);
 	all_is_free("after signals", fd);
 	close(fd);
@@ -1274,7 +1274,7 @@ static void test_zapped(void)
 	madvise(w.mem, w.len, MADV_DONTNEED);
 	end_slow("fetched", thread, &w);
 	if (w.sum || *w.mem)
-		bad("memory that was given back is not zero");
+		bad("freed memory is not zero");
 	verify("fetched", w.fd, w.mem, w.len);
 
 	/* Zap, and write a new page. */
@@ -1285,7 +1285,7 @@ static void test_zapped(void)
 	fill(w.mem, w.len, 143);
 	end_slow("replaced", thread, &w);
 	if (w.sum != 143)
-		bad("the CPU reads %zu instead of what was written last", (size_t)w.sum);
+		bad("the CPU reads %zu instead of the data written last", (size_t)w.sum);
 	check_cpu("replaced", w.mem, w.len, 143);
 	check_gpu("replaced", w.fd, w.mem, w.len, 143);
 
@@ -1298,7 +1298,7 @@ static void test_zapped(void)
 	to_vram("moved again", w.fd, w.mem, w.len);
 	end_slow("moved again", thread, &w);
 	if (w.sum != 145)
-		bad("the CPU reads %zu instead of what was written last", (size_t)w.sum);
+		bad("the CPU reads %zu instead of the data written last", (size_t)w.sum);
 	check_cpu("moved again", w.mem, w.len, 145);
 	check_gpu("moved again", w.fd, w.mem, w.len, 145);
 
@@ -1309,7 +1309,7 @@ static void test_zapped(void)
 	madvise(w.mem, w.len, MADV_DONTNEED);
 	end_slow("moved", thread, &w);
 	if (*w.mem)
-		bad("memory that was given back is not zero");
+		bad("freed memory is not zero");
 	verify("moved", w.fd, w.mem, w.len);
 
 	/* Write a page while the zero page moves to device memory. */
@@ -1319,7 +1319,7 @@ static void test_zapped(void)
 	fill(w.mem, w.len, 147);
 	end_slow("filled", thread, &w);
 	if (w.sum)
-		bad("a page has moved that was not there");
+		bad("a page moved that the CPU had replaced");
 	check_away("filled", w.mem, w.len, false);
 	check_gpu("filled", w.fd, w.mem, w.len, 147);
 	check_cpu("filled", w.mem, w.len, 147);
@@ -1359,7 +1359,7 @@ static void test_split(void)
 	end_slow("split", thread, &w);
 	expect_err("sum", gpu(w.fd, HMM_GPU_CHECKSUM, w.mem, HUGE, NULL, 0, &w.sum), 0);
 	if (w.sum)
-		bad("memory that was given back is not zero");
+		bad("freed memory is not zero");
 	verify("split", w.fd, w.mem, HUGE);
 	fill(w.mem, HUGE, 172);
 	check_gpu("end", w.fd, w.mem, HUGE, 172);
@@ -1410,7 +1410,7 @@ static void test_reaped(void)
 			break;
 		}
 		if (waitpid(pid, &status, WNOHANG))
-			bad("the child was gone before its memory was");
+			bad("the child exited before its memory was reaped");
 		else if (waitpid(pid, &status, 0) != pid || !WIFSIGNALED(status))
 			bad("the child ended with status %x before it was killed", status);
 		close(pidfd);
@@ -1487,7 +1487,7 @@ static void test_zapping(void)
 		if (!w[i].n)
 			bad("thread %zu did nothing", i);
 	}
-	printf("# %zu pages moved, %zu given back, %zu read by the CPU\n",
+	printf("# %zu pages moved, %zu freed, %zu read by the CPU\n",
 	       (size_t)((w[0].n + w[1].n) / page), (size_t)w[2].n, (size_t)(w[3].n + w[4].n));
 	verify("end", fd, mem, len);
 	verify("end", fd1, mem, len);
@@ -1507,7 +1507,7 @@ static void test_full(void)
 	moved = try_to_vram(fd, mem, len);
 	n = pages_away(mem, len);
 	if (moved != vram || n != vram / page)
-		bad("%zu bytes moved and %zu pages are there; there is room for %zu bytes",
+		bad("%zu bytes moved, %zu pages are in the memory of the GPU, which has %zu bytes",
 		    (size_t)moved, n, vram);
 	check_gpu("full", fd, mem, len, 111);
 	verify("full", fd, mem, len);
@@ -1573,14 +1573,14 @@ static const struct {
 	void (*run)(void);
 } tests[] = {
 	{ "MADV_FREE, and the GPU writes", test_lazy },
-	{ "pages move there, are used there, and come back", test_there_and_back },
-	{ "untouched memory is zero there", test_untouched },
+	{ "pages move to the GPU, are used there, and move back", test_there_and_back },
+	{ "untouched memory that has moved is zero", test_untouched },
 	{ "the zero page is replaced", test_zero_page },
 	{ "a huge page moves", test_huge_page },
-	{ "the own invalidation is skipped, others are not", test_own },
-	{ "the own invalidation collides with a fault", test_collides },
+	{ "the driver skips its own invalidation, and no other", test_own },
+	{ "the driver's own invalidation collides with a fault", test_collides },
 	{ "no addition of GPU or CPU is lost while pages move", test_ping_pong },
-	{ "two GPUs want the same pages", test_two_gpus },
+	{ "two GPUs use the same pages", test_two_gpus },
 	{ "fork", test_fork },
 	{ "fork, and the child uses the GPU", test_fork_gpu },
 	{ "a child without a file keeps the driver", test_orphan },
@@ -1590,13 +1590,13 @@ static const struct {
 	{ "MADV_DONTNEED", test_dontneed },
 	{ "exit", test_exit },
 	{ "kill -9", test_kill },
-	{ "kill -9 of a move that takes long", test_kill_move },
-	{ "signals during a move that takes long", test_signal_move },
+	{ "kill -9 during a long move", test_kill_move },
+	{ "signals during a long move", test_signal_move },
 	{ "MADV_DONTNEED of a page that moves", test_zapped },
 	{ "MADV_DONTNEED of a huge page that is being split", test_split },
 	{ "process_mrelease() of a page that moves", test_reaped },
 	{ "MADV_DONTNEED at any time", test_zapping },
-	{ "more than fits", test_full },
+	{ "the memory of the GPU is full", test_full },
 	{ "errors", test_errors },
 };
 
@@ -1630,7 +1630,7 @@ int main(int argc __attribute__((unused)), char **argv)
 		if (is_asked_for(i + 1, argv + 1))
 			tests[i].run();
 		else
-			skipped = "not asked for";
+			skipped = "not selected";
 		printf("%sok %u %s", failures ? "not " : "", i + 1, tests[i].name);
 		if (skipped && !failures)
 			printf(" # SKIP %s", skipped);

@@ -7,13 +7,13 @@
 
 #define LEN	(16 * page_size)
 
-CASE(anonymous, "private anonymous memory, gone and new at the same address")
+CASE(anonymous, "private anonymous memory, unmapped and mapped anew at the same address")
 {
 	char *p = map(LEN);
 
 	both_ways(p, LEN);
 	unmaps_from_gpu(p, LEN, true, must(!munmap(p, LEN)));
-	check(!gpu_ptes(p, LEN), "device PTEs of memory that is gone");
+	check(!gpu_ptes(p, LEN), "device PTEs of unmapped memory");
 	gpu_cannot_read(p, EFAULT);
 	gpu_cannot_write(p + LEN - page_size, EFAULT);
 
@@ -99,7 +99,7 @@ CASE(mlocked, "mlocked memory cannot be paged out, and its pages stay")
 	pfn = pfn_of(p);
 	madvise(p, LEN, MADV_PAGEOUT);
 	check(pages_with(p, LEN, PM_PRESENT) == LEN / page_size && pfn_of(p) == pfn,
-	      "locked pages have gone");
+	      "locked pages were paged out");
 	both_check(p, LEN, tag);
 
 	/* MADV_DONTNEED is refused before munlock(). */
@@ -161,7 +161,7 @@ CASE(file_shared, "shared mapping of a file, and read() and write()")
 	both_check(p, LEN, tag);
 }
 
-CASE(file_read_only, "a file that is open for reading: no write by the GPU")
+CASE(file_read_only, "a file that is open for reading: the GPU cannot write")
 {
 	u64 tag = new_tag();
 	int fd = make_file(LEN, tag), ro;
@@ -282,7 +282,7 @@ CASE(truncate, "truncation under the mapping: an error and no old data")
 	both_check(p, LEN, 0);
 }
 
-CASE(truncate_private, "truncation also takes private copies away")
+CASE(truncate_private, "truncation also removes private copies")
 {
 	u64 tag = new_tag();
 	int fd = make_file(LEN, tag);
@@ -313,7 +313,7 @@ static void punch_hole(int fd, size_t page)
 			skip("no holes in files");
 		fail("fallocate: %s", strerror(errno));
 	}
-	check(!gpu_ptes(p + 2 * page, 4 * page), "the GPU still has what was a hole");
+	check(!gpu_ptes(p + 2 * page, 4 * page), "the GPU still has pages of the hole");
 	both_check(p, 2 * page, tag);
 	both_check(p + 2 * page, 4 * page, 0);
 	both_check(p + 6 * page, 2 * page, tag_at(tag, 6 * page));
@@ -388,7 +388,7 @@ CASE(shmem_clean, "shared memory that the CPU has only read: swapped out after a
 		/* The CPU faults the pages in by reading them, so they are clean. */
 		p = map_as(LEN, RW, MAP_SHARED | MAP_ANONYMOUS, -1);
 		cpu_check(p, LEN, 0);
-		/* The GPU has mapped them, for reading or for writing, before it writes. */
+		/* The GPU maps them, for reading or for writing, before it writes. */
 		if (i)
 			gpu_map(p, LEN, i > 1);
 		tag = new_tag();
@@ -418,7 +418,7 @@ CASE(memfd, "one memfd mapped twice, sealed and read-only")
 	both_check(p, LEN, tag);
 	file_check(fd, 0, LEN, tag);
 
-	check(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) && errno == EBUSY, "sealed under writers");
+	check(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) && errno == EBUSY, "sealed although writable");
 	unmaps_from_gpu(p, LEN, true, must(!munmap(p, LEN)));
 	must(!munmap(q, LEN));
 	must(!fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE));
@@ -428,7 +428,7 @@ CASE(memfd, "one memfd mapped twice, sealed and read-only")
 	file_check(fd, 0, LEN, tag);
 }
 
-CASE(secretmem, "memory without a mapping of the kernel: an error")
+CASE(secretmem, "memory that the kernel has not mapped: an error")
 {
 	int fd = syscall(SYS_memfd_secret, O_CLOEXEC);
 	char *p;
@@ -445,7 +445,7 @@ CASE(secretmem, "memory without a mapping of the kernel: an error")
 	cpu_check(p, page_size, 5);
 }
 
-CASE(vdso, "pages of the kernel that each process has: read, not written")
+CASE(vdso, "kernel pages in each process: the GPU reads, and cannot write")
 {
 	char *vdso = (char *)getauxval(AT_SYSINFO_EHDR), *copy = map(page_size);
 	struct hmm_gpu_cmd cmd;
@@ -459,7 +459,7 @@ CASE(vdso, "pages of the kernel that each process has: read, not written")
 	check(!memcmp(vdso, copy, page_size), "it was written");
 }
 
-/* Neither the GPU's reads nor its writes; the data stays, and is there again afterwards. */
+/* Check that the GPU can neither read nor write, and that the data is kept. */
 static void cannot_access(int prot, int error)
 {
 	char *p = map(LEN);
@@ -473,7 +473,7 @@ static void cannot_access(int prot, int error)
 	both_check(p + half, half, tag_at(tag, half));
 	must(!mprotect(p, half, RW));
 	both_check(p, LEN, tag);
-	/* of memory that nobody has touched, too */
+	/* The same for untouched memory. */
 	must(mmap(p, half, prot, ANON | MAP_FIXED, -1, 0) == p);
 	gpu_cannot_write(p, error);
 	gpu_cannot_read(p, error);
@@ -488,7 +488,7 @@ CASE(access, "memory that may be written or executed but not read: no access by 
 	cannot_access(PROT_NONE, EFAULT);
 }
 
-CASE(access_cpu, "memory that may be written but not read: CPUs of some kinds read it")
+CASE(access_cpu, "memory that may be written but not read: some CPUs read it")
 {
 	char *p = map(LEN);
 	u64 tag = new_tag();
@@ -504,7 +504,7 @@ CASE(access_cpu, "memory that may be written but not read: CPUs of some kinds re
 	both_check(p, LEN, tag);
 }
 
-/* A mapping of this process without struct page; NULL if there is none of this name. */
+/* Return a mapping of this name without struct page, or NULL. */
 static char *pfnmap_named(const char *name)
 {
 	FILE *maps = fopen("/proc/self/smaps", "r");
@@ -523,9 +523,9 @@ static char *pfnmap_named(const char *name)
 	return found;
 }
 
-CASE(pfnmap, "memory without struct page, as of a device: an error, and neighbours are served")
+CASE(pfnmap, "memory without struct page, such as device memory: an error, but not for neighbours")
 {
-	/* new kernels have pages there */
+	/* In new kernels [vvar] has pages. */
 	char *vvar = pfnmap_named("[vvar]"), *p = map(3 * page_size);
 	int fd = open("/dev/mem", O_RDWR | O_CLOEXEC);
 	u64 tag = both_ways(p, 3 * page_size);
@@ -536,7 +536,7 @@ CASE(pfnmap, "memory without struct page, as of a device: an error, and neighbou
 		check(gpu_run(gpu, HMM_GPU_FILL, vvar, 8, NULL, 1, NULL) == EFAULT,
 		      "the GPU writes to it");
 	}
-	/* the frame buffer of a PC, which may be mapped also where little else may */
+	/* The frame buffer of a PC can be mapped even with CONFIG_STRICT_DEVMEM. */
 	if (fd < 0 || mmap(p + page_size, page_size, RW, MAP_SHARED | MAP_FIXED, fd, 0xa0000) !=
 		      p + page_size) {
 		skip("/dev/mem: %s", strerror(errno));
@@ -620,7 +620,7 @@ CASE(hugetlb_shared, "a file of huge pages: two mappings, a hole")
 	gpu_map(q, 2 * HUGE, true);
 	unmaps_from_gpu(p, HUGE, true,
 			must(!fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, HUGE)));
-	check(!gpu_ptes(q, HUGE), "the GPU still has what was a hole");
+	check(!gpu_ptes(q, HUGE), "the GPU still has pages of the hole");
 	both_check(p, HUGE, 0);
 	both_check(q, HUGE, 0);
 	both_check(q + HUGE, HUGE, tag_at(tag, HUGE));
@@ -657,7 +657,7 @@ static char *map_thp(u64 *tag)
 	*tag = new_tag();
 	gpu_write(p, HUGE, *tag);
 	if (thp_kb(p, HUGE) != 2048)
-		skip("there is no huge page to be had");
+		skip("no huge page was allocated");
 	cpu_check(p, HUGE, *tag);
 	return p;
 }
@@ -669,7 +669,7 @@ CASE(thp, "a transparent huge page, which the GPU allocates")
 
 	check(pfn_of(p + HUGE - page_size) - pfn_of(p) == HUGE / page_size - 1, "it is not one");
 	both_ways(p, HUGE);
-	check(thp_kb(p, HUGE) == 2048, "it does not last");
+	check(thp_kb(p, HUGE) == 2048, "it was split");
 	unmaps_from_gpu(p, HUGE, true, must(!madvise(p, HUGE, MADV_DONTNEED)));
 	both_check(p, HUGE, 0);
 }
@@ -781,7 +781,7 @@ static char *map_collapsible(u64 *tag)
 	p = map_aligned(HUGE);
 	must(!madvise(p, HUGE, MADV_NOHUGEPAGE));
 	*tag = both_ways(p, HUGE);
-	check(thp_kb(p, HUGE) == 0, "a huge page at once");
+	check(thp_kb(p, HUGE) == 0, "it is already a huge page");
 	return p;
 }
 
@@ -823,7 +823,7 @@ CASE(thp_khugepaged, "khugepaged makes small pages a huge one")
 	must(!madvise(p, HUGE, MADV_HUGEPAGE));
 	if (!write_text(THP "khugepaged/pages_to_scan", "100000") ||
 	    !write_text(THP "khugepaged/scan_sleep_millisecs", "10"))
-		skip("khugepaged is not ours to speed up");
+		skip("khugepaged cannot be configured");
 	collapsed = eventually(thp_kb(p, HUGE) == 2048);
 	write_text(THP "khugepaged/pages_to_scan", "%ld", pages);
 	write_text(THP "khugepaged/scan_sleep_millisecs", "%ld", sleep);
@@ -849,7 +849,7 @@ static bool same_pages(const char *p, const char *q, size_t len)
 	return true;
 }
 
-CASE(ksm, "KSM merges what the GPU has mapped, writes of GPU and CPU unmerge it")
+CASE(ksm, "KSM merges pages that the GPU has mapped, writes of GPU and CPU unmerge them")
 {
 	long run = read_number(KSM "run"), sleep = read_number(KSM "sleep_millisecs");
 	long pages = read_number(KSM "pages_to_scan"), sharing;
@@ -869,7 +869,7 @@ CASE(ksm, "KSM merges what the GPU has mapped, writes of GPU and CPU unmerge it"
 	must(!madvise(p, LEN, MADV_MERGEABLE) && !madvise(q, LEN, MADV_MERGEABLE));
 	if (!write_text(KSM "sleep_millisecs", "5") || !write_text(KSM "pages_to_scan", "1000") ||
 	    !write_text(KSM "run", "1"))
-		skip("KSM is not ours to run");
+		skip("KSM cannot be configured");
 	merged = eventually(same_pages(p, q, LEN));
 	sharing = read_number(KSM "pages_sharing");
 	/* Stop KSM, so that it does not interfere with the checks below. */
@@ -877,12 +877,12 @@ CASE(ksm, "KSM merges what the GPU has mapped, writes of GPU and CPU unmerge it"
 	if (merged) {
 		check(sharing >= (long)(LEN / page_size), "pages_sharing: only %ld", sharing);
 		check(gpu_removed(gpu) - removed >= 2 * LEN / page_size,
-		      "merged behind the back of the GPU");
+		      "the GPU still has the unmerged pages");
 		both_check(p, LEN, tag);
 		both_check(q, LEN, tag);
 		gpu_map(p, LEN, false);
 		gpu_map(q, LEN, false);
-		check(same_pages(p, q, LEN), "unmerged by reading");
+		check(same_pages(p, q, LEN), "a read unmerged them");
 
 		gpu_write(p, half, other);
 		check(pfn_of(p) != pfn_of(q), "the GPU wrote a merged page");

@@ -63,7 +63,7 @@ CASE(fork_child, "fork(): CPU and GPU of the child write, the parent keeps the o
 	both_ways(p, LEN);
 }
 
-CASE(fork_exited, "fork(): the child has gone, and the page is the parent's alone again")
+CASE(fork_exited, "fork(): after the child has exited, only the parent has the page")
 {
 	char *p = map(LEN);
 	u64 tag = both_ways(p, LEN), pfn = pfn_of(p);
@@ -94,9 +94,9 @@ CASE(fork_inherited, "a file of the GPU that a child inherits acts on the memory
 		cpu_write(p, LEN, 3);
 		must(!gpu_run(gpu, HMM_GPU_ATOMIC_ADD, p, LEN, NULL, 5, NULL));
 		must(!gpu_run(gpu, HMM_GPU_CHECKSUM, p, 8, NULL, 0, &cmd));
-		check(cmd.result == tag + 5, "the GPU does not see what is the parent's");
+		check(cmd.result == tag + 5, "the GPU does not see the memory of the parent");
 		cpu_check(p, LEN, 3);
-		/* Memory of the child alone */
+		/* Only the child has this memory. */
 		cpu_write(mine, LEN, tag);
 		check(gpu_run(gpu, HMM_GPU_CHECKSUM, mine, 8, NULL, 0, NULL) == EFAULT,
 		      "the GPU acts on memory of the child");
@@ -141,7 +141,7 @@ CASE(fork_race, "many forks while the GPU adds: no child's memory changes, no ad
 			check(!memcmp(then, words[0], LEN), "the memory of a child was changed");
 			_exit(0);
 		}
-		check(eventually(get(&added) > before + 1), "the GPU does not get on");
+		check(eventually(get(&added) > before + 1), "the GPU makes no progress");
 	}
 	for (i = 0; i < ARRAY_SIZE(pid); i++)
 		reap(pid[i]);
@@ -188,7 +188,7 @@ static void on_alarm(int sig)
 	__atomic_add_fetch(&alarms, 1, __ATOMIC_RELAXED);
 }
 
-/* Neighbours differ in what they allow, so each page is a mapping of its own. */
+/* Adjacent pages differ in their protection, so each page is a mapping of its own. */
 static void map_many(unsigned int nr)
 {
 	char *p = map(nr * page_size);
@@ -206,7 +206,7 @@ struct opens {
 	int flags;
 };
 
-/* In a process that has not opened the device: the first file costs most. */
+/* Open in a process that has no file of the device: the first file takes longest to open. */
 static void open_under_alarms(void *arg)
 {
 	const struct opens *opens = arg;
@@ -237,10 +237,10 @@ static void open_under_alarms(void *arg)
 	both_ways(map(LEN), LEN);
 }
 
-CASE(open_signals, "signals while the device is opened: it is opened all the same")
+CASE(open_signals, "signals while the device is opened: open() succeeds")
 {
 	static struct opens opens[] = {
-		/* they come faster than one open() takes */
+		/* faster than one open() takes */
 		{ 10000, 5, 500, SA_RESTART },
 		{ 2000, 50, 10000, SA_RESTART },
 		{ 2000, 50, 10000, 0 },
@@ -273,7 +273,7 @@ CASE(open_killed, "a process is killed while it opens the device")
 		pid_t pid = spawn(open_for_ever, word);
 
 		set(word, 0);
-		check(eventually(get(word) > 1), "nothing is opened");
+		check(eventually(get(word) > 1), "open() makes no progress");
 		must(!kill(pid, SIGKILL));
 		reap_killed(pid, SIGKILL);
 	}
@@ -316,7 +316,7 @@ static int status_of_exec(int fd)
 	return WEXITSTATUS(status);
 }
 
-CASE(exec, "exec(): the file is closed, or it is of an address space that has gone")
+CASE(exec, "exec(): the file is closed, or returns an error")
 {
 	int err;
 
@@ -326,7 +326,7 @@ CASE(exec, "exec(): the file is closed, or it is of an address space that has go
 	check(err == ESRCH, "kept: %s", strerror(err));
 }
 
-/* ---------------------------------------------------------------------- the end */
+/* ------------------------------------------------------------------ exit and kill */
 
 #define BIG	(512 * page_size)
 
@@ -372,7 +372,7 @@ static void nothing_moves(void)
 
 	memcpy(copy, common, BIG);
 	usleep(30000);
-	check(!memcmp(copy, common, BIG), "the GPU works on for a process that has gone");
+	check(!memcmp(copy, common, BIG), "the GPU still works for a process that has exited");
 	tag = both_ways(common, BIG);
 	usleep(10000);
 	both_check(common, BIG, tag);
@@ -443,7 +443,7 @@ static void heir(void *arg)
 	_exit(0);
 }
 
-CASE(dead_mm, "a file whose process has gone has no memory at all")
+CASE(dead_mm, "a file whose process has exited: an error")
 {
 	prepare_end();
 	reap(spawn(heir, map(LEN)));
@@ -453,7 +453,7 @@ CASE(dead_mm, "a file whose process has gone has no memory at all")
 	nothing_moves();
 }
 
-/* The driver must not wait for its engine here, so it may refuse: try again. */
+/* The invalidation is non-blockable, so the driver may refuse. Then try again. */
 static bool mrelease(int pidfd)
 {
 	while (syscall(SYS_process_mrelease, pidfd, 0)) {
@@ -479,7 +479,7 @@ static void await_exit(pid_t pid)
 	check(WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_EXIT, "status %#x", status);
 }
 
-CASE(mrelease, "process_mrelease() takes the memory of a killed process")
+CASE(mrelease, "process_mrelease() frees the memory of a killed process")
 {
 	/* Drivers of 2019 return another error than for a dead process. */
 	int gone = access("/sys/module/hmm_gpu", F_OK) ? EFAULT : ESRCH;
@@ -588,7 +588,7 @@ static void cpu_takes_all(void *arg)
 		cpu_write(p + i, MIB, 5);
 		gpu_map(p + i, MIB, true);
 	}
-	fail("32 MiB in 8 MiB");
+	fail("the group got 32 MiB, its limit is 8 MiB");
 }
 
 static void out_of_memory(void (*fn)(void *))
@@ -610,12 +610,12 @@ static void out_of_memory(void (*fn)(void *))
 		fail("the group keeps its memory: %s", strerror(errno));
 }
 
-CASE(oom_gpu, "the GPU takes more memory than the control group has: OOM kill")
+CASE(oom_gpu, "the GPU uses more memory than the limit of the control group: OOM kill")
 {
 	out_of_memory(gpu_takes_all);
 }
 
-CASE(oom_cpu, "the CPU takes more memory than the control group has, with GPU work in flight")
+CASE(oom_cpu, "the CPU uses more memory than that limit, with GPU work in flight: OOM kill")
 {
 	out_of_memory(cpu_takes_all);
 }
@@ -643,7 +643,7 @@ static void gpu_maps_much(void *arg)
 	await(&word[1], 1);
 }
 
-CASE(memory_charged, "the control group of the process pays for device page tables")
+CASE(memory_charged, "device page tables are charged to the control group of the process")
 {
 	char stat[200];
 	long before, after;
@@ -665,10 +665,10 @@ CASE(memory_charged, "the control group of the process pays for device page tabl
 	set(&word[1], 1);
 	reap(pid);
 	/*
-	 * A node of the page table each, and the range: 640 bytes. Old kernels count up to 128 kB
-	 * for each CPU and node only later.
+	 * A range and its node of the page table need 640 bytes. Old kernels delay the accounting
+	 * of up to 128 kB for each CPU and node.
 	 */
-	check(after - before > 4 * STEPS * 300L, "it pays for %ld bytes", after - before);
+	check(after - before > 4 * STEPS * 300L, "only %ld bytes were charged", after - before);
 	if (!eventually(!rmdir(group)))
 		fail("the group keeps its memory: %s", strerror(errno));
 }
@@ -786,7 +786,7 @@ static void advised(void *arg)
 	both_ways(p, LEN);
 }
 
-CASE(process_madvise, "another process is told to swap out what its GPU has mapped")
+CASE(process_madvise, "process_madvise() swaps out memory that another process's GPU has mapped")
 {
 	struct iovec remote;
 	pid_t pid;
@@ -826,7 +826,7 @@ static void read_all(int fd, void *buf, size_t len)
 	}
 }
 
-CASE(vmsplice, "vmsplice(), tee(): a pipe has pages that the GPU writes")
+CASE(vmsplice, "vmsplice(), tee(): a pipe contains pages that the GPU writes")
 {
 	char *p = map(LEN), *q = map(LEN), *copy = malloc(LEN);
 	struct iovec iov = { p, HALF }, to = { q, HALF };

@@ -95,7 +95,7 @@ CASE(processes, "eight processes on one GPU")
 	both_check(p, LEN, tag);
 }
 
-CASE(gpus, "two GPUs on one address space: each loses what is changed")
+CASE(gpus, "two GPUs on one address space: a change removes the PTEs of both")
 {
 	int second = gpu_open_second(), first = gpu, i;
 	char *p = map(LEN);
@@ -114,14 +114,14 @@ CASE(gpus, "two GPUs on one address space: each loses what is changed")
 		gpu_map_at(HERE, second, p, LEN, true);
 		removed = gpu_removed(first);
 		unmaps_from_gpu(p, LEN, true, must(!mprotect(p, LEN, PROT_READ)));
-		check(gpu_removed(first) - removed >= LEN / page_size, "the first has it still");
+		check(gpu_removed(first) - removed >= LEN / page_size, "the first GPU keeps PTEs");
 		both_check(p, LEN, tag);
 		must(!mprotect(p, LEN, RW));
 		gpu_map_at(HERE, first, p, LEN, true);
 		gpu_map_at(HERE, second, p, LEN, true);
 		must(!madvise(p, LEN, MADV_DONTNEED));
 		check(!gpu_ptes_at(HERE, first, p, LEN) && !gpu_ptes_at(HERE, second, p, LEN),
-		      "device PTEs of memory that has gone");
+		      "device PTEs of unmapped memory");
 		both_check(p, LEN, 0);
 	}
 	gpu_ptes_at(HERE, second, (void *)0, 0x7ffffffff000);
@@ -237,7 +237,7 @@ static void *filler(void *arg)
 	      (unsigned long long)done, (unsigned long long)refused);		\
 } while (0)
 
-CASE(munmap_race, "munmap() while the GPU writes: what gets the pages next is not written")
+CASE(munmap_race, "munmap() while the GPU writes: the next user of the pages is not affected")
 {
 	char *p = map(LEN), *q = map(LEN);
 
@@ -275,7 +275,7 @@ CASE(mprotect_race, "mprotect() while the GPU writes: read-only memory does not 
 	both_ways(p, LEN);
 }
 
-CASE(truncate_race, "truncation while the GPU writes: the file is cut, and zeros come after")
+CASE(truncate_race, "truncation while the GPU writes: after the new end, the file has zeros")
 {
 	int fd = make_file(LEN, 0);
 	char *p = map_as(LEN, RW, MAP_SHARED, fd);
@@ -293,7 +293,7 @@ CASE(truncate_race, "truncation while the GPU writes: the file is cut, and zeros
 	file_check(fd, 0, LEN, 0);
 }
 
-CASE(dontneed_race, "MADV_DONTNEED while the GPU writes: each word is old or new, never another's")
+CASE(dontneed_race, "MADV_DONTNEED while the GPU writes: each word is old or new, never foreign")
 {
 	u64 *p = map(LEN), word;
 	size_t i;

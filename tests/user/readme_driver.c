@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * readme_driver CASE: tests of the driver in README.md. Exit status 0 if the driver does what
- * a driver of hmm_mirror must do.
+ * readme_driver CASE: tests of the driver in README.md. Exit status 0 if the case passes.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -44,7 +43,7 @@ static void *map(void *addr, int prot, int flags)
 	return p;
 }
 
-/* A file of the device, whose buffer are the pages at @p. */
+/* Open the device, with the pages at @p as its buffer. */
 static int device(const void *p)
 {
 	__u64 bounds[2] = { (uintptr_t)p, (uintptr_t)p + PAGES * page };
@@ -54,7 +53,7 @@ static int device(const void *p)
 	return fd;
 }
 
-/* The word that the device finds at @p, or an error. */
+/* Let the device load the word at @p. Return 0 or an error. */
 static int load(int fd, const void *p, uint64_t *word)
 {
 	ssize_t n = pread(fd, word, sizeof(*word), (uintptr_t)p);
@@ -76,7 +75,7 @@ static bool is_mapped(int fd, const void *p)
 	return ioctl(fd, MY_IS_MAPPED, p) == 1;
 }
 
-/* A range may be registered before there is memory, and survives munmap() and mmap(). */
+/* A range can be registered before memory is mapped, and survives munmap() and mmap(). */
 static void test_maps(void)
 {
 	volatile uint64_t *p = map(NULL, PROT_READ | PROT_WRITE, 0);
@@ -111,7 +110,7 @@ static void test_access(void)
 	check(store(fd, p, 1) == -EPERM && *(uint64_t *)p == 7);
 	check(!mprotect(p, PAGES * page, PROT_NONE));
 	check(load(fd, p, &word) == -EFAULT);
-	/* write-only, for HMM: no access; the page stays what it was */
+	/* HMM cannot read write-only memory. The page is kept. */
 	check(!mprotect(p, PAGES * page, PROT_WRITE));
 	check(load(fd, p, &word) == -EPERM);
 	check(!mprotect(p, PAGES * page, PROT_READ | PROT_WRITE));
@@ -123,7 +122,7 @@ static void test_access(void)
 	check(!load(fd, p + 2 * page, &word));
 }
 
-/* A child that inherits the file acts on the memory of its parent. */
+/* The file, in a child that inherits it, acts on the memory of the parent. */
 static void test_fork(void)
 {
 	volatile uint64_t *p = map(NULL, PROT_READ | PROT_WRITE, 0);
@@ -157,7 +156,7 @@ static void test_dead(void)
 		*p = 1;
 		check(!load(fd, (void *)p, &word) && word == 1);
 		if (fork()) {
-			/* fork() has removed the device PTE */
+			/* fork() has removed the device PTE. */
 			check(!load(fd, (void *)p, &word) && is_mapped(fd, (void *)p));
 			_exit(0);
 		}
@@ -174,7 +173,7 @@ static void test_dead(void)
 	check(read(said[0], &c, 1) == 1);
 }
 
-/* After exec() the file is that of an mm that is dead. */
+/* After exec() the mm of the file is dead. */
 static void test_exec(void)
 {
 	volatile uint64_t *p = map(NULL, PROT_READ | PROT_WRITE, 0);
@@ -211,7 +210,7 @@ static bool is_dirty(const void *p)
 	return bits >> KPF_DIRTY & 1;
 }
 
-/* The CPU reads a page, the device writes to it: else nobody says that it is dirty. */
+/* The CPU only reads a page, and the device writes to it: the driver must mark it dirty. */
 static void test_dirty(void)
 {
 	int file = memfd_create("dirty", 0), fd;
@@ -246,7 +245,7 @@ static void *storm_faults(void *arg)
 	return NULL;
 }
 
-/* Two threads fault on pages that a third one gives back and fills again. */
+/* Two threads fault on pages that a third one frees and fills again. */
 static void test_storm(void)
 {
 	struct storm s = { .p = map(NULL, PROT_READ | PROT_WRITE, 0) };
@@ -270,10 +269,10 @@ static void test_storm(void)
 	s.stop = true;
 	for (int t = 0; t < 2; t++)
 		check(!pthread_join(thread[t], NULL));
-	printf("%lu changes, %lu loads beside them\n", (unsigned long)i, (unsigned long)s.loads);
+	printf("%lu changes, %lu loads meanwhile\n", (unsigned long)i, (unsigned long)s.loads);
 }
 
-/* Memory is mapped in two files, and the process ends with them. */
+/* The process exits while two files have mapped memory. */
 static void test_exit(void)
 {
 	volatile uint64_t *p = map(NULL, PROT_READ | PROT_WRITE, 0);
@@ -284,7 +283,7 @@ static void test_exit(void)
 		check(!load(device((void *)p), (void *)p, &word) && word == 9);
 }
 
-/* Until it is killed. */
+/* Fault until killed. */
 static void test_hold(void)
 {
 	test_exit();

@@ -184,7 +184,7 @@ void gpu_check_at(const char *where, const void *p, size_t len, u64 tag)
 			fail_at(where, "GPU read of %zu at %p: %s at %llx", n, p,
 				strerror(err), cmd.fault_addr);
 		if (cmd.result != n)
-			fail_at(where, "GPU reads something else at %p + %#llx than was written",
+			fail_at(where, "GPU reads wrong data at %p + %#llx",
 				p, cmd.result);
 	}
 }
@@ -719,7 +719,7 @@ static enum verdict run_case(const struct test_case *c)
 	if (report->said)
 		return report->verdict;
 	if (!in_time)
-		snprintf(report->text, sizeof(report->text), "no end after %u s", patience);
+		snprintf(report->text, sizeof(report->text), "timeout after %u s", patience);
 	else if (WIFSIGNALED(status))
 		snprintf(report->text, sizeof(report->text), "killed by signal %d (%s)",
 			 WTERMSIG(status), strsignal(WTERMSIG(status)));
@@ -815,13 +815,13 @@ static void usage(FILE *to)
 	fprintf(to,
 		"hmm_gpu_suite [OPTION...] [CASE...]\n"
 		"  -l          list the cases\n"
-		"  -v          say more\n"
+		"  -v          verbose\n"
 		"  -x          a skip is a failure\n"
-		"  -s SEED     of random numbers, default 1\n"
-		"  -n CASE     leave it out: the driver cannot do that\n"
-		"  -t SECONDS  that each case has, default 60\n"
+		"  -s SEED     seed of the random numbers, default 1\n"
+		"  -n CASE     leave out a case that the driver does not support\n"
+		"  -t SECONDS  timeout of each case, default 60\n"
 		"  -d DEVICE   default /dev/hmm_gpu\n"
-		"  -f DIR      for files, default /tmp\n");
+		"  -f DIR      directory for files, default /tmp\n");
 }
 
 int main(int argc, char **argv)

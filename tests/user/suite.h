@@ -2,7 +2,7 @@
 /*
  * Functions and macros for the cases of hmm_gpu_suite.
  *
- * A case runs in a process of its own and ends with the first failure. Data has a tag: word i
+ * A case runs in a process of its own and ends at the first failure. Data has a tag: word i
  * of memory with tag t is word_of(t, i), and tag 0 means zeros. So each write differs from all
  * others, and no two pages have the same data.
  *
@@ -81,7 +81,7 @@ typedef uint64_t u64;
 #define SYS_process_mrelease	448
 #endif
 
-/* ------------------------------------------------------------------- a case */
+/* --------------------------------------------------------------------- case */
 
 struct test_case {
 	const char *name;
@@ -192,8 +192,8 @@ void gpu_map_at(const char *where, int fd, void *p, size_t len, bool write);
 u64 gpu_removed(int fd);
 
 /*
- * Check that the driver sees the statement, and removes all device PTEs of the memory. This
- * also checks that the GPU had them before.
+ * Check that the GPU has device PTEs for all of the memory, and that an invalidation by the
+ * statement removes them.
  */
 #define unmaps_from_gpu(p, len, write, ...) do {				\
 	u64 before_;								\

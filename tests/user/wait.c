@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Cases of hmm_gpu_suite: commands that wait, and commands that end early: pages that do not
- * come, neighbours that change, signals, and removal of the device.
+ * Cases of hmm_gpu_suite: commands that wait, and commands that end early: faults that block,
+ * neighbours that change, signals, and removal of the device.
  */
 #include "suite.h"
 
@@ -22,7 +22,7 @@ static void need_hmm_gpu(void)
 		skip("the driver is not hmm_gpu");
 }
 
-/* ----------------------------------------------- pages that do not come: userfaultfd */
+/* ------------------------------------------------- faults that block: userfaultfd */
 
 static int uffd_open(void)
 {
@@ -65,12 +65,12 @@ static void provide(int fd, void *page, const void *data)
 		.len = page_size,
 	};
 
-	/* userfaultfd announces a fault again if the core gave it up and began anew */
+	/* If the core gave up a fault and began again, userfaultfd reports it twice. */
 	if (ioctl(fd, UFFDIO_COPY, &copy) && errno != EEXIST)
 		fail("UFFDIO_COPY: %s", strerror(errno));
 }
 
-/* ------------------------------------------------------ pages that do not come: FUSE */
+/* -------------------------------------------------------- faults that block: FUSE */
 
 /* A server of one file, "file", that never answers FUSE_READ. */
 #define FUSE_FILE	2
@@ -96,7 +96,7 @@ static void fuse_reply(int fd, const struct fuse_in_header *in, int error, const
 	memcpy(buf, &out, sizeof(out));
 	if (!error && len)
 		memcpy(buf + sizeof(out), data, len);
-	/* ENOENT: the process that asked does not wait any more */
+	/* ENOENT: the process of the request does not wait any more. */
 	if (write(fd, buf, out.len) != (ssize_t)out.len && errno != ENOENT)
 		fail("FUSE reply to %u: %s", in->opcode, strerror(errno));
 }
@@ -112,7 +112,7 @@ static void fuse_serve(int fd, u64 *reads)
 	while (read(fd, &request, sizeof(request)) > 0) {
 		struct fuse_init_out init = {
 			.major = FUSE_KERNEL_VERSION, .minor = 31, .max_write = 1 << 16,
-			/* a page fault then waits for the page, not for the reply: killable */
+			/* A page fault then waits for the page, and not for the reply: killable. */
 			.max_readahead = 1 << 17, .flags = FUSE_ASYNC_READ,
 		};
 		struct fuse_entry_out entry = { .nodeid = FUSE_FILE, .entry_valid = 3600,
@@ -161,7 +161,7 @@ static int fuse_file(u64 *reads)
 
 	if (fd < 0)
 		skip("/dev/fuse: %s", strerror(errno));
-	/* the mount goes with the last process of the case */
+	/* The mount ends with the last process of the case. */
 	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		skip("no mount namespace: %s", strerror(errno));
 	snprintf(dir, sizeof(dir), "%s/fuse.XXXXXX", directory);
@@ -240,7 +240,7 @@ static void stuck_process(void *arg)
 	must(pid >= 0);
 	if (!pid)
 		child_of_stuck(page);
-	/* first, as a device page fault has 10 s only */
+	/* Do this first, because a device page fault times out after 10 s. */
 	map_as(HELD, RW, ANON | MAP_POPULATE, -1);
 	set(&word[BEGIN], 1);
 	if (stuck.reader != GPU_OF_CHILD)
@@ -248,7 +248,7 @@ static void stuck_process(void *arg)
 	if (stuck.file < 0)
 		await_fault(uffd);
 	else
-		check(eventually(get(&word[READS])), "nobody reads the page");
+		check(eventually(get(&word[READS])), "the page is not read");
 	set(&word[READY], 1);
 	pause();
 }
@@ -294,7 +294,7 @@ static u64 kill_stuck(enum reader reader)
 	stuck.reader = reader;
 	memset(word, 0, page_size);
 	pid = spawn(stuck_process, NULL);
-	check(eventually(get(&word[READY])), "nobody waits for the page");
+	check(eventually(get(&word[READY])), "the process does not wait for the page");
 	ms = commands_ms(p);
 	check(ms <= usual + 3000, "a command of another process takes %llu ms instead of %llu",
 	      (unsigned long long)ms, (unsigned long long)usual);
@@ -314,7 +314,7 @@ static u64 kill_stuck(enum reader reader)
 
 	if (reader != CPU) {
 		set(&word[KILLED], 1);
-		check(eventually(get(&word[RESULT])), "the file says nothing");
+		check(eventually(get(&word[RESULT])), "a command of the child does not end");
 		check(get(&word[RESULT]) == 1 + ESRCH, "the file of the killed process: %s",
 		      strerror(get(&word[RESULT]) - 1));
 	}
@@ -335,14 +335,14 @@ static void all_kill_stuck(void)
 	     (unsigned long long)cpu, (unsigned long long)own, (unsigned long long)other);
 }
 
-CASE(uffd_killed, "a process waits for a page of a userfaultfd, delays nobody, and is killed")
+CASE(uffd_killed, "a process that waits for a userfaultfd delays no other, and can be killed")
 {
 	need_hmm_gpu();
 	word = shared_words();
 	all_kill_stuck();
 }
 
-CASE(fuse_killed, "a process waits for a page of a FUSE file, delays nobody, and is killed")
+CASE(fuse_killed, "a process that waits for a FUSE file delays no other, and can be killed")
 {
 	need_hmm_gpu();
 	word = shared_words();
@@ -477,7 +477,7 @@ CASE(signal_eintr, "signals interrupt a command, and the program goes on: each w
 	unsigned int interrupted = 0, zero = 0;
 	struct hmm_gpu_cmd cmd = {
 		.op = HMM_GPU_ATOMIC_ADD, .addr = (uintptr_t)p, .len = SIGNALS_LEN, .value = 1,
-		/* ignored without HMM_GPU_RESUMES */
+		/* The driver ignores these without HMM_GPU_RESUMES. */
 		.done = 4096, .result = 7,
 	}, bad;
 
@@ -523,8 +523,8 @@ CASE(signal_stuck, "a signal interrupts a command that waits for a page")
 	must(!setitimer(ITIMER_REAL, &timer, NULL));
 	must(ioctl(gpu, HMM_GPU_RUN, &cmd) && errno == EINTR);
 	ms = now_ms() - ms;
-	note("it takes %llu ms", (unsigned long long)ms);
-	check(ms < 1000, "it takes %llu ms", (unsigned long long)ms);
+	note("the signal takes %llu ms", (unsigned long long)ms);
+	check(ms < 1000, "the signal takes %llu ms", (unsigned long long)ms);
 	check(cmd.flags == HMM_GPU_RESUMES, "flags %#x", cmd.flags);
 	provide(uffd, (char *)p + page_size, data);
 	must(!ioctl(gpu, HMM_GPU_RUN, &cmd));
@@ -606,11 +606,11 @@ static u64 copy_word(char *p, unsigned int i)
 	err = gpu_run(gpu, HMM_GPU_COPY, p, 8, from, 0, &cmd);
 	ms = now_ms() - ms;
 	check(!err, "COPY: %s after %llu ms", strerror(err), (unsigned long long)ms);
-	check(*(u64 *)p == tag, "COPY has copied something else");
+	check(*(u64 *)p == tag, "COPY has copied wrong data");
 	return ms;
 }
 
-CASE(busy_neighbours, "pages can be had while others of the same 2 MiB change all the time")
+CASE(busy_neighbours, "the GPU uses pages while others of the same 2 MiB change all the time")
 {
 	u64 ms, bound = 1000, most = 0;
 	char *p = map(HUGE);
@@ -619,10 +619,10 @@ CASE(busy_neighbours, "pages can be had while others of the same 2 MiB change al
 
 	need_hmm_gpu();
 	cpu_write(p, HUGE, 0);
-	/* 1 s, and more on a slow machine */
+	/* At least 1 s, and more on a slow machine. */
 	for (i = 0; i < 5; i++)
 		bound += 10 * copy_word(p, i);
-	/* far longer than a change takes, also on a slow machine */
+	/* Far longer than a change takes, also on a slow machine. */
 	must(write_text("/sys/module/hmm_gpu/parameters/dma_map_us", "3000"));
 	thread_start(&thread[0], changes_always, p + 100 * page_size);
 	thread_start(&thread[1], changes_always, p + 300 * page_size);
@@ -636,12 +636,12 @@ CASE(busy_neighbours, "pages can be had while others of the same 2 MiB change al
 	note("a word is copied in at most %llu ms, of %llu", (unsigned long long)most,
 	     (unsigned long long)bound);
 	check(most <= bound, "a word is copied in %llu ms", (unsigned long long)most);
-	/* no stale device PTE is left */
+	/* No stale device PTE is left. */
 	gpu_ptes(p, HUGE);
 	both_ways(p, HUGE);
 }
 
-/* --------------------------------------------------------------- the device goes */
+/* ------------------------------------------------------------- device removal */
 
 #define EDU		"/dev/hmm_gpu_edu"
 #define EDU_DRIVER	"/sys/bus/pci/drivers/hmm_gpu"
@@ -723,8 +723,8 @@ static void remove_edu(bool remove)
 	need_hmm_gpu();
 	job.fd = gpu_open(EDU);
 	fd = gpu_open(EDU);
-	check(!edu_fill(fd, job.p, 8, &cmd) && *(u64 *)job.p == 0x5eed, "it does not work");
-	pid = spawn(sleeps, NULL);	/* it inherits all files */
+	check(!edu_fill(fd, job.p, 8, &cmd) && *(u64 *)job.p == 0x5eed, "the file does not work");
+	pid = spawn(sleeps, NULL);	/* the child inherits all files */
 	thread_start(&thread, edu_thread, &job);
 	usleep(300000);
 	check(!get(&job.ended), "FILL: %s", strerror(job.err));
@@ -732,9 +732,9 @@ static void remove_edu(bool remove)
 	ms = now_ms();
 	must(edu_goes(name, remove));
 	ms = now_ms() - ms;
-	note("it takes %llu ms", (unsigned long long)ms);
-	/* on a slow machine, too; it must not wait for the command, which ends below */
-	check(ms < 20000, "it takes %llu ms", (unsigned long long)ms);
+	note("removal takes %llu ms", (unsigned long long)ms);
+	/* Also on a slow machine: removal must not wait for the command, which ends below. */
+	check(ms < 20000, "removal takes %llu ms", (unsigned long long)ms);
 	thread_join(thread);
 	check(job.err == ENODEV && job.cmd.done < LEN, "the command: %s, %llu done",
 	      strerror(job.err), job.cmd.done);
@@ -742,25 +742,25 @@ static void remove_edu(bool remove)
 	check(gpu_run(fd, HMM_GPU_VERIFY, job.p, 8, NULL, 0, &cmd) == ENODEV, "VERIFY: %s",
 	      strerror(errno));
 	must(!ioctl(fd, HMM_GPU_STATS, &stats));
-	check(eventually(access(EDU, F_OK)), "its file is still there");
+	check(eventually(access(EDU, F_OK)), "the device file still exists");
 	must(!munmap(job.p, LEN));
 
-	/* an open file keeps the module, also a file of a device that is gone */
+	/* An open file keeps the module, also a file of a removed device. */
 	close(gpu);
 	must(syscall(SYS_delete_module, "hmm_gpu", O_NONBLOCK) && errno == EAGAIN);
 	gpu = gpu_open(device);
 
 	must(edu_comes(name, remove));
-	check(eventually(!access(EDU, F_OK)), "it does not come back");
+	check(eventually(!access(EDU, F_OK)), "the device file does not exist again");
 	check(edu_fill(fd, &ms, 8, &cmd) == ENODEV, "the old file works with the new device");
 	close(fd);
 	fd = gpu_open(EDU);
 	job.p = map(LEN);
-	check(!edu_fill(fd, job.p, 8, &cmd) && *(u64 *)job.p == 0x5eed, "it does not work again");
+	check(!edu_fill(fd, job.p, 8, &cmd) && *(u64 *)job.p == 0x5eed, "the new file fails");
 	close(job.fd);
 	kill(pid, SIGKILL);
 	reap_killed(pid, SIGKILL);
-	check(!edu_fill(fd, job.p, 8, &cmd), "it does not work any more");
+	check(!edu_fill(fd, job.p, 8, &cmd), "the new file does not work any more");
 	close(fd);
 }
 
@@ -769,7 +769,7 @@ CASE(device_removed, "the device is removed, with open files and a command in fl
 	remove_edu(true);
 }
 
-CASE(device_unbound, "the device is taken from its driver, with open files and a command in flight")
+CASE(device_unbound, "the driver is unbound, with open files and a command in flight")
 {
 	remove_edu(false);
 }
@@ -796,7 +796,7 @@ static void opens_and_fills(void *arg)
 	}
 }
 
-CASE(device_races, "the device goes and comes while processes open it, use it and close it")
+CASE(device_races, "the device is removed and added while processes open it, use it and close it")
 {
 	const char *name = edu_name();
 	u64 *words = shared_words();
@@ -815,8 +815,8 @@ CASE(device_races, "the device goes and comes while processes open it, use it an
 	set(&words[0], 1);
 	for (i = 0; i < ARRAY_SIZE(pid); i++)
 		reap(pid[i]);
-	note("%llu files, and %llu of which the device has gone", (unsigned long long)words[1],
+	note("%llu files, and %llu of a removed device", (unsigned long long)words[1],
 	     (unsigned long long)words[2]);
-	check(words[2], "the device was never gone");
-	check(eventually(!access(EDU, R_OK | W_OK)), "it does not come back");
+	check(words[2], "no file was of a removed device");
+	check(eventually(!access(EDU, R_OK | W_OK)), "the device file does not exist again");
 }
