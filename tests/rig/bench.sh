@@ -1,24 +1,21 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# bench.sh [instructions] [time]: measure hmm_mirror beside other schemes; both of them if
-# none is named.
+# bench.sh [instructions] [time]: compare hmm_mirror with other schemes; both parts by default.
 #
-#   instructions	on a stock kernel, in an emulator that counts them: the same on
-#			every machine and in every run
+#   instructions	on a stock kernel, in an emulator that counts instructions: the same
+#			result on every machine and in every run
 #   time		on User Mode Linux with two CPUs: nanoseconds, and how long device
 #			faults wait
 #
-# Both with the core as a module.
-#
-# In the environment:
+# In both parts the core is a module. Environment:
 #
 #   SOURCES=DIR		measure the core in DIR instead of this repository's
-#   QUICK=1		less of it
-#   BENCH_OUT=FILE	where to leave the results as JSON, and a plot beside it
+#   QUICK=1		measure fewer rounds
+#   BENCH_OUT=FILE	where to store the results as JSON, with a plot in the same directory
 #   KERNEL=6.12		the stock kernel
 #
-# A target that is not reached is a result, and no failure.
+# A target that is not reached is a result, not a failure.
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
@@ -46,7 +43,7 @@ main()
 			kernel=$("$rig/uml.sh")
 			measure "$part" um "measuring time" 1
 			;;
-		*)	die "bench.sh: what is $part?" ;;
+		*)	die "bench.sh: unknown part $part" ;;
 		esac
 	done
 	report "$@"
@@ -61,8 +58,8 @@ measure()
 	step "$text" run "$part" "$@" || die "no results of $part"
 }
 
-# modules DIR ARCH. The symbols that are missing are looked up at run time. The flags are those
-# that the kernel was built with, see uml.sh: its barriers are ours.
+# modules DIR ARCH: build the modules, with the flags of the kernel, see uml.sh. Symbols that the
+# kernel does not export are looked up at run time.
 modules()
 {
 	local flags=
@@ -86,7 +83,7 @@ run()
 		--append "mitigations=off bench_quick=$quick bench_time=$time" "$@" \
 		--run "$rig/vm/bench.sh" &
 	vm=$!
-	# what it prints is a sign of life
+	# Print results as they come, to show progress.
 	tail -n +1 -f --pid=$vm "$log" | results | tee "$results"
 	wait $vm || rc=$?
 	grep -qx 'done' "$results" && ((rc == 0))

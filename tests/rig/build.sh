@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # build.sh STOCK [FLAGS]: build the modules, with fault injection, and the programs for a
-# stock kernel from kernels.sh, in the cache and not in the repository. Prints the directory;
-# it also has build.log, with the warnings of W=1. FLAGS are for the compiler.
+# stock kernel from kernels.sh, in the cache and not in the repository. Prints the directory,
+# which also has build.log, with the warnings of W=1. FLAGS are for the compiler.
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
@@ -16,7 +16,7 @@ main()
 	dir=$cache/modules/${stock##*/}-$(sources_digest "$repo")-$({ gcc-12 --version; echo "$flags"; } | digest)
 	lock modules
 	cached "$dir" build "$stock" "$flags"
-	# Every change of the sources leaves one behind.
+	# Each change of the sources has made a directory.
 	find "$cache/modules" -mindepth 1 -maxdepth 1 -mtime +7 -exec rm -rf {} +
 	echo "$dir"
 }

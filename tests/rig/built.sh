@@ -1,14 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# built.sh VERSION[-FRAGMENT...]: a kernel for virtual machines that is built here, of
-# Debian's source or of the tree LINUX=, with configs/x86.config and the fragments
-# configs/FRAGMENT.config on top. 7.3 is a plain one, 7.3-debug one with KASAN, lockdep
-# and others, 6.12-kcsan one that looks for data races. Prints a directory of the cache
-# with vmlinuz, headers/ (for M= builds) and release, as kernels.sh has for stock ones.
+# built.sh VERSION[-FRAGMENT...]: build a kernel for virtual machines, from Debian's source or
+# the tree LINUX=, with configs/x86.config and configs/FRAGMENT.config. For example, 7.3 has no
+# fragment, 7.3-debug has KASAN, lockdep and others, 6.12-kcsan reports data races. Prints a
+# directory of the cache with vmlinuz, headers/ (for M= builds) and release, like kernels.sh for
+# stock kernels.
 #
-# A line "# make: ..." of a fragment is for the make that builds the kernel, "# boot: ..."
-# for the command line of whatever boots it, which is in the file append.
+# A line "# make: ..." of a fragment is for the make that builds the kernel, "# boot: ..." for
+# the kernel command line, which is in the file append.
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
@@ -35,18 +35,18 @@ main()
 	lock "built-${dir##*/}"
 	cached "$dir" build "$tree" "$dir.objects" "$name"
 	touch "$dir"
-	# What nobody uses any more.
+	# Remove kernels that were not used for a month.
 	find "$cache/built" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf {} +
 	echo "$dir"
 }
 
-# Of names, sizes and times, as a kernel tree is big.
+# Print a digest of names, sizes and times: the content of a kernel tree is too large.
 tree_digest()
 {
 	(cd "$1" && find . -name .git -prune -o -type f -printf '%P %s %T@\n' | sort | digest)
 }
 
-# build TO TREE OBJECTS NAME. What was interrupted goes on where it was.
+# build TO TREE OBJECTS NAME: an interrupted build continues.
 build()
 {
 	local to=$1 tree=$2 objects=$3
@@ -62,13 +62,13 @@ build()
 	rm -rf "$objects"
 }
 
-# said make|boot: by the fragments.
+# said make|boot: print the arguments in the fragments.
 said()
 {
 	sed -n "s/^# $1: //p" "$work/fragment"
 }
 
-# pack TREE OBJECTS TO: only what builds of modules and boots need.
+# pack TREE OBJECTS TO: copy the files for builds of modules and for a boot.
 pack()
 {
 	local headers=$3/headers

@@ -3,8 +3,8 @@
 #
 # check.sh STAGE...: run the stages (static, series, prove, docs, install, kunit, kunit-6.12,
 # mutants-sample, vm, suite, torture, matrix, package, mutants, coverage), number and count
-# their results. TAP version 14; the last line has the totals. A stage that ends early or says
-# nothing is a failure, and so is a run without a test.
+# their results. TAP version 14; the last line has the totals. A stage that ends early or has no
+# result is a failure, and so is a run without a test.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -33,7 +33,7 @@ stage()
 	vm)		script=$rig/vm_tests.sh ;;
 	kunit-6.12)	script=kunit_6_12 ;;
 	mutants-sample)	script=mutants_sample ;;
-	*)		die "there is no stage $1" ;;
+	*)		die "unknown stage $1" ;;
 	esac
 	"$script" </dev/null | tee "$work/$1" || rc=$?
 	if ((rc)) && ! grep -q '^not ok' "$work/$1"; then
@@ -49,13 +49,13 @@ kunit_6_12()
 	UML=6.12 "$rig/kunit.sh" | sed 's/- kunit: /- kunit 6.12: /'
 }
 
-# What can be had in two minutes of all that "mutants" does.
+# A part of "mutants" that takes two minutes.
 mutants_sample()
 {
 	"$rig/mutants.sh" --sample 60
 }
 
-# Number the results on stdin; whatever else is there becomes a comment.
+# Number the results on stdin. Other lines become comments.
 count()
 {
 	local line

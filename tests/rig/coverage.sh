@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# coverage.sh [PERCENT]: run the KUnit suites with gcov, and say how many lines of each
-# file of the core they execute, and which they do not. Each file must reach PERCENT
-# (95). Builds a kernel of its own.
+# coverage.sh [PERCENT]: run the KUnit suites with gcov, and print how many lines of each file
+# of the core they execute, and which lines they do not. Each file must reach PERCENT (95).
+# Builds a kernel of its own.
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
@@ -26,8 +26,8 @@ main()
 	done
 }
 
-# From gcc 7 on the counters are written by a destructor of a kind that the linker
-# script of User Mode Linux leaves out. So it is called by hand.
+# Since gcc 7 a destructor writes the counters, but the linker script of User Mode Linux
+# discards it. So call it.
 run()
 {
 	cat >"$work/gdb" <<-END

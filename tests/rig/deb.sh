@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# make deb: deb.sh DIR: build the Debian packages in a copy of the sources, which leaves
-# the repository as it is, and put them into DIR. Needs no root, once the tools are there.
+# make deb: deb.sh DIR: build the Debian packages in a copy of the sources, and put them into
+# DIR. Needs no root if the tools are installed.
 #
 #   SOURCES=DIR		package the sources in DIR instead of this repository's
 
@@ -21,7 +21,7 @@ main()
 	find "$work/deb" -maxdepth 1 -name '*.deb' -printf "$to/%f\n" | sort
 }
 
-# Unsigned: whoever uploads them signs them.
+# Build unsigned packages.
 build()
 {
 	cd "$work/deb/hmm-mirror" && dpkg-buildpackage --no-sign

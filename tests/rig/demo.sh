@@ -1,9 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# make demo: an unmodified Debian kernel boots in a virtual machine, loads the
-# modules, and an ordinary program shares its memory with a software GPU.
-# KERNEL= in the environment: the version of the kernel.
+# make demo: boot an unmodified Debian kernel in a virtual machine, load the modules, and run a
+# program that shares its memory with a software GPU. Environment: KERNEL=, the kernel version.
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
@@ -19,10 +18,10 @@ main()
 	if "$rig/vm.sh" --kernel "$stock" --modules "$built" --log "$cache/demo.log" \
 		--add "$built/samples/hmm_gpu_demo" --run "$rig/vm/demo.sh"; then
 		echo
-		echo "PASSED on Linux $(<"$stock/release"), in $(($(date +%s) - RIG_START)) s with all that it took"
+		echo "PASSED on Linux $(<"$stock/release"), in $(($(date +%s) - RIG_START)) s in total"
 	else
 		echo
-		echo "FAILED on Linux $(<"$stock/release"); its log is $cache/demo.log"
+		echo "FAILED on Linux $(<"$stock/release"); the kernel log is $cache/demo.log"
 		exit 1
 	fi
 }

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# make docs: README.md, the pages in docs/ and the API from its kernel-doc, as one site, and
-# the API as manual pages, to DOCS=. Nothing may be missing, nothing may warn, and the code in
-# docs/porting.md has to compile.
+# make docs: convert README.md, the pages in docs/ and the kernel-doc of the API to HTML, and
+# the kernel-doc to manual pages, in DOCS=. Nothing may be missing or cause a warning, and the
+# code in docs/porting.md must compile.
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
@@ -22,20 +22,20 @@ main()
 	check_html
 	check_man
 	check_examples
-	holds "docs: protocol.md names tests that there are" tests_exist
-	holds "docs: make knows what it is told to make" targets_exist
+	holds "docs: the tests that protocol.md names exist" tests_exist
+	holds "docs: the make targets that the documents name exist" targets_exist
 	[[ ! -d $to/html ]] || say "$to/html/index.html, $to/man"
 }
 
-# Exported functions, by name.
+# Print the names of the exported functions.
 exports()
 {
 	sed -n 's/^EXPORT_SYMBOL_GPL(\(.*\));$/\1/p' "$repo"/*.c | sort
 }
 
 #
-# HTML: the pages for readers, and the page that "make patches" adds to a kernel tree, with
-# the kernel's own extension for Sphinx. The order is that of the navigation.
+# HTML: the pages of docs/, and the page that "make patches" adds to a kernel tree, with the
+# kernel's own extension for Sphinx. The order is that of the navigation.
 #
 pages=(porting debugging performance protocol legacy signing)
 titles=("Porting a driver" "Debugging" "Performance" "The protocol" "Drivers of 2019" "Signing")
@@ -66,8 +66,8 @@ html()
 		! grep . "$work/html"
 }
 
-# site DIR: README.md is the first page. Links between pages are as they work in the repository,
-# which has the pages one directory below; and the samples are not where a kernel tree has them.
+# site DIR: make the sources of the site. README.md is the first page. Adapt links, because in
+# the repository the other pages are in a subdirectory, and a kernel tree has other paths.
 site()
 {
 	local page
@@ -130,7 +130,7 @@ check_man()
 {
 	local name
 	holds "docs: manual pages without a warning" man_pages
-	holds "docs: groff has nothing to say about them" groff_is_silent
+	holds "docs: groff has no warning for them" groff_is_silent
 	while read -r name; do
 		holds "docs: there is a manual page of $name()" \
 			grep -q "^$name .. " "$to/man/man9/$name.9"
@@ -171,9 +171,8 @@ groff_is_silent()
 }
 
 #
-# Code in the documentation: each block is a file of its own. Blocks for kernels of the
-# past are left out, and so are the files of README.md's driver, which vm_tests.sh builds;
-# the line above says so.
+# Code in the documentation: each block is a file of its own. A comment above a block excludes
+# it: code for old kernels, and the files of README.md's driver, which vm_tests.sh builds.
 #
 check_examples()
 {
@@ -184,7 +183,7 @@ check_examples()
 	code_blocks "$repo/README.md" "$repo/docs/porting.md"
 	examples_kbuild >"$work/examples/Kbuild"
 	holds "docs: docs/porting.md has code" test -e "$work/examples/porting_1.c"
-	holds "docs: it compiles without a warning" build_examples
+	holds "docs: the code compiles without a warning" build_examples
 }
 
 code_blocks()
@@ -222,7 +221,7 @@ build_examples()
 		! grep -i 'warning' "$work/make"
 }
 
-# Of the table that says which test shows which invariant.
+# Check the tests in the table of invariants.
 tests_exist()
 {
 	local name n=0 unknown=0
@@ -237,7 +236,7 @@ tests_exist()
 	((n && !unknown))
 }
 
-# In code, of all documents.
+# Check the make targets in the code of all documents.
 targets_exist()
 {
 	local target n=0 unknown=0

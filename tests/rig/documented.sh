@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Sourced by tests that do what the documentation says, word for word.
+# Sourced by tests that run the commands of the documentation unchanged.
 
-# commands FILE HEADING: the code of a section, which is what is indented by four blanks.
+# commands FILE HEADING: print the code of a section, which is indented by four blanks.
 commands()
 {
 	awk -v heading="## $2" '
@@ -13,9 +13,9 @@ commands()
 	' "$1"
 }
 
-# stand_ins DIR RELEASE: programs that the documentation names, for a kernel that does not run
-# here: modules are looked up and not loaded, and instead of asking the firmware to trust a
-# certificate, see that it is one. DIR goes first in PATH.
+# stand_ins DIR RELEASE: make replacements for programs in the documentation, for a kernel that
+# does not run here. They look modules up instead of loading them, and check a certificate
+# instead of enrolling it in the firmware. DIR must be first in PATH.
 stand_ins()
 {
 	mkdir -p "$1"

@@ -1,14 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# graft.sh LINUX_TREE [PART...]: put hmm_mirror into a kernel tree. Parts: core,
-# kunit, sample, docs; all of them if none is named. And legacy, which is for drivers
-# out of tree, so that KUnit can test it. Again after a change: only
-# changed files are written, so the kernel's next build is short.
+# graft.sh LINUX_TREE [PART...]: put hmm_mirror into a kernel tree. Parts: core, kunit, sample,
+# docs; all of them by default. The part legacy, for out-of-tree drivers, is only for KUnit.
+# Only changed files are written, so the next build of the kernel is short.
 #
-# graft.sh --copy LINUX_TREE [PART...]: put it into a copy of a tree of the cache, and print
-# the directory of the copy. The files are hard links to those of the tree, which stays as
-# it is. The copy holds one graft at a time: the caller holds the lock "uml-NAME".
+# graft.sh --copy LINUX_TREE [PART...]: put hmm_mirror into a copy of a tree of the cache, and
+# print the directory of the copy. Its files are hard links to those of the tree, which is not
+# changed. The copy has one graft at a time: the caller holds the lock "uml-NAME".
 #
 #   SOURCES=DIR		graft the sources in DIR instead of this repository's
 
@@ -53,8 +52,7 @@ link_tree()
 	cp -al "$2/." "$1"
 }
 
-# The public header moves to where drivers look for it, and what serves only an
-# out-of-tree build goes.
+# Move the public header to include/linux, and remove code that only an out-of-tree build needs.
 in_tree_form()
 {
 	mkdir -p "$stage/$dir" "$stage/include/linux"
@@ -95,7 +93,7 @@ drop()
 	cp "$work/Kconfig" "$stage/$dir/Kconfig"
 }
 
-# The gaps that were left behind.
+# Remove double blank lines.
 tidy()
 {
 	local text
@@ -103,8 +101,8 @@ tidy()
 	echo "$text" >"$1"
 }
 
-# In the files of mm/ that everything else hangs on. A file that changes is replaced by a
-# new one, as it may be a link to that of another tree.
+# Add hmm_mirror to the Makefile and Kconfig of mm/. Replace these files, because each may be a
+# link to a file of another tree.
 mention()
 {
 	grep -q hmm_mirror/ "$tree/mm/Makefile" ||
@@ -112,7 +110,7 @@ mention()
 	grep -q hmm_mirror/ "$tree/mm/Kconfig" || add_kconfig "$tree/mm/Kconfig"
 }
 
-# Before the last endmenu, as the last entry of the memory management menu.
+# Add the last entry of the memory management menu, before the last endmenu.
 add_kconfig()
 {
 	tac "$1" | awk '

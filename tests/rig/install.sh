@@ -1,16 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# install.sh [KERNEL...]: "make install", and the commands of docs/signing.md, on kernels that
-# differ in what their release and their modules directory are called: the stock kernels of
-# KERNELS= or directories of kernels.sh and built.sh. Nothing is installed on the host, whose
-# /usr gets a layer on top, in a mount namespace.
+# install.sh [KERNEL...]: "make install", and the commands of docs/signing.md, on kernels with
+# different names of the release and the modules directory: the stock kernels of KERNELS= or
+# directories of kernels.sh and built.sh. Nothing is installed on the host: its /usr is the
+# lower layer of an overlay, in a mount namespace.
 
 if [[ ! ${INSTALL_NAMESPACE-} ]]; then
 	user=()
 	((EUID == 0)) || user=(--map-root-user)
 	if ! unshare "${user[@]}" --mount true 2>/dev/null; then
-		echo "ok - install # SKIP there can be no mount namespace"
+		echo "ok - install # SKIP a mount namespace cannot be created"
 		exit
 	fi
 	INSTALL_NAMESPACE=own exec unshare "${user[@]}" --mount "$0" "$@"
@@ -44,7 +44,7 @@ check_kernel()
 	cp "$repo"/{Makefile,hmm_mirror.mk} "$sources"
 
 	mkdir -p "$layer"/{upper/lib/modules/"$release",work,mount}
-	# What the kernel's own package has.
+	# The package of the kernel has these files.
 	touch "$layer/upper/lib/modules/$release"/modules.{order,builtin}
 	ln -s "$headers" "$layer/upper/lib/modules/$release/build"
 	mount -t overlay -o "lowerdir=/usr,upperdir=$layer/upper,workdir=$layer/work" layer /usr
@@ -58,7 +58,7 @@ check_kernel()
 	umount -l /usr
 }
 
-# documented COMMANDS: what a user would do in the sources.
+# documented COMMANDS: run commands of the documentation in the sources.
 documented()
 {
 	cd "$sources" && PATH=$work/stand-ins-$release:$PATH bash -exc "$1"
@@ -67,8 +67,8 @@ documented()
 check_install()
 {
 	holds "install: $release: make install" documented 'make core; sudo make install'
-	holds "install: $release: modprobe finds it" documented 'modprobe hmm-mirror'
-	holds "install: $release: also as it is called when it is loaded" documented 'modprobe hmm_mirror'
+	holds "install: $release: modprobe finds hmm-mirror" documented 'modprobe hmm-mirror'
+	holds "install: $release: modprobe finds hmm_mirror" documented 'modprobe hmm_mirror'
 	holds "install: $release: there is no second modules directory" \
 		test "$(ls "$layer/upper/lib/modules")" = "$release"
 	holds "install: $release: the module is for this kernel" for_this_kernel
@@ -80,13 +80,13 @@ for_this_kernel()
 	magic=$(documented 'modinfo -F vermagic hmm-mirror') && [[ $magic == "$release "* ]]
 }
 
-# Of the two lines that README.md wants.
+# Build a driver with the two lines of README.md.
 check_driver()
 {
 	local driver=$work/driver-$release
 	mkdir "$driver"
 	cp "$repo"/tests/external/{Kbuild,minimal.c} "$driver"
-	holds "install: $release: a driver builds against it" builds_driver "$driver"
+	holds "install: $release: a driver builds against the installation" builds_driver "$driver"
 }
 
 builds_driver()
@@ -95,14 +95,14 @@ builds_driver()
 		test -f "$1/minimal.ko" && ! grep -iE 'warning|undefined' "$1/log"
 }
 
-# kbuild runs elsewhere.
+# kbuild runs in another directory, so relative paths need care.
 check_relative()
 {
 	holds "install: $release: to a relative DESTDIR" relative DESTDIR=stage stage/usr/include/hmm_mirror/hmm_mirror.mk
 	holds "install: $release: to a relative INSTALL_MOD_PATH" relative INSTALL_MOD_PATH=target target/lib/modules/"$release"/modules.dep
 }
 
-# relative VARIABLE=DIR FILE: everything is below DIR, and FILE is there, too.
+# relative VARIABLE=DIR FILE: all files are installed below DIR, FILE among them.
 relative()
 {
 	documented "make $1 install" && cd "$sources" && ls "$2" &&
@@ -117,21 +117,21 @@ check_signing()
 	if [[ ! -x $sign ]]; then
 		skip "$name" "the headers have no sign-file"
 	elif ldd "$sign" | grep -q 'not found'; then
-		skip "$name" "its sign-file is for another Debian"
+		skip "$name" "its sign-file is for another release of Debian"
 	else
 		holds "$name" signed_by_hand
 	fi
 }
 
-# The last command tells the signer.
+# The last command prints the signer.
 signed_by_hand()
 {
 	documented "$(commands "$repo/docs/signing.md" "By hand")" | tee "$work/signed" &&
 		[[ $(tail -n 1 "$work/signed") == "my modules" ]]
 }
 
-# Headers that say that clang has built the kernel, without options that clang 14 does not
-# have. Those of later kernels have more of them.
+# Make headers of a kernel that clang has built, without options that clang 14 does not know.
+# Headers of later kernels have more of these.
 check_clang()
 {
 	local name="install: $release: with clang, if the kernel was built with it"

@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Kernels from the Debian mirror that this machine uses, unpacked into the
-# cache. Nothing is installed. Each prints the directory:
+# Get kernels from the Debian mirror of this machine, unpacked into the cache.
+# Nothing is installed. Each command prints a directory:
 #
 #   kernels.sh stock 6.12     vmlinuz, headers/ (for M= builds) and release; 6.12-rt is
 #                             the PREEMPT_RT flavour
-#   kernels.sh modules 6.12   what the stock kernel has as modules and the suite
-#                             wants: *.ko, and order, a list to load them by
+#   kernels.sh modules 6.12   modules of the stock kernel that the suite needs: *.ko,
+#                             and order, a list to load them by
 #   kernels.sh source 7.3     a source tree
-#   kernels.sh newest         the source tree of the newest kernel to be had
+#   kernels.sh newest         the source tree of the newest available kernel
 #   kernels.sh busybox        busybox, statically linked
 
 . "$(dirname "$0")/lib.sh"
@@ -19,7 +19,7 @@ main()
 {
 	need "${packages_fetch[@]}"
 	lock kernels
-	# What runs that were killed have left.
+	# Remove the directories of killed runs.
 	find "$cache" -maxdepth 1 -name 'tmp.*' -mtime +1 -exec rm -rf {} +
 	case ${1-}:${2-} in
 	stock:?*)	stock "$2" ;;
@@ -31,7 +31,7 @@ main()
 	esac
 }
 
-# The Debian suite that carries a kernel version.
+# Print the Debian suite that has a kernel version.
 suite_of()
 {
 	case $1 in
@@ -43,15 +43,15 @@ suite_of()
 	esac
 }
 
-# The host's own archive: address by label (Debian, Debian-Security).
+# Print the address of an archive of the host, by label (Debian, Debian-Security).
 archive()
 {
 	apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' |
 		awk -v label="$1" '$1 == label { print $2; exit }'
 }
 
-# use_suite SUITE: sets apt[], options that make apt see that suite and nothing
-# of the host: neither its lists, nor its pins, nor what it has installed.
+# use_suite SUITE: set apt[], options that make apt use that suite, and ignore the
+# lists, pins and installed packages of the host.
 use_suite()
 {
 	local dir=$cache/apt/$1
@@ -78,7 +78,7 @@ write_sources()
 	local main security
 	main=$(archive Debian)
 	if [[ -z $main ]]; then
-		# Names of archives come with the package lists.
+		# The package lists contain the names of archives.
 		step "updating package lists" update_host
 		main=$(archive Debian)
 	fi
@@ -95,13 +95,13 @@ update_host()
 	if ((EUID)); then sudo -n apt-get -q update; else apt-get -q update; fi
 }
 
-# package_version NAME: empty where there is none.
+# package_version NAME: print the version, or nothing if there is no such package.
 package_version()
 {
 	apt-cache "${apt[@]}" show --no-all-versions "$1" 2>/dev/null | sed -n 's/^Version: //p'
 }
 
-# fetch PACKAGE...: to $work/debs.
+# fetch PACKAGE...: download packages to $work/debs.
 fetch()
 {
 	mkdir -p "$work/debs"
@@ -113,7 +113,7 @@ download()
 	cd "$work/debs" && apt-get "${apt[@]}" -q download "$@"
 }
 
-# A version as a directory name that no tool trips over.
+# Convert a version to a directory name without special characters.
 plain()
 {
 	tr -c 'A-Za-z0-9.\n-' _ <<<"$1"
@@ -131,7 +131,7 @@ stock()
 	echo "$dir"
 }
 
-# find_stock VERSION[-rt]: sets abi, version and flavour.
+# find_stock VERSION[-rt]: set abi, version and flavour.
 find_stock()
 {
 	local base=${1%-rt}
@@ -155,7 +155,7 @@ unpack_stock()
 
 	for deb in "$work"/debs/*.deb; do
 		case ${deb##*/} in
-		linux-image-* | linux-binary-*)	# the rest is half a gigabyte of modules
+		linux-image-* | linux-binary-*)	# without the modules: half a gigabyte
 			step "unpacking ${deb##*/}" unpack_only "$deb" "$to" '*/vmlinuz*' ;;
 		*)
 			step "unpacking ${deb##*/}" dpkg-deb -x "$deb" "$to" ;;
@@ -166,7 +166,7 @@ unpack_stock()
 	# The headers include the common ones by absolute path.
 	# shellcheck disable=SC2016 # for make
 	sed -i 's,/usr/src/,$(dir $(lastword $(MAKEFILE_LIST)))../,' "$to/usr/src/$headers/Makefile"
-	# The compilers of older releases are not in this one; gcc 12 builds all.
+	# This release has no compilers of older ones; gcc 12 builds all kernels.
 	sed -i 's/gcc-[0-9]*/gcc-12/' "$to/usr/src/$headers/.kernelvariables"
 	ln -s "usr/src/$headers" "$to/headers"
 	ln -s "$(cd "$to" && find . -name 'vmlinuz*' -type f)" "$to/vmlinuz"
@@ -176,7 +176,7 @@ unpack_stock()
 		die "the kernel headers $abi were made for a newer Debian than this one"
 }
 
-# Signed and unsigned images differ in the signature only.
+# Signed and unsigned images differ only in the signature.
 image_package()
 {
 	[[ $(package_version "linux-image-$1") ]] && echo "linux-image-$1" ||
@@ -209,7 +209,7 @@ unpack_modules()
 	rm -r "$work/debs" "$work/image"
 }
 
-# Swap space, and a file system that writes back.
+# Modules for swap space, and for a file system with writeback.
 pick_modules()
 {
 	local files
@@ -245,8 +245,8 @@ source_tree()
 	echo "$dir"
 }
 
-# ungraft TREE: earlier versions of graft.sh wrote into the tree itself. If one of them is
-# at work there, the graft stays.
+# ungraft TREE: remove a graft by an earlier version of graft.sh, which changed the tree itself.
+# If such a version runs there, the graft stays.
 ungraft()
 {
 	local fd
@@ -263,16 +263,16 @@ newest()
 {
 	local version dir rc
 	for version in 7.3 7.2 6.12; do
-		# In a subshell, which ends where something cannot be had; and not
-		# as a condition, which would make it go on there.
+		# Use a subshell, which ends if something is not available, and not a
+		# condition, in which errexit is off.
 		set +e
 		dir=$(set -e; source_tree "$version")
 		rc=$?
 		set -e
 		((rc)) || break
-		say "so an older one than Linux $version"
+		say "trying an older kernel than Linux $version"
 	done
-	((rc == 0)) || die "no kernel source can be had"
+	((rc == 0)) || die "no kernel source is available"
 	echo "$dir"
 }
 
@@ -289,7 +289,7 @@ unpack_tarball()
 }
 
 #
-# Busybox: unpacked, as to install it would remove a dynamic one
+# Busybox: unpacked, because its package conflicts with that of the dynamic one
 #
 busybox()
 {

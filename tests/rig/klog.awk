@@ -3,7 +3,7 @@
 # Reads a kernel log, prints the lines that must not be there, and fails if
 # there are any. Used on the host and, with busybox, in the virtual machine.
 #
-#   -v from=TEXT	look only at what follows the line with TEXT
+#   -v from=TEXT	check only the lines after the line with TEXT
 #
 # A test that provokes a warning writes two markers around it. Between them
 # warnings and lockdep reports pass; a crash does not. A report of UBSAN passes if the first
@@ -22,8 +22,8 @@ BEGIN { on = (from == "") }
 }
 ubsan && /UBSAN:/ { next }
 
-# A data race is ours if it is in one of our functions, or in one that ours have called.
-# The kernel has many others.
+# Report a data race if it is in a function of our modules, or in one that these have called. The
+# kernel has many others.
 race != "" {
 	race = race "\n" $0
 	if (/ bytes by .* on cpu /)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# Reads a kernel log, and prints one TAP line for each KUnit case that it reports after
-# the line with the text -v from=, and a comment for each suite. A suite that runs other
-# cases than it has planned, and a log that ends within one, fail.
+# Reads a kernel log, and prints one TAP line for each KUnit case after the line with the text
+# -v from=, and a comment for each suite. A suite fails if it runs another number of cases than
+# planned, or if the log ends inside it.
 #
-# Suites are at the left edge and cases four columns from it. What is further to the
-# right are parameters of a case, which count in its result.
+# Suites are at the left edge, and cases are indented by four columns. Lines that are indented
+# further are parameters of a case, and count in its result.
 
 BEGIN { on = (from == "") }
 
@@ -33,7 +33,7 @@ suite == "" { next }
 	next
 }
 
-# Linux 5.10 cannot skip.
+# Linux 5.10 has no kunit_skip().
 /^    # [a-z0-9_]+: skipped: / {
 	name = $2
 	sub(/:$/, "", name)

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # kunit.sh [FILTER]: run the KUnit suites (those that match FILTER) on User Mode
-# Linux, with lockdep and, where the kernel can, two CPUs. In the environment:
+# Linux, with lockdep and, if the kernel supports it, two CPUs. Environment:
 #
-#   UML=6.12		the kernel version; the newest to be had otherwise
-#   PAGES=64K		not User Mode Linux but arm64, emulated, with pages of 4K or 64K
+#   UML=6.12		the kernel version (default: the newest available)
+#   PAGES=64K		emulate arm64 instead, with pages of 4K or 64K
 #   SOURCES=DIR		test the sources in DIR instead of this repository's
-#   KUNIT_TIMEOUT=600	seconds, for all of it
-#   COVERAGE=yes		count the lines that were executed, see coverage.sh
+#   KUNIT_TIMEOUT=600	timeout of the whole run, in seconds
+#   COVERAGE=yes		count the executed lines, see coverage.sh
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
@@ -27,7 +27,7 @@ main()
 	else
 		source=$("$rig/kernels.sh" newest)
 	fi
-	# The copy holds one graft at a time.
+	# The copy has one graft at a time.
 	lock "uml-${source##*/}"
 	tree=$("$rig/graft.sh" --copy "$source" core kunit sample legacy)
 	say "KUnit runs on Linux $(make -s -C "$tree" kernelversion)"
@@ -62,8 +62,8 @@ kunit_py()
 		--arch=$arch --cross_compile=$cross "$@"
 }
 
-# kunit.py can build, too, but shows nothing of it for minutes. What it makes of the
-# configuration of a real machine is big.
+# Do not let kunit.py build: it shows no progress for minutes, and its configuration of a real
+# machine is large.
 build()
 {
 	local cc="CC=ccache ${cross}gcc" args=() file
@@ -87,7 +87,7 @@ run()
 {
 	local args=("--kernel_args=uml_dir=$work/")
 	[[ -z $smp ]] || args+=(--kernel_args=ncpus=2 --kernel_args=seccomp=on)
-	# The last -cpu counts; to emulate the real thing takes twice the time.
+	# The last -cpu counts. Without pauth-impdef the emulation takes twice the time.
 	[[ $arch == um ]] || args=("--qemu_args=-smp 2 -cpu max,pauth-impdef=on")
 	! shm_is_small 512 || export TMPDIR=$work
 
@@ -95,7 +95,7 @@ run()
 	step "running KUnit" run_kunit --json="$build/results.json" --timeout="${KUNIT_TIMEOUT:-600}" "${args[@]}" "$@"
 }
 
-# That a test failed is a result, which report() tells.
+# A failed test is a result, which report() prints.
 run_kunit()
 {
 	kunit_py exec "$@" || touch "$build/failed"
@@ -111,11 +111,11 @@ report()
 		grep -E -A 7 'EXPECTATION FAILED|ASSERTION FAILED' "$log" | head -n 100 | comment || :
 	fi
 	holds "kunit: tests were run" test -n "$cases"
-	[[ ! -e $build/failed || $cases == *"not ok"* ]] || not_ok "kunit: kunit.py is content"
+	[[ ! -e $build/failed || $cases == *"not ok"* ]] || not_ok "kunit: kunit.py succeeds"
 	holds "kunit: lockdep is on" grep -q 'Lock dependency validator' "$log"
 	[[ -z $smp ]] || holds "kunit: two CPUs are on" grep -q 'smp: Brought up 1 node, 2 CPUs' "$log"
 	holds "kunit: no warning in the kernel log" awk -f "$rig/klog.awk" "$log"
-	holds "kunit: the kernel's source is as it was" no_graft "$source"
+	holds "kunit: the kernel's source is unchanged" no_graft "$source"
 	[[ ! ${COVERAGE-} ]] || echo "# coverage: $build"
 	say "the kernel log is $log"
 }

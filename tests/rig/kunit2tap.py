@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""kunit2tap.py RESULTS LOG: print what kunit.py --json wrote to RESULTS, one TAP
-line per test case. LOG is the kernel's, which has the reasons for skipping."""
+"""kunit2tap.py RESULTS LOG: print RESULTS, the output of kunit.py --json, as one TAP
+line per test case. LOG is the kernel log, which has the reasons of skips."""
 
 import json
 import re
@@ -15,7 +15,7 @@ def skip_reasons(path):
 
 
 def leaves(group):
-    """Statuses of a case with parameters."""
+    """Yield the statuses of a case with parameters."""
     yield from (case["status"] for case in group["test_cases"])
     for sub in group["sub_groups"]:
         yield from leaves(sub)

@@ -2,12 +2,12 @@
 # shellcheck shell=bash disable=SC2034 # used by those who source it
 #
 # Sourced by all scripts of the rig. Results go to stdout as TAP lines without
-# numbers ("ok - name"), which check.sh numbers and counts; everything else
-# goes to stderr, so that the output of a function can be used by its caller.
+# numbers ("ok - name"), which check.sh numbers and counts. Messages go to stderr,
+# so that a caller can use the output of a function.
 
 set -euo pipefail
 export LC_ALL=C PYTHONDONTWRITEBYTECODE=1
-# A make that called us must not hand its flags down to kernel builds.
+# Kernel builds must not inherit the flags of a make that calls the script.
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 
 rig=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -40,10 +40,10 @@ die()
 	exit 1
 }
 
-# step TEXT COMMAND...: run it in a subshell with its output in a file, a sign of
-# life every ten seconds, and the end of the output where it fails. COMMAND is a
-# program, or a function that is one pipeline or a chain of &&: errexit is off in
-# there.
+# step TEXT COMMAND...: run COMMAND in a subshell with its output in a file. Print a
+# message every ten seconds, and the end of the output if it fails. COMMAND is a
+# program, or a function that is one pipeline or a chain of &&, because errexit is off
+# in it.
 step()
 {
 	local text=$1 log beat rc=0
@@ -62,7 +62,7 @@ step()
 	return $rc
 }
 
-# With several jobs at once the error is not at the end of a build.
+# Print the errors of a build. With several jobs they are not at its end.
 explain()
 {
 	grep -E -A 6 '(error|Error|undefined reference.*|ERROR): ' "$1" | head -n 40 || :
@@ -74,14 +74,14 @@ heartbeat()
 {
 	local never
 	trap - EXIT INT TERM HUP
-	# Not sleep(1), which would outlive us and keep our locks and pipes.
+	# Not sleep(1), which would outlive this process and keep its locks and pipes open.
 	exec {never}<> <(:)
 	while ! read -rt 10 -u "$never"; do
 		say "... $1: $(tail -n 1 "$2" | tr -d '\r' | cut -c 1-70)"
 	done
 }
 
-# lock NAME: until this script ends.
+# lock NAME: hold a lock until this script ends.
 lock()
 {
 	local fd
@@ -90,9 +90,9 @@ lock()
 	flock -n $fd || { say "waiting for another run ($1)"; flock $fd; }
 }
 
-# cached DIR FUNCTION [ARGUMENT...]: DIR of the cache, where it is missing made
-# by FUNCTION in the directory that it gets as its first argument. DIR appears
-# when it is complete, or not at all.
+# cached DIR FUNCTION [ARGUMENT...]: if DIR of the cache is missing, let FUNCTION make
+# it, in the directory that is its first argument. DIR appears only when it is
+# complete.
 cached()
 {
 	local dir=$1 make=$2
@@ -108,7 +108,7 @@ not_ok()  { echo "not ok - $*"; }
 skip()    { echo "ok - $1 # SKIP $2"; }
 comment() { sed 's/^/# /'; }
 
-# holds NAME COMMAND...: one test; what COMMAND, as in step, prints is shown if it
+# holds NAME COMMAND...: one test. COMMAND is as for step; its output is shown if it
 # fails.
 holds()
 {
@@ -123,8 +123,8 @@ holds()
 	fi
 }
 
-# sources DIR: what kernel modules, and programs for their tests, are made of; else there are
-# other things below tests/.
+# sources DIR: print the source files of the modules and the test programs. tests/ has other
+# files, too.
 sources()
 {
 	(cd "$1" && find . \( -name .git -o -path './tests/*/*' ! -path './tests/user/*' \
@@ -132,8 +132,8 @@ sources()
 		\( -name '*.[ch]' -o -name 'Kbuild*' -o -name Kconfig \) -printf '%P\n' | sort)
 }
 
-# sync_sources FROM TO: only what differs in content is written, so that make
-# rebuilds no more; what is gone goes.
+# sync_sources FROM TO: copy the sources. Only files that differ are written, so that
+# make rebuilds no others.
 sync_sources()
 {
 	rsync -rc --delete --prune-empty-dirs \
@@ -143,8 +143,9 @@ sync_sources()
 		--exclude='*' "$1/" "$2/"
 }
 
-# configured TREE FRAGMENT CONFIG: kconfig drops silently what it cannot have. That is fine
-# for what the version does not know, and for what a comment in the fragment calls optional.
+# configured TREE FRAGMENT CONFIG: fail if kconfig has dropped an option of the fragment. That is
+# allowed for options that the version does not have, or that a comment in the fragment lists as
+# optional.
 configured()
 {
 	local line symbol lost=()
@@ -158,8 +159,8 @@ configured()
 	((${#lost[@]} == 0)) || die "the configuration lost ${lost[*]}"
 }
 
-# to_native DIR: what legacy/to_native.cocci makes of a driver for 5.4, with a Kbuild. spatch
-# ends well also when it could not make sense of something.
+# to_native DIR: convert a driver for 5.4 with legacy/to_native.cocci, and add a Kbuild. spatch
+# succeeds even if it could not parse something.
 to_native()
 {
 	mkdir -p "$1" &&
@@ -170,7 +171,7 @@ to_native()
 		grep -q 'hmm_mirror_attach(' "$1/to_native.c"
 }
 
-# build_native DIR KERNEL BUILT: for a kernel, with the modules that build.sh has built for it.
+# build_native DIR KERNEL BUILT: build the converted driver. BUILT has the modules for the kernel.
 build_native()
 {
 	make -C "$2/headers" M="$1" W=1 KBUILD_EXTRA_SYMBOLS="$3/Module.symvers" modules >"$1/log" 2>&1 ||
@@ -179,13 +180,13 @@ build_native()
 		! grep -E ' warning: |^WARNING: ' "$1/log" | grep -v '^[^ ]*/include/'
 }
 
-# Of the module; dkms.conf, which is read alone, finds it in the same way.
+# Print the version of the module; dkms.conf finds it in the same way.
 module_version()
 {
 	sed -n 's/^#define HMM_MIRROR_VERSION[[:space:]]*"\(.*\)"$/\1/p' "$repo/hmm_mirror.h"
 }
 
-# Of stdin; long enough for names in the cache.
+# Print a digest of stdin, for names in the cache.
 digest()
 {
 	sha256sum | cut -c 1-12
@@ -197,8 +198,8 @@ sources_digest()
 	(cd "$1" && { sources . && echo Makefile; } | xargs sha256sum | digest)
 }
 
-# shm_is_small MEGABYTES: the memory of User Mode Linux is a file; where it does not fit
-# into /dev/shm (64 MB in some containers) it gets a bus error.
+# shm_is_small MEGABYTES: the memory of User Mode Linux is a file. If it does not fit into
+# /dev/shm (64 MB in some containers), User Mode Linux gets a bus error.
 shm_is_small()
 {
 	(($(df --output=avail /dev/shm 2>/dev/null | tail -n 1) < $1 << 10))

@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# matrix.sh: the modules on many kernels. For each it builds them with W=1 and boots
+# matrix.sh: test the modules on many kernels. For each kernel, build them with W=1 and boot
 # virtual machines: for the demo and the drivers of 2019, for the suite of tests/user, for
-# DMA behind an IOMMU, for failing allocations where the kernel can do that, and for the
-# KUnit suites, which provoke warnings and end lockdep. The last lines are a table. In the
-# environment:
+# DMA behind an IOMMU, for failing allocations if the kernel can inject them, and for the
+# KUnit suites, which provoke warnings and end lockdep. The last lines are a table.
+# Environment:
 #
-#   KERNELS="7.3 stock-6.12"	which: names for built.sh, stock- and versions for
-#				kernels.sh, arm64 and arm64-64k
-#   LINUX=DIR			a kernel tree to build those of built.sh from
+#   KERNELS="7.3 stock-6.12"	names for built.sh; stock- and a version for kernels.sh;
+#				arm64 and arm64-64k
+#   LINUX=DIR			kernel tree for built.sh
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
@@ -31,7 +31,7 @@ main()
 	[[ ! -e $work/failed ]]
 }
 
-# results NAME: of one kernel; "suite: SUITE" is where those of one begin.
+# results NAME: print the results of one kernel. "suite: SUITE" begins those of a suite.
 results()
 {
 	local rc
@@ -55,8 +55,8 @@ x86()
 	esac
 	built=$("$rig/build.sh" "$dir")
 	holds "build: W=1 builds without a warning" no_warning "$built"
-	holds "build: to_native.cocci moves a driver" to_native "$work/native-$1"
-	holds "build: and what it makes builds" build_native "$work/native-$1" "$dir" "$built"
+	holds "build: to_native.cocci converts a driver" to_native "$work/native-$1"
+	holds "build: the converted driver builds" build_native "$work/native-$1" "$dir" "$built"
 
 	echo "suite: install"
 	"$rig/install.sh" "$dir" || rc=$?
@@ -72,7 +72,7 @@ x86()
 	echo "suite: suite"
 	boot "$1" suite secretmem.enable=1 suite.sh || rc=$?
 
-	# On two kernels, which are far apart.
+	# Test these on an old and a new kernel.
 	case $1 in
 	stock-5.10 | stock-6.12)
 		for driver in legacy_5_{2,3,4}; do
@@ -101,8 +101,8 @@ x86()
 	return $rc
 }
 
-# no_warning DIR: in our files, of which make prints the bare names; whose headers warn
-# at W=1 is the kernel's affair.
+# no_warning DIR: check for warnings in the module's files, whose names make prints without a
+# directory. Headers of the kernel may warn at W=1.
 no_warning()
 {
 	! grep -E ' warning: |^WARNING: |objtool:' "$1/build.log" | grep -v '^[^ ]*/include/'
@@ -112,12 +112,12 @@ no_warning()
 boot()
 {
 	local name=$1 suite=$2 append=$3 memory=1024 program add=()
-	# Minutes are not long for a case of KUnit on an emulated KCSAN kernel.
+	# A KUnit case can take minutes on an emulated KCSAN kernel.
 	local patience=sysctl.kernel.hung_task_timeout_secs=900
 	shift 3
 	case $name in
 	*-debug)	memory=2048 ;;
-	# A device fault that KCSAN makes last longer than memory stays as it is never ends.
+	# With the default, a fault takes so long that the memory always changes meanwhile.
 	*-kcsan)	[[ $suite == kunit ]] || append+=" kcsan.skip_watch=8000" ;;
 	esac
 	for program in "$built"/samples/* "$built"/tests/user/*; do
@@ -136,7 +136,7 @@ boot()
 		--log "$cache/matrix-$name-$suite.log" --run "${@/#/$rig/vm/}"
 }
 
-# instruments NAME: a kernel that looks for mistakes says so when it boots.
+# instruments NAME: check that the debugging options of a kernel are on, by its boot messages.
 instruments()
 {
 	local text log=$cache/matrix-$1-user.log
@@ -155,14 +155,14 @@ instruments()
 	[[ ${1-} != Kernel* ]] || holds "instruments: a report of UBSAN is a failure" ubsan_is_fatal "$log"
 }
 
-# ubsan_is_fatal LOG: where the canary did not say that it expects it.
+# ubsan_is_fatal LOG: check that klog.awk reports UBSAN without the markers of the canary.
 ubsan_is_fatal()
 {
 	! awk -f "$rig/klog.awk" <(sed '/expect-begin UBSAN/,/expect-end/!d; /expect-/d' "$1")
 }
 
-# A module that UBSAN has to find mistakes in. The elements that are out of bounds are
-# inside of the object, where KASAN sees nothing.
+# Build a module with bugs for UBSAN. The elements that are out of bounds are inside of the
+# object, so KASAN does not report them.
 build_canary()
 {
 	mkdir -p "$work/canary" &&
@@ -196,8 +196,8 @@ build_canary()
 	make -C "$dir/headers" M="$work/canary" modules
 }
 
-# all_suites RESULTS MODULE: those that it has. That they ran all their cases is checked
-# in the machine.
+# all_suites RESULTS MODULE: check that all suites of the module ran. The machine checks that all
+# their cases did.
 all_suites()
 {
 	local run linked
@@ -212,11 +212,11 @@ arm64()
 	local pages=4K
 	[[ $1 != *-64k ]] || pages=64K
 	echo "suite: kunit"
-	# Not the tree that "make kunit" locks.
+	# "make kunit" locks another tree.
 	UML=7.2 PAGES=$pages KUNIT_TIMEOUT=1800 "$rig/kunit.sh"
 }
 
-# collect KERNEL: show its results, which are on stdin, and write them to the table.
+# collect KERNEL: show the results on stdin, and write them to the table.
 collect()
 {
 	local kernel=$1 suite=rig passed=0 failed=0 skipped=0 any=0 began=$SECONDS line
@@ -228,9 +228,9 @@ collect()
 			continue
 			;;
 		"ended with status "*)
-			# There may be a result that says why.
+			# Another failure explains this one.
 			((any == 0)) || continue
-			line="not ok - $suite: it $line"
+			line="not ok - $suite: $line"
 			;;
 		esac
 		case $line in

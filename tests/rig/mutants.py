@@ -2,23 +2,22 @@
 # SPDX-License-Identifier: GPL-2.0
 """mutants.py BUILD [--sample SECONDS] [--record] [FUNCTION|NUMBER...]
 
-Boots the kernel of BUILD, which mutants.sh has built from what mutate.py wrote, and runs
-for each mutant the KUnit cases that reach it, the shortest first, until one fails. As long
-as that one passes again without the mutant, the same boot goes on with the next mutant. A
-crash, silence, or a complaint in the kernel's log ends a boot, and counts if the mutant was
+Boots the kernel of BUILD, which mutants.sh has built from the output of mutate.py. For each
+mutant, runs the KUnit cases that reach it, the shortest first, until one fails. If that case
+passes again without the mutant, the same boot goes on with the next mutant. A crash, a kernel
+without output, or a report in the kernel log ends a boot, and counts only if the mutant was
 the first. Two boots run at a time.
 
-A mutant that no case notices may be one of an ordering, which no test on this processor
-can notice: it is killed by a litmus test if tests/litmus/sites.txt names one, which
-prove.sh shows to fail without it. It may also be in tests/mutants/equivalent.txt, or in
-tests/mutants/survivors.txt, with the reason. Any other fails the run, as does an entry
-that is wrong.
+No test on this processor can detect a mutant of an ordering. A litmus test kills it if
+tests/litmus/sites.txt names one: prove.sh shows that this test fails without the ordering.
+Other mutants that survive must be in tests/mutants/equivalent.txt or
+tests/mutants/survivors.txt, with the reason. Otherwise the run fails, as with a wrong entry.
 
-A run of all that was interrupted goes on where it was, if the kernel is the same.
+An interrupted run of all mutants continues, if the kernel is the same.
 
---sample takes as many mutants as it can in so many seconds, others each time; SEED= in the
-environment repeats one. --record writes survivors.txt anew. QUICK= in the environment leaves
-out cases that take more than 1.5 seconds, which most mutants do not live to see.
+--sample runs as many random mutants as it can in so many seconds; SEED= in the environment
+repeats a sample. --record writes survivors.txt anew. QUICK= in the environment leaves out
+cases that take more than 1.5 seconds; most mutants are killed by shorter ones.
 """
 
 import argparse
@@ -44,10 +43,10 @@ MUTANTS = f"{REPO}/tests/mutants"
 LITMUS = f"{REPO}/tests/litmus"
 LEAST = 95
 AT_ONCE = 2
-# Mutants of one boot, as long as none spoils the kernel.
+# Maximum number of mutants per boot. A mutant that spoils the kernel ends the boot.
 BATCH = 25
-# Seconds that a test waits for its threads, and without a line of the kernel beside what the
-# longest case may take.
+# Timeouts in seconds: of a test, for its threads; and of the kernel, for a line of output, in
+# addition to the time of the longest case.
 PATIENCE = 4
 SILENCE = 8
 LAST_SUITE = "hmm_mirror_lockdep."
@@ -74,7 +73,7 @@ class Kernel:
         self.build, self.work = build, work
 
     def boot(self, lines=None, nr=0, until=None, longest=60):
-        """Its log, and "end", "crash" or "silence". lines: a mutant and its cases each."""
+        """Return the log, and "end", "crash" or "silence". Each line is a mutant and its cases."""
         folder = tempfile.mkdtemp(dir=self.work)
         command = [f"{self.build}/linux", "mem=256M", "ncpus=2", "seccomp=on",
                    "console=tty", "panic=-1", "panic_on_oops=1", "kunit.enable=1",
@@ -113,13 +112,13 @@ class Kernel:
 
     def judge(self, lines, nr=0, until=None, longest=60):
         """
-        [(number, what kills it or None, log)] of those that it can judge, the first in any
-        case unless the time was over. What is more than a case that fails, and not without
-        the mutant, may come of the mutants before: it is only believed of the first.
+        Return [(number, killer or None, log)] of the mutants with a verdict: always of the
+        first, unless the time was over. If more happens than that a case fails only with the
+        mutant, an earlier mutant may be the cause: then only a first mutant gets a verdict.
         """
         log, how = self.boot(lines, nr, until, longest)
         parts = re.split(r"hmm_mutant: begin (\d+)", log)
-        # one that is on from the boot on may also be noticed before the first case
+        # A mutant that is on since the boot may be detected before the first case.
         if nr and len(parts) > 2:
             parts[2] = parts[0] + parts[2]
         judged = []
@@ -147,7 +146,7 @@ class Kernel:
 # ------------------------------------------------------------------------- reach
 
 class Reach:
-    """Which cases there are, how long they take, and which mutants each reaches."""
+    """The cases, their durations, and the mutants that each reaches."""
 
     def __init__(self, kernel):
         with open(f"{kernel.build}/linux", "rb") as file:
@@ -168,11 +167,11 @@ class Reach:
                 self.cases[nr] = quick or cases[:1]
 
     def longest(self, nr):
-        """Seconds, of the cases that reach it."""
+        """Return the duration, in seconds, of the longest case that reaches the mutant."""
         return max(self.us[self.names[case]] for case in self.cases[nr]) / 1e6
 
     def measure(self, kernel, path):
-        say("which case reaches which mutant?")
+        say("measuring which case reaches which mutant")
         names, us, reached = [], {}, {}
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
             boots = list(pool.map(lambda _: kernel.boot(), range(AT_ONCE)))
@@ -192,7 +191,7 @@ class Reach:
         index = {name: i for i, name in enumerate(names)}
 
         def in_order(nr):
-            # what happens before the tests may be noticed by any
+            # Any case may detect a mutant that is reached before the tests.
             found = set(names) if "boot" in reached[nr] else reached[nr]
             return [index[name] for name in sorted(
                 found, key=lambda name: (name.startswith(LAST_SUITE), us[name]))]
@@ -204,10 +203,10 @@ class Reach:
         os.rename(path + ".new", path)
 
 
-# ------------------------------------------------------------- what else is known
+# ----------------------------------------------------------------- known mutants
 
 def compiled_in(build):
-    """Numbers of mutants that the preprocessor has left."""
+    """Return the numbers of mutants that this configuration of the kernel compiles."""
     numbers = set()
     for path in glob.glob(f"{build}/mm/hmm_mirror/*.i"):
         with open(path, encoding="utf-8") as file:
@@ -217,7 +216,7 @@ def compiled_in(build):
 
 
 def litmus_of():
-    """(function, primitive): a litmus test that fails without it."""
+    """Return, by (function, primitive), a litmus test that fails without the primitive."""
     sites = {}
     with open(f"{LITMUS}/sites.txt", encoding="utf-8") as file:
         for line in file:
@@ -239,8 +238,8 @@ def litmus_of():
 
 class Known:
     """
-    A file of mutants with reasons: "FUNCTION KIND TEXT", and indented lines below. A
-    function of "*" is any, and a text that ends in "..." goes on as it likes.
+    A file of mutants with reasons: "FUNCTION KIND TEXT", and indented lines below. The
+    function "*" matches any function, and a text that ends in "..." matches any rest.
     """
 
     def __init__(self, path):
@@ -270,7 +269,7 @@ class Known:
         return next((entry for entry in self.entries if self.matches(entry, mutant)), None)
 
     def wrong(self, table, survived):
-        """Entries of which there is no mutant, or all were killed; survived: of those run."""
+        """Yield entries without a mutant, without a reason, or whose mutants were all killed."""
         for entry in self.entries:
             name = f"{os.path.basename(self.path)}: {entry['function']} {entry['kind']} {entry['text']}"
             found = [m for m in table if self.matches(entry, m)]
@@ -279,7 +278,7 @@ class Known:
             elif not entry["reason"]:
                 yield f"{name}: no reason is given"
             elif all(survived.get(m["nr"]) is False for m in found):
-                yield f"{name}: it is killed"
+                yield f"{name}: the mutant is killed"
 
 
 # --------------------------------------------------------------------------- run
@@ -293,7 +292,7 @@ class Run:
         self.path = f"{kernel.build}/results-{reach.digest}"
 
     def go_on(self, mutants):
-        """Those whose result is known from a run that was interrupted."""
+        """Return the mutants whose result is known from an interrupted run."""
         for old in glob.glob(f"{self.kernel.build}/results-*"):
             if old != self.path:
                 os.remove(old)
@@ -302,7 +301,7 @@ class Run:
                 self.killer = {nr: killer for nr, killer in map(json.loads, file)}
         known = [m for m in mutants if m["nr"] in self.killer]
         if known:
-            say(f"going on behind {len(known)} mutants")
+            say(f"continuing after {len(known)} mutants")
         return known
 
     def note(self, mutants):
@@ -311,7 +310,7 @@ class Run:
                 file.write(json.dumps([mutant["nr"], self.killer[mutant["nr"]]]) + "\n")
 
     def all(self, mutants, seconds=None, whole=False):
-        """Those that were run, in that time."""
+        """Run mutants, for so many seconds at most, and return those that were run."""
         done = self.go_on(mutants) if whole else []
         began = said = time.time()
         until = began + seconds if seconds else None
@@ -335,11 +334,11 @@ class Run:
         return " ".join(str(nr) for nr in [mutant["nr"], *self.reach.cases[mutant["nr"]]])
 
     def work(self, until, done, whole):
-        """What a boot does not get to is first in another one."""
+        """Run mutants in boots. A mutant that has got no verdict is the first of another boot."""
         while not stop.is_set() and not (until and time.time() > until):
             with self.lock:
                 some = [self.todo.popleft() for _ in range(min(BATCH, len(self.todo)))]
-                # what is reached before the tests has to be on before them
+                # A mutant that is reached before the tests must be on since the boot.
                 at_boot = [m for m in some if m["nr"] in self.reach.boot]
                 if at_boot:
                     self.todo.extendleft(m for m in reversed(some) if m != at_boot[0])
@@ -366,7 +365,7 @@ class Run:
         say(f"... {len(done)} mutants of {nr}, {killed} killed; {max(left, 0):.0f} s left")
 
     def control(self):
-        """Do the tests that killed pass without a mutant, as busy as it was?"""
+        """Return failures without a mutant of the cases that have killed, under equal load."""
         names = set(self.killer.values()) & set(self.reach.names)
         cases = [i for i, name in enumerate(self.reach.names) if name in names]
         cases.sort(key=lambda i: (self.reach.names[i].startswith(LAST_SUITE),
@@ -464,7 +463,7 @@ def verdict(args, whole, table, mutants, done, run, ordered_by, equivalent, know
     for m in survivors:
         if whole or m not in listed:
             test(m in listed, f"survives: {name_of(m)} ({m['why']})" if m not in listed
-                 else f"survives, as is known: {name_of(m)}")
+                 else f"survives, as listed: {name_of(m)}")
 
     everywhere = {m["nr"]: False for m in mutants if ordered_by(m)} | survived
     for text in [*equivalent.wrong(table, everywhere), *known.wrong(table, everywhere)]:
@@ -487,7 +486,7 @@ def verdict(args, whole, table, mutants, done, run, ordered_by, equivalent, know
              f"at least {LEAST}")
     else:
         test(done != [] or args.names, f"{killed} of {total} are killed, "
-             f"{len(listed)} survive as is known")
+             f"{len(listed)} survive as listed")
 
 
 main()

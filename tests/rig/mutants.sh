@@ -1,30 +1,29 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# mutants.sh [NAME...]: break the core on purpose, and demand that a test notices. A mutant
-# that survives is a test that is missing.
+# mutants.sh [NAME...]: break the core on purpose, and check that a test fails. If a mutant
+# survives, a test is missing.
 #
-# Most of them are made by mutate.py, all in one kernel, which mutants.py boots for each; what
-# these cannot say is in patches, tests/mutants/*.patch, which are built one at a time. NAME
-# is a patch, or a function, or the number of a mutant; else all are run.
+# mutate.py makes most mutants, all in one kernel, which mutants.py boots. Patches,
+# tests/mutants/*.patch, make other changes, and are built one at a time. NAME is a patch, a
+# function, or the number of a mutant; by default all are run.
 #
-#   mutants.sh --sample SECONDS	some of those that are made, others each time (SEED= repeats
-#				them), and whether the patches apply and compile
-#   mutants.sh --record		all that are made; those that survive are written to
+#   mutants.sh --sample SECONDS	run a random sample of the mutants of mutate.py (SEED= repeats
+#				it), and check that the patches apply and compile
+#   mutants.sh --record		run all mutants of mutate.py, and write the survivors to
 #				tests/mutants/survivors.txt
 #
-# A patch begins with what is broken and who has to notice:
+# A patch begins with the bug and the test that must fail:
 #
 #   # the end of an invalidation wakes nobody
 #   # killed-by: hmm_mirror_wait.woken_by_own_end
 #
-# The test may also be "log": the kernel must complain (lockdep, KASAN, hung task).
+# The test may also be "log": the kernel must report a bug (lockdep, KASAN, hung task).
 #
-# A third line "# needs: two CPUs, ..." or "# needs: DMA" asks for the newest kernel, on
-# which User Mode Linux has them; otherwise it is one that builds fast. What User Mode
-# Linux has not at all, "# needs: x86, ...", runs in a virtual machine with an IOMMU, a
-# fresh one for each mutant, with a kernel of built.sh: 5.10 for "a kernel with
-# dma_map_ops", which 7.3 has not. X86=no skips them.
+# A third line "# needs: two CPUs, ..." or "# needs: DMA" selects the newest kernel, on which
+# User Mode Linux has these; the default kernel builds faster. With "# needs: x86, ..." the
+# test runs in a virtual machine with an IOMMU, a new one for each mutant, with a kernel of
+# built.sh: 5.10 for "a kernel with dma_map_ops", which 7.3 does not have. X86=no skips these.
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
@@ -65,18 +64,18 @@ main()
 }
 
 #
-# Those that are made
+# Mutants of mutate.py
 #
 
-# Sets tree and build. The tree is a copy of the newest one, made of links; nothing else is
-# grafted into it, so the next build is short.
+# Set tree and build. The tree is a copy of the newest one, made of links. It has no other graft,
+# so the next build is short.
 build_made()
 {
 	local source sources=$work/made config=$work/config
 	source=$("$rig/kernels.sh" newest)
 	grep -q '^config SMP' "$source/arch/um/Kconfig" ||
 		die "User Mode Linux has several CPUs from 7.3 on, and there is no source of it"
-	# kunit.py takes the first one by itself
+	# kunit.py would use the first file by itself.
 	grep -hv SAMPLE "$source/tools/testing/kunit/configs/arch_uml.config" \
 		"$rig"/configs/um{,-smp}.config >"$config"
 	tree=$cache/mutants/${source##*/}
@@ -90,11 +89,11 @@ build_made()
 	"$rig/mutate.py" "$sources" "$build/mutants.json"
 	SOURCES=$sources "$rig/graft.sh" "$tree" core kunit legacy
 	step "building the kernel with $(wc -l <"$build/mutants.json") mutants" make_made "$config"
-	step "which of them does this kernel have?" make_preprocessed
+	step "looking for the mutants that this kernel has" make_preprocessed
 }
 
-# link_tree TO SOURCE: what is changed in place is a copy. For tests that have a device of
-# their own User Mode Linux gets dma_map_ops, as other architectures have them.
+# link_tree TO SOURCE: copy files that are changed, and link the others. User Mode Linux gets
+# dma_map_ops, as other architectures have, for tests with a device of their own.
 link_tree()
 {
 	cp -al "$2/." "$1" &&
@@ -110,7 +109,7 @@ make_made()
 	kernel -j"$(nproc)" linux
 }
 
-# What kbuild has compiled, as the preprocessor left it.
+# Preprocess the files that kbuild has compiled.
 make_preprocessed()
 {
 	local files
@@ -128,12 +127,12 @@ kernel()
 # Patches
 #
 
-# Of each patch, whether it applies, and whether what it changes compiles: with the commands by
-# which kbuild has made the kernel of build_made().
+# Check that each patch applies, and that the changed files compile, with the commands that kbuild
+# has used for the kernel of build_made().
 check_patches()
 {
 	local patch name bad=0
-	say "do the patches apply and compile?"
+	say "checking that the patches apply and compile"
 	for patch in "$mutants"/*.patch; do
 		name=$(basename "$patch" .patch)
 		while (($(jobs -rp | wc -l) >= $(nproc))); do wait -n || :; done
@@ -165,7 +164,7 @@ compiles()
 		esac
 	done | grep -v '^hmm_mutant.o$' | sort -u)
 	for file in $objects; do
-		# What this kernel is built without.
+		# Skip files that this kernel does not contain.
 		[[ -e $build/mm/hmm_mirror/$file ]] || continue
 		syntax "$file" "$2" || return
 	done
@@ -187,12 +186,12 @@ mutate()
 {
 	local sources=$work/mutant killer out=$work/out status=0 run=on_uml
 	killer=$(sed -n 's/^# killed-by: *//p' "$1" | head -n 1)
-	[[ $killer ]] || die "$1 does not say which test it is killed by"
+	[[ $killer ]] || die "$1 has no line \"# killed-by:\""
 
 	if grep -q '^# needs: x86' "$1"; then
 		run=on_x86
 		if [[ ${X86-} == no ]]; then
-			skip "mutants: $2 is killed by $killer" "it $(sed -n 's/^# \(needs\): /\1 /p' "$1")"
+			skip "mutants: $2 is killed by $killer" "$(sed -n 's/^# \(needs\): /\1 /p' "$1")"
 			return
 		fi
 	fi
@@ -224,7 +223,7 @@ on_uml()
 	UML=$uml SOURCES=$sources KUNIT_TIMEOUT=60 "$rig/kunit.sh" "$(filter "$2")"
 }
 
-# on_x86 PATCH KILLER. What the mutant before has built is there to be built upon.
+# on_x86 PATCH KILLER: the build continues from that of the previous mutant.
 on_x86()
 {
 	local version=7.3 kernel dir
@@ -247,7 +246,7 @@ filter()
 	[[ $1 == log ]] && echo 'hmm_mirror*' || echo "$1"
 }
 
-# noticed KILLER OUTPUT. A test that hangs is one that did not pass.
+# noticed KILLER OUTPUT: a test that hangs counts as failed.
 noticed()
 {
 	if [[ $1 == log ]]; then

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""mutate.py DIR TABLE: break the core in all simple ways at once.
+"""mutate.py DIR TABLE: make mutants of the core.
 
 Rewrites the sources of the core in DIR, a copy of the repository, so that a kernel built
-from them has every mutant in it, and one number selects at run time which one is on (see
-tests/mutants/hmm_mutant.h). TABLE gets a line of JSON for each: number, file, line,
+from them contains all mutants. At run time, a number selects the one that is on (see
+tests/mutants/hmm_mutant.h). TABLE gets a line of JSON for each mutant: number, file, line,
 function, kind, original text, mutated text.
 
 The kinds:
 
   delete   a statement is left out
-  false    a condition is false; what it calls is called all the same
+  false    a condition is false; its calls are still made
   true     a condition is true
   negate   a condition is negated
   without  an operand of && or || is left out
@@ -18,11 +18,10 @@ The kinds:
   bound    a comparison is off by one in the other direction
   one      + 1 or - 1 is left out
   step     ++ or -- inside an expression is left out
-  return   the last return of a function returns something else
+  return   the last return of a function returns another value
   barrier  an ordering is weakened
 
-Knows C as far as the kernel's coding style lets it be written. What it does not understand
-ends it.
+Parses C in the kernel's coding style. If it does not understand something, it fails.
 """
 
 import glob
@@ -48,23 +47,23 @@ TYPES = set("""struct union enum unsigned signed const static volatile register 
 
 ASSIGNMENTS = set("= += -= *= /= %= &= |= ^= <<= >>=".split())
 
-# The loosest binding first.
+# Operators by precedence, the lowest first.
 BINARY = [["||"], ["&&"], ["|"], ["^"], ["&"], ["==", "!="], ["<", "<=", ">", ">="],
           ["<<", ">>"], ["+", "-"], ["*", "/", "%"]]
 
 NEIGHBOUR = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "=="}
 
-# What is added to both sides to move the bound away from that.
+# Numbers to add to both sides, to move the bound in the other direction.
 OTHER_BOUND = {"<": (1, 0), "<=": (0, 1), ">": (0, 1), ">=": (1, 0)}
 
-# Statements that do nothing but order memory.
+# Statements that only order memory.
 FENCES = set("""smp_mb smp_wmb smp_rmb synchronize_rcu mmu_notifier_synchronize
     rcu_read_lock_sched rcu_read_unlock_sched""".split())
 
 # Calls that do not return. The compiler refuses a function that ends without one.
 ENDINGS = {"hmm_mirror_compat_module_put_and_exit"}
 
-# Calls that order memory, and what they are without that. hmm_mutant.h has a macro for each.
+# Calls that order memory, and the calls without that order. hmm_mutant.h has macros for them.
 WEAKER = {
     "smp_load_acquire": "READ_ONCE",
     "smp_store_release": "WRITE_ONCE",
@@ -75,7 +74,7 @@ WEAKER = {
     "list_add_tail_rcu": "list_add_tail",
 }
 
-# Say how often something is true, and nothing else.
+# Macros that only give a hint to the compiler.
 HINTS = ("likely", "unlikely")
 
 
@@ -104,7 +103,7 @@ def tokens_of(text):
             line_start = False
             tokens.append(Token(m.lastgroup, m.group(), at))
         at = m.end()
-        # a directive may be indented
+        # A directive may be indented.
         if line_start:
             back = text.rfind("\n", 0, at) + 1
             if not text[back:at].strip() and text[at:at + 1] == "#":
@@ -125,7 +124,7 @@ class Source:
         self.function = None
 
     def pairs(self):
-        """The other one of each bracket."""
+        """Return the matching bracket of each bracket."""
         pair, stack = {}, []
         closes = {")": "(", "]": "[", "}": "{"}
         for i, token in enumerate(self.t):
@@ -166,7 +165,7 @@ class Source:
         return nr
 
     def wrap(self, i, j, before, behind):
-        """The outer one has to come first."""
+        """Insert text around tokens. A caller wraps outer expressions before inner ones."""
         self.before.setdefault(i, []).append(before)
         self.behind.setdefault(j - 1, []).insert(0, behind)
 
@@ -208,7 +207,7 @@ class Source:
         while at < self.pair[i]:
             start, at = at, self.statement_end(at)
         if self.is_at(start, "switch"):
-            # there is no statement behind the last case
+            # No statement follows the last case.
             start = max((j for j in range(start, self.pair[i]) if self.is_at(j, "return")),
                         default=start)
         if self.is_at(start, "return"):
@@ -225,7 +224,7 @@ class Source:
         return i + 1
 
     def is_walk(self, i):
-        """A macro in front of a statement: list_for_each_entry(...)."""
+        """Return true for a macro before a statement, such as list_for_each_entry(...)."""
         return (self.t[i].kind == "name" and "for_each" in self.t[i].text and
                 self.is_at(i + 1, "(") and not self.is_at(self.pair[i + 1] + 1, ";"))
 
@@ -233,7 +232,7 @@ class Source:
         return self.t[i].kind == "name" and self.is_at(i + 1, ":") and not self.is_at(i, "default")
 
     def statement_end(self, i):
-        """Where the statement that begins at i ends, without looking into it."""
+        """Return the end of the statement that begins at i."""
         if self.is_at(i, "{"):
             return self.pair[i] + 1
         if self.is_at(i, "if"):
@@ -256,7 +255,7 @@ class Source:
             i = self.statement(i)
 
     def is_single(self, i):
-        """One simple statement, with or without braces."""
+        """Return true for one simple statement, with or without braces."""
         if self.is_at(i, "{"):
             end = self.pair[i]
             return i + 1 < end and self.statement_end(i + 1) == end and self.is_single(i + 1)
@@ -264,7 +263,7 @@ class Source:
                     self.is_label(i))
 
     def statement(self, i, deletable=True):
-        """Mutates it; returns its end."""
+        """Mutate the statement, and return its end."""
         end = self.statement_end(i)
         if self.is_at(i, "{"):
             if not deletable and self.is_single(i):
@@ -309,7 +308,7 @@ class Source:
         end = self.statement_end(then)
         has_else = self.is_at(end, "else")
         self.condition(i + 2, close, "negate", "true", "false")
-        # without else that is the condition made false
+        # Without else, to delete the statement is to make the condition false.
         self.statement(then, has_else or not self.is_single(then))
         if has_else:
             self.statement(end + 1)
@@ -322,7 +321,7 @@ class Source:
             self.expressions(at, first - 1)
             at, end = first, self.semicolon(first) - 1
             self.expressions(end + 1, close)
-        # to make it true would be to loop for ever
+        # No mutant "true", which would loop for ever.
         if at < end and not self.is_at(at, "true", "1"):
             self.condition(at, end, "false")
         body = close + 1
@@ -362,7 +361,7 @@ class Source:
                 (at == i + 1 or self.is_at(at + 1, "=", ";", ",")))
 
     def declaration(self, i, end):
-        """Its initialisers."""
+        """Mutate the initialisers of a declaration."""
         if any(self.is_at(j, "static") for j in range(i, end)):
             return
         for j, k in self.split(i, end, ","):
@@ -377,7 +376,7 @@ class Source:
     # ------------------------------------------------------------ expressions
 
     def top(self, i, end):
-        """Indices of the tokens that are in no brackets."""
+        """Yield the indices of the tokens outside of brackets."""
         while i < end:
             yield i
             i = self.pair[i] + 1 if self.is_at(i, "(", "[", "{") else i + 1
@@ -396,7 +395,7 @@ class Source:
             self.expression(j, k)
 
     def is_binary(self, start, i):
-        """Behind an operand, which a cast is not."""
+        """Return true if the token follows an operand, and not a cast."""
         if i == start:
             return False
         last = self.t[i - 1]
@@ -408,7 +407,7 @@ class Source:
         return last.kind in ("name", "number", "string") or last.text in ("]", "++", "--")
 
     def bare(self, i, end):
-        """Without brackets and hints around it."""
+        """Return the bounds without enclosing brackets and hints."""
         while i < end:
             if self.is_at(i, "(") and self.pair[i] == end - 1 and \
                     self.t[i + 1].text not in TYPES:
@@ -420,7 +419,7 @@ class Source:
         return i, end
 
     def operator(self, i, end):
-        """Of the loosest kind outside of brackets: its kind, and where it is."""
+        """Return kind and places of the operators of lowest precedence outside of brackets."""
         top = list(self.top(i, end))
         for at in top:
             if self.t[at].text in ASSIGNMENTS:
@@ -451,7 +450,7 @@ class Source:
         self.expression(i, end, "negate" in kinds)
 
     def expression(self, i, end, negated=False):
-        """negated: there is a mutant already that negates it."""
+        """Mutate an expression. negated: another mutant already negates it."""
         i, end = self.bare(i, end)
         if i >= end:
             return
@@ -515,11 +514,11 @@ class Source:
         if self.is_at(i, "!", "~", "-", "+", "*", "&"):
             self.expression(i + 1, end)
             return
-        # a cast
+        # A cast.
         if self.is_at(i, "(") and self.t[i + 1].text in TYPES and self.pair[i] + 1 < end:
             self.expression(self.pair[i] + 1, end)
             return
-        # names, calls, members, indices
+        # Names, calls, members, indices.
         at = i
         while at < end:
             if self.is_at(at, "sizeof", "typeof", "offsetof") and self.is_at(at + 1, "("):
@@ -542,7 +541,7 @@ def main():
     table = []
     names = glob.glob(f"{folder}/*.h") + glob.glob(f"{folder}/hmm_*.c")
     for path in sorted(names):
-        # macros for the tracer, which no test can tell from others
+        # No test can detect mutants of tracepoint macros.
         if os.path.basename(path).startswith("hmm_trace."):
             continue
         first = len(table) + 1

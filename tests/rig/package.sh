@@ -1,21 +1,21 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# make package: the Debian packages are built, installed in a chroot that has the
-# headers of a stock kernel, upgraded and removed; drivers are built against them, and
-# run with what DKMS has built in a virtual machine. Takes root, for the chroot.
+# make package: build the Debian packages, install them in a chroot with the headers of a stock
+# kernel, upgrade and remove them. Build drivers against them, and run the drivers with the
+# module of DKMS in a virtual machine. Needs root, for the chroot.
 
 if ((EUID)); then
-	echo "error: make package makes a chroot, which takes root" >&2
+	echo "error: make package needs root, for a chroot" >&2
 	exit 1
 fi
-# What is mounted here is seen by nobody else, and goes with the last process.
+# Mounts are only visible here, and end with the last process.
 [[ ${PACKAGE_NAMESPACE-} ]] || PACKAGE_NAMESPACE=own exec unshare --mount "$0" "$@"
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
 . "$rig/documented.sh"
-# The functions that know the archive; without what the script does when it is run.
+# The functions for the archive, without the call of main().
 # shellcheck disable=SC1090
 . <(sed '/^\. /d; $d' "$rig/kernels.sh") # and its main(), which is replaced below
 
@@ -42,19 +42,19 @@ main()
 }
 
 #
-# What "make deb" makes
+# make deb
 #
 check_build()
 {
 	holds "package: make deb" "$rig/deb.sh" "$work/debs"
-	holds "package: lintian has nothing to say" lintian --allow-root \
+	holds "package: lintian has no complaint" lintian --allow-root \
 		--fail-on error,warning "$work"/debs/*.changes
 
 	copy_sources "$work/next" "$version.1"
-	holds "package: not with a version that debian/changelog does not have" \
+	holds "package: a version that debian/changelog does not have is refused" \
 		refuses "hmm_mirror.h at $version.1" env SOURCES="$work/next" "$rig/deb.sh" "$work/none"
 	sed -i "1s/($version)/($version.1)/" "$work/next/debian/changelog"
-	holds "package: the next version" env SOURCES="$work/next" "$rig/deb.sh" "$work/next-debs"
+	holds "package: make deb, next version" env SOURCES="$work/next" "$rig/deb.sh" "$work/next-debs"
 }
 
 # copy_sources TO VERSION
@@ -64,7 +64,7 @@ copy_sources()
 	sed -i "/^#define HMM_MIRROR_VERSION/s/\".*\"/\"$2\"/" "$1/hmm_mirror.h"
 }
 
-# refuses TEXT COMMAND...: it fails, and says why.
+# refuses TEXT COMMAND...: COMMAND fails with the message TEXT.
 refuses()
 {
 	local text=$1
@@ -84,7 +84,7 @@ check_install()
 
 	holds "package: make install" make -C "$work/sources" KDIR="$stock/headers" \
 		DESTDIR="$stage" install
-	# Compressed, as the kernel's own modules are.
+	# The module is compressed, like those of the kernel.
 	cat >"$work/expected" <<-END
 		lib/modules/$release/hmm_mirror/Module.symvers
 		lib/modules/$release/updates/hmm-mirror.ko
@@ -95,12 +95,12 @@ check_install()
 		usr/include/hmm_mirror/legacy/hmm_5_3.h
 		usr/include/hmm_mirror/legacy/hmm_5_4.h
 	END
-	holds "package: make install installs what it should and nothing else" \
+	holds "package: make install installs the expected files and no others" \
 		diff "$work/expected" <(find "$stage" -type f ! -name 'modules.*' -printf '%P\n' |
 			sed 's/\.xz$//; s:/extra/:/updates/:' | sort)
 }
 
-# It succeeds, without a warning.
+# clean_build COMMAND...: COMMAND succeeds without a warning.
 clean_build()
 {
 	"$@" >"$work/build" 2>&1 && ! grep -iE 'warning' "$work/build" ||
@@ -116,13 +116,13 @@ make_root()
 	in_chroot+=("linux-headers-$release")
 	dir=$cache/chroot/${stock##*/}-$(digest <<<"${in_chroot[*]}")
 	use_suite bookworm || die "no package lists, so no chroot"
-	# In a subshell, whose end unlocks.
+	# The end of the subshell unlocks.
 	(lock chroot && cached "$dir" debootstrap)
 
 	mkdir "$root" "$work/upper" "$work/overlay"
 	mount -t overlay -o "lowerdir=$dir,upperdir=$work/upper,workdir=$work/overlay" \
 		overlay "$root"
-	# The files in it go with $work, and those of the host must not.
+	# Unmount before $work is removed, so that no file of the host is.
 	trap 'umount -lR "$root"; cleanup' EXIT
 	mount -t proc proc "$root/proc"
 	cp -r "$work/debs" "$work/next-debs" "$root/"
@@ -151,7 +151,7 @@ inside()
 		DEBIAN_FRONTEND=noninteractive "$@"
 }
 
-# install_debs DIR: as a user would.
+# install_debs DIR: install the packages as a user would.
 install_debs()
 {
 	inside sh -c "apt-get install -y --no-install-recommends /$1/*.deb" 2>&1 | tee "$work/apt"
@@ -162,22 +162,22 @@ install_debs()
 #
 check_dkms()
 {
-	say "installing the packages, for which DKMS builds the module"
+	say "installing the packages; DKMS builds the module"
 	holds "package: the packages can be installed" install_debs debs
 	holds "package: DKMS has built the module" installed_version "$version"
 	holds "package: a kernel without CONFIG_HMM_MIRROR is skipped" skipped "$release-poor"
-	holds "package: and there DKMS has built nothing" no_module "$release-poor"
-	holds "package: and make says why" refuses "is a kernel without CONFIG_HMM_MIRROR" \
+	holds "package: DKMS has built nothing for that kernel" no_module "$release-poor"
+	holds "package: make gives the reason" refuses "is a kernel without CONFIG_HMM_MIRROR" \
 		inside make -C "/usr/src/hmm_mirror-$version" KVER="$release-poor"
 
 	inside dkms unbuild "hmm_mirror/$version" -k "$release" >"$work/out" 2>&1 || :
-	holds "package: DKMS can take it away" no_module "$release"
+	holds "package: DKMS can remove the module" no_module "$release"
 	holds "package: a kernel that is installed later gets the module" \
 		inside /etc/kernel/postinst.d/dkms "$release"
-	holds "package: which is there then" installed_version "$version"
+	holds "package: that module is installed" installed_version "$version"
 	holds "package: DKMS has signed it" signed_by "DKMS module signing key"
 	holds "package: docs/signing.md, with DKMS" signed_as_documented
-	holds "package: one without CONFIG_HMM_MIRROR is skipped, too" skipped_later "$release-poor"
+	holds "package: a later kernel without CONFIG_HMM_MIRROR is skipped, too" skipped_later "$release-poor"
 }
 
 skipped()
@@ -186,7 +186,7 @@ skipped()
 	grep -A 5 "^Building initial module for $1\$" "$work/apt" | grep -x 'Skipped\.'
 }
 
-# DKMS 3.0, of Debian 12, counts it as a failure all the same; 3.2 does not.
+# DKMS 3.0, of Debian 12, counts a skipped kernel as a failure; 3.2 does not.
 skipped_later()
 {
 	inside /etc/kernel/postinst.d/dkms "$1" >"$work/out" 2>&1 || :
@@ -194,7 +194,7 @@ skipped_later()
 	grep 'includes a BUILD_EXCLUSIVE directive which does not match' "$work/out" && no_module "$1"
 }
 
-# The last command tells the signer.
+# The last command prints the signer.
 signed_as_documented()
 {
 	stand_ins "$root/stand-ins" "$release"
@@ -244,7 +244,7 @@ check_drivers()
 			inside make -C "/lib/modules/$release/build" M="/$example" W=1 modules
 	done
 	cp -r "$examples/minimal" "$root/unlinked"
-	holds "package: without Module.symvers a driver is not built, and learns why" \
+	holds "package: without Module.symvers a driver is refused, with the reason" \
 		refuses "hmm_mirror is not installed for Linux $release" inside make \
 		-C "/lib/modules/$release/build" M=/unlinked HMM_MIRROR_SYMVERS= modules
 }
@@ -252,14 +252,14 @@ check_drivers()
 check_vm()
 {
 	mkdir "$work/modules"
-	holds "package: modules for the virtual machine" collect "$work/modules"
+	holds "package: the modules for the virtual machine exist" collect "$work/modules"
 	make -s -C "$work/sources" -f "$repo/Makefile" samples/hmm_gpu_demo >&2
 	"$rig/vm.sh" --kernel "$stock" --modules "$work/modules" \
 		--add "$work/sources/samples/hmm_gpu_demo" --run "$rig/vm/package.sh" ||
-		not_ok "package: the virtual machine"
+		not_ok "package: the virtual machine succeeds"
 }
 
-# DKMS compresses as the kernel's own modules are.
+# DKMS compresses the module like those of the kernel.
 collect()
 {
 	cp "$(module_of "$release")" "$root"/{minimal/minimal,hmm_gpu/hmm-gpu}.ko "$1" &&
@@ -272,17 +272,17 @@ collect()
 check_upgrade()
 {
 	say "upgrading the packages"
-	holds "package: an upgrade" install_debs next-debs
-	holds "package: brings the next module" installed_version "$version.1"
-	holds "package: and leaves nothing of the last one" \
+	holds "package: an upgrade succeeds" install_debs next-debs
+	holds "package: the upgrade installs the next module" installed_version "$version.1"
+	holds "package: the upgrade removes the old module" \
 		gone "$root/usr/src/hmm_mirror-$version" "$root/var/lib/dkms/hmm_mirror/$version"
 }
 
 check_removal()
 {
-	holds "package: removal" inside apt-get purge -y hmm-mirror-dkms hmm-mirror-dev
-	holds "package: takes the module with it" no_module "$release"
-	holds "package: and everything else" nothing_left
+	holds "package: removal succeeds" inside apt-get purge -y hmm-mirror-dkms hmm-mirror-dev
+	holds "package: no module is left after the removal" no_module "$release"
+	holds "package: no file is left after the removal" nothing_left
 }
 
 gone()

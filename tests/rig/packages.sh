@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034 # used by those who source it
 #
-# Debian packages that the host must have. Kernels are not among them: they are
-# unpacked into the cache (kernels.sh).
+# Debian packages that the host needs. Kernels are not installed: kernels.sh unpacks
+# them into the cache.
 
 packages_fetch=(ca-certificates debian-archive-keyring xz-utils)
-# What Debian's kernel headers want, which are unpacked and not installed.
+# Dependencies of Debian's kernel headers, which are unpacked and not installed.
 packages_module=(gcc gcc-12 make libc6-dev libelf1 libssl3 zlib1g pahole kmod rsync)
 packages_static=(sparse coccinelle perl python3)
 packages_kunit=(gcc make libc6-dev flex bison bc perl python3 ccache rsync)
@@ -17,7 +17,7 @@ packages_trace=(trace-cmd python3)
 packages_deb=(build-essential debhelper dh-dkms rsync)
 packages_docs=(python3-sphinx python3-myst-parser python3 groff-base git)
 
-# need PACKAGE...: install those that are missing.
+# need PACKAGE...: install the missing packages.
 need()
 {
 	local missing=() name
@@ -27,7 +27,7 @@ need()
 		installed "$name" || missing+=("$name")
 	done
 	((${#missing[@]})) || return 0
-	# In a subshell, whose end unlocks: our children may need more.
+	# The end of the subshell unlocks: a child may need more packages.
 	(lock packages && step "installing ${missing[*]}" apt_install "${missing[@]}") ||
 		die "please install them: apt-get install --no-install-recommends ${missing[*]}"
 }
@@ -37,7 +37,7 @@ installed()
 	dpkg-query -W -f '${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed
 }
 
-# Package lists can be missing or out of date; find out only when it matters.
+# Package lists can be missing or out of date: update them only if the installation fails.
 apt_install()
 {
 	local get=(env DEBIAN_FRONTEND=noninteractive apt-get -qq

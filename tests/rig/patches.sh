@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# patches.sh LINUX_TREE DIR: write hmm_mirror as a series of patches for that tree,
-# for "git am". The tree is only read, and need not be a git repository. Author and
-# sign-off are those of the git configuration at hand.
+# patches.sh LINUX_TREE DIR: write hmm_mirror as a series of patches for that tree, for "git am".
+# The tree is only read, and need not be a git repository. Author and sign-off are those of the
+# git configuration.
 #
-# patches.sh --base LINUX_TREE DIR: make DIR a repository with just the files of the
-# tree that the series changes.
+# patches.sh --base LINUX_TREE DIR: make DIR a repository with only the files of the tree that
+# the series changes.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -24,7 +24,7 @@ series()
 	local tree=${1:?usage: patches.sh LINUX_TREE DIR} to=${2:?} version base
 	version=$(module_version)
 	git var GIT_COMMITTER_IDENT >/dev/null 2>&1 ||
-		die "git does not know you, for the sign-off: git config --global user.name, user.email"
+		die "no identity for the sign-off: set git config --global user.name and user.email"
 
 	series=$work/series
 	base_tree "$tree" "$series"
@@ -39,18 +39,17 @@ series()
 		and a wait that is killable, bounded, and not delayed by invalidations
 		of other addresses.
 
-		The name is that of what Linux had until 5.5. That kept validity in a
-		boolean, which an invalidation that came and went between two looks did not
-		change in the end.
+		Linux had an API of this name until 5.5. It kept validity in a boolean, so
+		a driver missed an invalidation that began and ended between two checks.
 	END
 	part "core kunit" "mm/hmm_mirror: add KUnit tests" <<-END
-		Each invariant, and each race, by forced interleaving.
+		Test each invariant, and force each race by interleaving.
 	END
 	part "core kunit sample" "mm/hmm_mirror: add a software GPU as a sample" <<-END
-		A driver to start from, and a means to test hmm_mirror from user space.
+		An example for drivers, which also tests hmm_mirror from user space.
 	END
 	part "core kunit sample docs" "Documentation: mm: add hmm_mirror" <<-END
-		The API, from its kernel-doc.
+		Document the API by its kernel-doc.
 	END
 
 	mkdir -p "$to"
@@ -83,7 +82,7 @@ part()
 	{ echo "$2"; echo; cat; } | git -C "$series" commit -qsF -
 }
 
-# Behind HMM, where the alphabet has it.
+# Add a MAINTAINERS entry after that of HMM, in alphabetical order.
 maintainers()
 {
 	! grep -q '^HMM_MIRROR' "$1" || return 0

@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# prove.sh: check the protocol by machine. tests/model with Spin: every state of
-# every scene, and that each mistake brought back on purpose is found.
-# tests/litmus with herd7 and the memory model of the newest kernel: what is
-# forbidden never happens, and would without each of the barriers.
+# prove.sh: check the protocol by machine. Spin checks every state of every scene of
+# tests/model, and must find each bug that is added on purpose. herd7, with the memory model
+# of the newest kernel, checks that the forbidden outcomes of tests/litmus never happen, and
+# that they do without each of the barriers.
 #
 #   prove.sh ladders	write the counterexamples in docs/protocol.md anew
-#   prove.sh herd7	prints the directory that has herd7
+#   prove.sh herd7	print the directory of herd7
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
@@ -47,8 +47,8 @@ check_scenes()
 
 	proves "one fault, one invalidation: $safe" ABA
 	proves "nested invalidations, 2 faults on a range: $safe" NESTED
-	proves "the same with time-outs: $safe" NESTED -DTIMEOUTS
-	proves "refused by us or by others, 2 faults on a range: $safe" REFUSED
+	proves "the same with timeouts: $safe" NESTED -DTIMEOUTS
+	proves "refused by this or another subscription, 2 faults on a range: $safe" REFUSED
 	proves "the same, step by step under the lock: $safe" NESTED -DFINE
 	proves "late registration, 2 faults on 2 ranges: $safe" TWO_RANGES
 	proves "the same, raised one by one: $safe" TWO_RANGES -DPIECES
@@ -56,7 +56,7 @@ check_scenes()
 	proves "3 invalidations, one refused, 2 ranges, a fault on a late one: $safe" CROWD
 	proves "more in flight than slots: $safe" OVERFLOW
 	proves "the same, until a worker has made one: $safe" GROW
-	proves "a lost end whose pointer comes back: $safe" LOST
+	proves "a lost end whose pointer is used again: $safe" LOST
 	proves "an invalidation without an end: $safe" ENDLESS
 	proves "the same, without a slot: $safe" ENDLESS -DNO_ROOM
 	proves "2 mirrors, 2 passes, one refuses: $safe" MIRRORS
@@ -67,27 +67,27 @@ check_scenes()
 	proves "unregister while the mm exits, unload: $safe" EXIT_UNREGISTER
 	proves "a range is resized: $safe" RESIZE
 	proves "a range is split: $safe" SPLIT
-	proves "the form of 2019, one thread: $safe" FORM_2019
-	proves "weak fairness: a waiter gets through, whatever happens elsewhere for ever" STORM
+	proves "the API of 2019, one thread: $safe" FORM_2019
+	proves "weak fairness: invalidations of other addresses do not starve a waiter" STORM
 	proves "weak fairness: the same, as soon as a worker has made slots" STORM -DGROWS -DFEW
 	echo "#   $states states in all"
-	finds "a limit: without memory, others share a slot for ever" 'acceptance cycle' STORM -DNO_ROOM
-	finds "a limit: an end is lost by one that needed the lock" 'invalid end state' LOST -DLOST_ANYWHERE
+	finds "a limit: without memory, invalidations share a slot for ever" 'acceptance cycle' STORM -DNO_ROOM
+	finds "a limit: an end is lost in a locked slot" 'invalid end state' LOST -DLOST_ANYWHERE
 }
 
 check_history()
 {
-	proves "2019: to count down where start failed was right" \
+	proves "2019: a count-down after a failed start was right" \
 		REFUSED -DBUG_SELF_DECREMENT -DOLD_MM -DOTHERS_FAIL=false
 	finds "2019: without it the count leaks" 'invalid end state' \
 		REFUSED -DBUG_COUNT_LEAKS -DOLD_MM -DOTHERS_FAIL=false
-	finds "2019: it leaks where another subscriber fails" 'invalid end state' \
+	finds "2019: the count leaks if another subscription fails" 'invalid end state' \
 		REFUSED -DBUG_SELF_DECREMENT -DOLD_MM
 	finds "the boolean of 2019: a stale page (ABA)" 'pfn==cpu' "${boolean[@]}"
 	finds "validity given at count 0: a waiter starves" 'acceptance cycle' "${count_zero[@]}"
-	finds "counting down where start failed: underflow" 'notifiers>0' "${self_decrement[@]}"
+	finds "a count-down after a failed start: underflow" 'notifiers>0' "${self_decrement[@]}"
 	finds "callbacks before the sequence: a stale page" 'x_gone|pfn==cpu' "${callback_first[@]}"
-	finds "the sequence in a range that two use: a stale page" 'pfn==cpu' "${sequence_in_range[@]}"
+	finds "the sequence in a range of two threads: a stale page" 'pfn==cpu' "${sequence_in_range[@]}"
 }
 
 boolean=(ABA -DBUG_BOOLEAN -DCONSEQUENCES)
@@ -99,37 +99,37 @@ ladders=(boolean count_zero self_decrement callback_first sequence_in_range)
 
 check_mistakes()
 {
-	finds "a range is born clean, whoever is in flight" '!\(x_hit\)' TWO_RANGES -DBUG_BORN_CLEAN
+	finds "a new range is clean during an invalidation" '!\(x_hit\)' TWO_RANGES -DBUG_BORN_CLEAN
 	finds "the same: a stale page" 'pfn==cpu|x_gone' TWO_RANGES -DBUG_BORN_CLEAN -DCONSEQUENCES
 	finds "a start gives no new sequence" 'g_began' NESTED -DBUG_KEEP_SEQ
 	finds "the same: a stale page" 'pfn==cpu|x_gone' NESTED -DBUG_KEEP_SEQ -DCONSEQUENCES
-	finds "an end wakes nobody" 'invalid end state' NESTED -DBUG_NO_WAKE
-	finds "an end that took no lock wakes nobody" 'invalid end state' NESTED -DBUG_HASHED_WAKES_NOBODY
+	finds "an end wakes no waiter" 'invalid end state' NESTED -DBUG_NO_WAKE
+	finds "an end without the lock wakes no waiter" 'invalid end state' NESTED -DBUG_HASHED_WAKES_NOBODY
 	finds "a waiter queues up without the lock" 'invalid end state' NESTED -DBUG_SLEEPS_UNLOCKED
-	finds "a waiter looks no more when it has queued up" 'invalid end state' NESTED -DBUG_LOOKS_ONCE -DFINE
-	finds "a start looks at the filter before it is seen" 'g_armed|r_state|x_hit' TWO_RANGES -DBUG_FILTER_FIRST
-	finds "a range is in the filter after it has looked who is in flight" 'x_hit' TWO_RANGES -DBUG_LOOKS_FIRST -DFINE
+	finds "a waiter does not check the slot after it has queued up" 'invalid end state' NESTED -DBUG_LOOKS_ONCE -DFINE
+	finds "a start reads the filter before it takes a slot" 'g_armed|r_state|x_hit' TWO_RANGES -DBUG_FILTER_FIRST
+	finds "a registration searches the slots before it updates the filter" 'x_hit' TWO_RANGES -DBUG_LOOKS_FIRST -DFINE
 	finds "a range is not in the filter: a stale page" 'pfn==cpu|x_gone' ABA -DBUG_NOT_IN_FILTER -DCONSEQUENCES
-	finds "the size of its chunks is not: a stale page" 'pfn==cpu|x_gone' ABA -DBUG_NO_LEVEL -DCONSEQUENCES
-	finds "a range takes another one out of the filter" 'levels' UNREGISTER -DBUG_REMOVED_TWICE
-	finds "the part of a cell stays when a range goes" 'levels' UNREGISTER -DBUG_PART_STAYS
-	finds "new bounds move in the filter, unseen: a stale page" 'pfn==cpu|x_gone' SPLIT -DBUG_REBOUND_UNSEEN
+	finds "the level of a range is not in the filter: a stale page" 'pfn==cpu|x_gone' ABA -DBUG_NO_LEVEL -DCONSEQUENCES
+	finds "a range removes another one from the filter" 'levels' UNREGISTER -DBUG_REMOVED_TWICE
+	finds "the part of a cell stays when its range is removed" 'levels' UNREGISTER -DBUG_PART_STAYS
+	finds "a start misses a range whose cells change: a stale page" 'pfn==cpu|x_gone' SPLIT -DBUG_REBOUND_UNSEEN
 	finds "a slot has a new owner before the old one is done" 'x_slot' NESTED -DBUG_KEY_FIRST
 	finds "the shared slot has bounds" 'x_slot' OVERFLOW -DBUG_SHARED_BOUNDS
 	finds "the same: a stale page" 'pfn==cpu|x_gone' OVERFLOW -DBUG_SHARED_BOUNDS -DCONSEQUENCES
-	finds "one without an end shares a slot for ever" 'invalid end state' ENDLESS -DNO_ROOM -DBUG_SHARED_FOR_EVER
-	finds "subscribed while the mm is at it" 'g_armed' SUBSCRIBE -DBUG_SUBSCRIBES_IN_FLIGHT
-	finds "the death of the mm raises nothing" 'g_armed|pfn==cpu|dead' EXIT -DBUG_RELEASE_RAISES_NOTHING
-	finds "the death of the mm wakes nobody" 'invalid end state' EXIT -DBUG_RELEASE_WAKES_NOBODY
-	finds "new bounds wake nobody" 'waiter_range' RESIZE -DBUG_REBOUND_WAKES_NOBODY
+	finds "an endless invalidation shares a slot for ever" 'invalid end state' ENDLESS -DNO_ROOM -DBUG_SHARED_FOR_EVER
+	finds "a subscription during an invalidation" 'g_armed' SUBSCRIBE -DBUG_SUBSCRIBES_IN_FLIGHT
+	finds "the death of the mm raises no sequence" 'g_armed|pfn==cpu|dead' EXIT -DBUG_RELEASE_RAISES_NOTHING
+	finds "the death of the mm wakes no waiter" 'invalid end state' EXIT -DBUG_RELEASE_WAKES_NOBODY
+	finds "new bounds wake no waiter" 'waiter_range' RESIZE -DBUG_REBOUND_WAKES_NOBODY
 	finds "a driver resizes without its lock" 'pfn==cpu|x_gone' RESIZE -DBUG_RESIZE_UNLOCKED -DCONSEQUENCES
-	finds "a walk goes on from a range that left the tree" 'r_mirror' UNREGISTER -DBUG_NEXT_OF_DETACHED
+	finds "a walk continues from a range that has left the tree" 'r_mirror' UNREGISTER -DBUG_NEXT_OF_DETACHED
 	finds "unregister waits for no callback" 'g_unregistered' UNREGISTER -DBUG_UNREGISTER_WAITS_FOR_NOBODY
 	finds "rmmod waits for no free function" 'g_unloaded' UNREGISTER -DBUG_EXIT_WAITS_FOR_NOBODY
-	finds "a failure leaves a pass without its finish" 'g_open' MIRRORS -DBUG_FAILURE_SKIPS_FINISH
+	finds "a failure skips the finish of a pass" 'g_open' MIRRORS -DBUG_FAILURE_SKIPS_FINISH
 }
 
-# proves TEXT SCENE [FLAG...]: nothing is wrong in any state.
+# proves TEXT SCENE [FLAG...]: no state has an error.
 proves()
 {
 	local text="prove: $1"
@@ -142,11 +142,11 @@ proves()
 all_states()
 {
 	grep 'errors: 0$' "$1" || { cat "$1"; return 1; }
-	# What pan says when it stops early, for want of memory or depth.
+	# pan prints these if it stops early, for lack of memory or depth.
 	! grep -E 'not completed|too small|MEMLIM|out of memory' "$1"
 }
 
-# finds TEXT REGEX SCENE [FLAG...]: there is a counterexample of that kind.
+# finds TEXT REGEX SCENE [FLAG...]: there is a counterexample that matches REGEX.
 finds()
 {
 	local text="prove: found: $1" what=$2
@@ -155,7 +155,7 @@ finds()
 	holds "$text" grep -E "^pan:1: .*($what)" "$run/out"
 }
 
-# run GCC_FLAG SCENE [FLAG...]: leaves pan's report in $run/out.
+# run GCC_FLAG SCENE [FLAG...]: store pan's report in $run/out.
 run()
 {
 	local optimize=$1 scene=$2 flags=("-DSCENE_$2" "${@:3}")
@@ -169,7 +169,7 @@ search()
 	cd "$run" && generate "$optimize" -DCOLLAPSE -DMEMLIM=4000 && pan -m100000 -w22
 )
 
-# Of SCENE_STORM we ask what happens for ever, of every other one what can be.
+# Check SCENE_STORM for liveness, and other scenes for safety.
 generate()
 {
 	local about=(-DSAFETY)
@@ -201,7 +201,7 @@ measured()
 # Counterexamples as ladders
 #
 
-# ladder NAME: the shortest counterexample.
+# ladder NAME: print the shortest counterexample.
 ladder()
 {
 	local -n flags_of=$1
@@ -217,7 +217,7 @@ shortest()
 	cd "$run" && generate -O0 -DREACH && shorter
 )
 
-# pan can look for a shorter one by itself, but not for one that goes on for ever.
+# pan can search for the shortest counterexample by itself, except for an acceptance cycle.
 shorter()
 {
 	local depth
@@ -232,7 +232,7 @@ shorter()
 	return 1
 }
 
-# In the story each stands between ``` behind a comment that has its name.
+# In docs/protocol.md each counterexample is a code block after a comment with its name.
 check_story()
 {
 	local name
@@ -289,7 +289,7 @@ check_litmus()
 	local dir tree file name what
 
 	if ! dir=$("$rig/prove.sh" herd7) || ! tree=$("$rig/kernels.sh" newest); then
-		skip "prove: litmus tests" "herd7, or the memory model of the kernel, is not to be had"
+		skip "prove: litmus tests" "herd7, or the memory model of the kernel, is not available"
 		return
 	fi
 	say "litmus tests with the memory model of Linux $(make -s -C "$tree" kernelversion)"
@@ -310,7 +310,7 @@ check_litmus()
 	done
 }
 
-# With the loader and the libraries of the suite that herd7 comes from.
+# Run herd7 with the loader and the libraries of its Debian suite.
 observe()
 {
 	local lib=$dir/lib-of-herd7
@@ -318,14 +318,14 @@ observe()
 		-set-libdir "$dir/usr/share/herdtools7/herd" -conf linux-kernel.cfg "$1") 2>&1 || :
 }
 
-# No data race either, where it is as in the code.
+# The unchanged test must not have a data race either.
 observed()
 {
 	grep "^Observation .* $2 " "$1" || { cat "$1"; return 1; }
 	[[ $2 != Never ]] || ! grep '^Flag' "$1"
 }
 
-# In a test, "// barrier NAME: TEXT" behind a line says what stands there without it.
+# In a test, "// barrier NAME: TEXT" behind a line gives the line without the barrier.
 marks()
 {
 	sed -nE "s,.*// $1 ([a-z]+):.*,\1,p" "$2" | sort -u
@@ -340,7 +340,7 @@ without()
 herd7()
 {
 	local version dir
-	# shellcheck disable=SC1090 # without what it does when it is run
+	# shellcheck disable=SC1090 # without the call of main()
 	. <(sed '/^\. /d; $d' "$rig/kernels.sh")
 	lock kernels
 	use_suite sid || die "no package lists, so no herd7"
@@ -375,7 +375,7 @@ unpack_herd7()
 
 
 #
-# That code, model and litmus tests are about the same thing
+# Consistency of code, model and litmus tests
 #
 check_names()
 {
@@ -389,11 +389,11 @@ check_names()
 	field model <"$model/functions.txt" >"$work/only_modelled"
 	grep -v '^#' "$litmus/sites.txt" | grep . >"$work/sites"
 
-	holds "prove: each function is in the model, or functions.txt says why not" \
+	holds "prove: each function is in the model, or functions.txt gives a reason" \
 		none comm -23 "$work/functions" <(sort -u "$work/modelled" "$work/not_modelled")
-	holds "prove: what is in the model is in the code, or functions.txt says what it is" \
+	holds "prove: each function of the model is in the code, or in functions.txt" \
 		none comm -23 "$work/modelled" <(sort -u "$work/functions" "$work/only_modelled")
-	holds "prove: functions.txt has nothing else" none superfluous
+	holds "prove: functions.txt has no other function" none superfluous
 	holds "prove: sites.txt has each barrier of the code, and no other" \
 		diff <(barriers) <(awk '$2 != "-" { print $1, $2 }' "$work/sites" | sort -u)
 	holds "prove: sites.txt has each litmus test, and no other" \
@@ -404,7 +404,7 @@ check_names()
 		<(sed -n 's/^named //p' "$work/sources" | sort -u)
 }
 
-# The command has nothing to say.
+# none COMMAND...: COMMAND prints nothing.
 none()
 {
 	! "$@" | grep .
@@ -420,7 +420,7 @@ barriers()
 	sed -n 's/^site //p' "$work/sources" | sort -u
 }
 
-# Names of the model; those of ghosts do not count.
+# Print the names of the functions in the model, without ghost functions.
 modelled()
 {
 	sed -nE 's/^(inline |#define )([a-z_0-9]+)\(.*/\2/p' "$model"/{protocol,history}.pml |

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # readme.sh DIR [README]: write the files of the README's driver to DIR: each code block
-# below a line "<!-- file: NAME -->". The README is the only place in which they stand.
+# below a line "<!-- file: NAME -->". Only the README has these files.
 
 . "$(dirname "$0")/lib.sh"
 

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What can be checked without running anything. The modules are built for the
-# stock kernel KERNEL=; scripts that its headers lack come from a source tree.
+# Checks that run nothing. The modules are built for the stock kernel KERNEL=; a source tree
+# provides scripts that its headers lack.
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
@@ -28,13 +28,13 @@ main()
 	check_shell
 }
 
-# no_match REGEX FILE: and show what matches.
+# no_match REGEX FILE: fail if lines match, and print them.
 no_match()
 {
 	! grep -E "$1" "$2"
 }
 
-# exports: every symbol that the modules export, and how.
+# exports: print each symbol that the modules export, with the kind of export.
 exports()
 {
 	awk '{ print $2, $4 }' "$built/Module.symvers"
@@ -42,7 +42,7 @@ exports()
 
 check_exports()
 {
-	holds "static: something is exported" test -n "$(exports)"
+	holds "static: there are exports" test -n "$(exports)"
 	holds "static: exports are hmm_mirror_* and GPL only" \
 		no_match '' <(exports | grep -vE '^hmm_mirror_[a-z0-9_]+ EXPORT_SYMBOL_GPL$')
 }
@@ -66,7 +66,7 @@ check_modinfo()
 dkms_kernels()
 {
 	local name
-	set +u # DKMS sets what it refers to
+	set +u # DKMS sets the variables
 	# shellcheck disable=SC1091
 	. "$repo/dkms.conf"
 	for name in 5.10.0-46-amd64 5.19.17 6.1.0-57-amd64 6.12.117+deb12-amd64 7.3.4 10.0.1; do
@@ -84,12 +84,12 @@ modinfo_complete()
 		value=$(modinfo -F $field "$1") && [[ $value ]] || { echo "no $field"; return 1; }
 	done
 	[[ $(modinfo -F license "$1") == GPL ]] || { echo "license: $(modinfo -F license "$1")"; return 1; }
-	[[ $(modinfo -F intree "$1") == "" ]] || { echo "it pretends to be in-tree"; return 1; }
-	# Every parameter says what it is for.
+	[[ $(modinfo -F intree "$1") == "" ]] || { echo "the module pretends to be in-tree"; return 1; }
+	# Each parameter has a description.
 	! modinfo -F parm "$1" | grep -E '^[^:]*:\((int|uint|bool|ulong|charp)\)$'
 }
 
-# Kernels that the modules cannot be built for are told apart before kbuild is asked.
+# make refuses kernels for which the modules cannot be built, before it calls kbuild.
 check_refusals()
 {
 	local config=$work/refused/.config header=$work/refused/include/generated/uapi/linux/version.h
@@ -121,7 +121,7 @@ check_refusals()
 	holds "static: a kernel without HMM is refused" refused 'without CONFIG_HMM_MIRROR'
 }
 
-# refused WHY [MAKE_ARGUMENT...]: in one sentence.
+# refused WHY [MAKE_ARGUMENT...]: make fails with one sentence.
 refused()
 {
 	! make -s -C "$repo" KDIR="$work/refused" "${@:2}" modules >"$work/refusal" 2>&1 || return
@@ -129,7 +129,7 @@ refused()
 	[[ $(grep -c '^error: ' "$work/refusal") -eq 1 ]] && grep -q "$1" "$work/refusal"
 }
 
-# Which compiler kbuild is told to use, by a kernel that only says so.
+# Check the compiler that make passes to kbuild, with a kernel that only prints it.
 check_clang()
 {
 	local tool
@@ -143,16 +143,16 @@ check_clang()
 		ln -s "$(type -P true)" "$work/clang/$tool"
 	done
 	local PATH=$PATH
-	holds "static: a kernel that gcc has built is left to kbuild" kbuild_has 'LLVM= CC=cc'
+	holds "static: for a kernel built by gcc, kbuild chooses" kbuild_has 'LLVM= CC=cc'
 	echo CONFIG_CC_IS_CLANG=y >>"$work/refused/.config"
 	holds "static: without clang a kernel that clang has built is refused" \
 		without_clang refused 'built with clang: install clang'
 	PATH=$work/clang:$PATH
-	holds "static: what clang has built is built with clang" kbuild_has 'LLVM= CC=clang'
+	holds "static: for a kernel built by clang, clang is used" kbuild_has 'LLVM= CC=clang'
 	echo CONFIG_LD_IS_LLD=y >>"$work/refused/.config"
-	holds "static: and what ld.lld has linked, with all of LLVM" kbuild_has 'LLVM=1 CC=cc'
-	holds "static: LLVM= comes first" kbuild_has 'LLVM=-19 CC=cc' LLVM=-19
-	holds "static: so does CC=" kbuild_has 'LLVM= CC=clang-19' CC=clang-19
+	holds "static: for a kernel linked by ld.lld, LLVM is used" kbuild_has 'LLVM=1 CC=cc'
+	holds "static: LLVM= has precedence" kbuild_has 'LLVM=-19 CC=cc' LLVM=-19
+	holds "static: CC= has precedence" kbuild_has 'LLVM= CC=clang-19' CC=clang-19
 }
 
 without_clang()
@@ -167,7 +167,7 @@ kbuild_has()
 		grep -qx "kbuild has $1" "$work/kbuild"
 }
 
-# That a refused start has its end is told by a comment in a header, and so by kbuild.
+# kbuild recognizes a kernel that ends a refused invalidation by a comment in a header.
 check_early_kernel()
 {
 	local tree=$work/early/hmm_mirror
@@ -176,7 +176,7 @@ check_early_kernel()
 	sed -i '/no mechanism for informing/d' "$work"/early/usr/src/*-common/include/linux/mmu_notifier.h
 	sync_sources "$repo" "$tree"
 	cp "$repo/Makefile" "$tree"
-	holds "static: a kernel that does not end what was refused is refused" early_is_refused "$tree"
+	holds "static: a kernel that does not end a refused invalidation is refused" early_is_refused "$tree"
 }
 
 early_is_refused()
@@ -186,9 +186,9 @@ early_is_refused()
 	[[ $(grep -c 'needs a kernel that ends an invalidation' "$work/refusal") -eq 1 ]] && ! grep 'CC ' "$work/refusal"
 }
 
-# With the KUnit tests and the device memory of the sample, which no stock kernel could
-# load, and with what is built for itself. And sparse switches itself off on kernels that it
-# does not understand, so it must find the mistake in a file that has one.
+# Include the KUnit tests and the device memory of the sample, which no stock kernel can load,
+# and modules that are built separately. On kernels that sparse does not understand, it switches
+# itself off, so it must find a bug in a file that has one.
 check_sparse()
 {
 	local dir=$work/sparse log=$work/sparse/log
@@ -218,20 +218,20 @@ run_sparse()
 		CONFIG_DEVICE_PRIVATE=y KBUILD_MODPOST_WARN=1 modules 2>&1 | tee "$2"
 }
 
-# What legacy/to_native.cocci makes of a driver for 5.4.
+# Check the conversion of a driver for 5.4 by legacy/to_native.cocci.
 check_to_native()
 {
 	local dir=$work/native
-	holds "static: to_native.cocci moves a driver" to_native "$dir"
+	holds "static: to_native.cocci converts a driver" to_native "$dir"
 	holds "static: to_native.cocci leaves no name of 2019" no_match \
 		'"legacy/|mmap_sem|\<hmm_range|\<hmm_device_entry|->hmm\>|\<pfn_shift' "$dir/to_native.c"
-	holds "static: what to_native.cocci makes builds without a warning" \
+	holds "static: the converted driver builds without a warning" \
 		build_native "$dir" "$stock" "$built"
 	look_up_in_a_caller >"$work/look_up.c"
 	holds "static: to_native.cocci leaves no look-up without the mmap lock" look_up_is_found
 }
 
-# Of a memory area, in the caller of a function that faults.
+# Print code that looks a VMA up in the caller of a function that faults.
 look_up_in_a_caller()
 {
 	cat <<-END
@@ -262,8 +262,8 @@ look_up_is_found()
 		! grep mmap_sem "$work/look_up.c"
 }
 
-# Drivers outside of the tree, built against a tree in which hmm_mirror was built, and
-# against a staged installation of it.
+# Build out-of-tree drivers against a tree in which hmm_mirror was built, and against a staged
+# installation.
 check_external()
 {
 	local tree=$work/tree stage=$work/stage driver
@@ -273,23 +273,23 @@ check_external()
 		holds "static: $driver builds against a built tree" build_external $driver "$tree"
 	done
 	rm "$tree/Module.symvers"
-	holds "static: and not without Module.symvers, and says why" \
+	holds "static: without Module.symvers a driver is refused, with the reason" \
 		no_symvers build_external minimal "$tree"
-	holds "static: which is no matter to make clean" cleans_silently
+	holds "static: make clean works without Module.symvers" cleans_silently
 	step "installing" make -C "$tree" KDIR="$stock/headers" DESTDIR="$stage" install || :
-	holds "static: fault injection is built if it is asked for" injects "$built/hmm-mirror.ko"
-	holds "static: and else it is not" injects_nothing "$tree/hmm-mirror.ko"
+	holds "static: fault injection is built on request" injects "$built/hmm-mirror.ko"
+	holds "static: fault injection is not built by default" injects_nothing "$tree/hmm-mirror.ko"
 	for driver in minimal nested; do
 		holds "static: $driver builds against a staged installation" \
 			build_external $driver "$stage/usr/include/hmm_mirror"
 	done
 	mkdir "$stage/target"
 	mv "$stage/lib" "$stage/target"
-	holds "static: nested builds against one with INSTALL_MOD_PATH" \
+	holds "static: nested builds against a staged installation with INSTALL_MOD_PATH" \
 		build_external nested "$stage/usr/include/hmm_mirror" INSTALL_MOD_PATH=/target
 }
 
-# build_external DRIVER DIR [MAKE_ARGUMENT]: of tests/external, with DIR/hmm_mirror.mk.
+# build_external DRIVER DIR [MAKE_ARGUMENT]: build from tests/external with DIR/hmm_mirror.mk.
 build_external()
 {
 	local dir=$work/external
@@ -335,16 +335,16 @@ check_style()
 	holds "static: checkpatch the driver of README.md" checkpatch "$work/readme/my_driver.c"
 }
 
-# Not to be asked of a whole file that is to build on many kernels:
+# Checks that do not fit files that must build on many kernels:
 #   FILE_PATH_CHANGES	wants a MAINTAINERS entry
 #   ALLOC_WITH_SIZEOF	wants kzalloc_obj(), which Linux 7 brought
-#   LINUX_VERSION_CODE	in compat/, which is there for it
-#   MACRO_ARG_REUSE	in hmm_mirror.h and the test of tracepoints: a for_each macro cannot but do it
-#   COMPLEX_MACRO ...	in hmm_trace.h: what TRACE_EVENT() takes is hardly C
-# and of a program:
-#   PREFER_KERNEL_TYPES, PREFER_DEFINED_ATTRIBUTE_MACRO, BIT_MACRO	are not there
-#   ENOSYS, VOLATILE	mean there what they say
-#   EMBEDDED_FUNCTION_NAME	is that of a file
+#   LINUX_VERSION_CODE	in compat/, whose purpose this is
+#   MACRO_ARG_REUSE	in hmm_mirror.h and the test of tracepoints: a for_each macro must
+#   COMPLEX_MACRO ...	in hmm_trace.h: the arguments of TRACE_EVENT() are hardly C
+# and programs:
+#   PREFER_KERNEL_TYPES, PREFER_DEFINED_ATTRIBUTE_MACRO, BIT_MACRO	do not exist there
+#   ENOSYS, VOLATILE	have their normal meaning there
+#   EMBEDDED_FUNCTION_NAME	is the name of a file
 #   MACRO_ARG_REUSE	in macros that are statements
 trace_style=COMPLEX_MACRO,MACRO_ARG_UNUSED,TRAILING_SEMICOLON,PARENTHESIS_ALIGNMENT,OPEN_ENDED_LINE
 checkpatch()
@@ -362,7 +362,7 @@ checkpatch()
 		--show-types --ignore "$ignore" -f "$1"
 }
 
-# It also has to have written something about every function that is exported.
+# kernel-doc must also print documentation of each exported function.
 check_kernel_doc()
 {
 	local name
@@ -382,7 +382,7 @@ kernel_doc()
 check_shell()
 {
 	if ! command -v shellcheck >/dev/null; then
-		skip "static: shellcheck" "it is not installed"
+		skip "static: shellcheck" "not installed"
 		return
 	fi
 	holds "static: shellcheck" shellcheck --severity=warning --external-sources --source-path=SCRIPTDIR \

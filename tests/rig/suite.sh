@@ -1,14 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# suite.sh [--kernel DIR --modules DIR [--stock-modules DIR]]: tests/user in a virtual
-# machine, on the stock kernel KERNEL= or on the one given: see vm.sh. There the modules'
-# directory also has tests/user/hmm_gpu_suite, and is one in which they were built.
+# suite.sh [--kernel DIR --modules DIR [--stock-modules DIR]]: run tests/user in a virtual
+# machine, on the stock kernel KERNEL= or on the given one: see vm.sh. The modules must have been
+# built in their directory, which also has tests/user/hmm_gpu_suite.
 #
-# Two nodes, for migration, and secret memory, which not all kernels have by default.
+# The machine has two nodes, for migration, and secret memory, which is off by default on some
+# kernels.
 #
-# In the environment: SUITE=, options and cases for the program, such as "-v -t 300 ksm";
-# DRIVER=legacy_5_2, 5_3 or 5_4, one of 2019 in place of hmm_gpu.
+# Environment: SUITE=, options and cases for the program, such as "-v -t 300 ksm";
+# DRIVER=legacy_5_2, 5_3 or 5_4, a driver of 2019 instead of hmm_gpu.
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
@@ -33,7 +34,7 @@ main()
 		--log "$cache/suite-${2##*/}.log" --run "$rig/vm/suite.sh"
 }
 
-# As one word, of which vm/suite.sh makes several again.
+# Join words into one, which vm/suite.sh splits again.
 words()
 {
 	local IFS=,

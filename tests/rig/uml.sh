@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# uml.sh: build the newest kernel for User Mode Linux with two CPUs, to measure time on.
-# Prints its directory in the cache, laid out as those of "kernels.sh stock", but with
-# linux, which vm.sh runs, in place of vmlinuz; modules are built with ARCH=um.
+# uml.sh: build the newest kernel for User Mode Linux with two CPUs, for measurements of time.
+# Prints its directory in the cache, with the layout of "kernels.sh stock", but with linux, which
+# vm.sh runs, instead of vmlinuz. Modules are built with ARCH=um.
 #
-# As they come, barriers there are slower than the processor's own kernel needs them, and
-# what counts for each CPU blocks signals: both cost as much as all that is to be measured.
-# So configs/um-bench.h comes first.
+# By default User Mode Linux has slower barriers than a kernel of the processor needs, and per-CPU
+# operations that block signals. Both would cost as much as the measured functions. So each file
+# includes configs/um-bench.h first.
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
@@ -20,7 +20,7 @@ main()
 	grep -q '^config SMP' "$tree/arch/um/Kconfig" ||
 		die "User Mode Linux has several CPUs from 7.3 on, and there is no source of it"
 
-	# The copy holds one graft at a time.
+	# The copy has one graft at a time.
 	lock "uml-${tree##*/}"
 	tree=$("$rig/graft.sh" --copy "$tree" core)
 	build=$cache/uml/${tree##*/}-bench-$(cat "$config".* <(gcc --version; echo "$tree") | digest)

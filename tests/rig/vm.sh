@@ -3,23 +3,22 @@
 #
 # vm.sh --kernel STOCK [OPTION...] --run SCRIPT...: boot a stock kernel (a
 # directory from kernels.sh) in a virtual machine and run shell scripts in it,
-# one after the other. One of User Mode Linux (from uml.sh) is a process.
+# one after the other. A kernel for User Mode Linux (from uml.sh) is a process.
 #
-#   --modules DIR	directory whose *.ko the machine gets in /modules
-#   --stock-modules DIR	modules of the kernel itself, from kernels.sh; the machine
-#			gets them in /stock
-#   --add FILE		program that the machine gets in /bin, with its libraries
-#   --append ARGS	for the kernel's command line
-#   --qemu ARGS		for QEMU, separated by blanks
-#   --memory MEGABYTES	1024 if it is not said
-#   --timeout SECONDS	for the whole run
+#   --modules DIR	directory whose *.ko are copied to /modules
+#   --stock-modules DIR	modules of the kernel itself, from kernels.sh, copied to /stock
+#   --add FILE		program that is copied to /bin, with its libraries
+#   --append ARGS	added to the kernel command line
+#   --qemu ARGS		arguments for QEMU, separated by blanks
+#   --memory MEGABYTES	memory of the machine (1024)
+#   --timeout SECONDS	timeout of the whole run
 #   --count yes		one CPU, whose time stamp counter counts instructions
-#   --log FILE		where to leave the kernel's log
-#   --output FILE	where to leave what the scripts write to /dev/ttyS2
+#   --log FILE		where to store the kernel log
+#   --output FILE	where to store the output of the scripts to /dev/ttyS2
 #
-# Standard output is what the scripts print, while they do. The exit status is
-# 0 if all scripts succeeded, no module was left, the kernel's log is clean, and
-# the machine lived to say so: see vm/init.
+# Prints the output of the scripts as it comes. The exit status is 0 if all
+# scripts succeeded, no module was left, the kernel log is clean, and the machine
+# gave its verdict: see vm/init.
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
@@ -45,7 +44,7 @@ main()
 		--log)		log=$2 ;;
 		--output)	output=$2 ;;
 		--run)		scripts=("${@:2}"); break ;;
-		*)		die "vm.sh: what is $1?" ;;
+		*)		die "vm.sh: unknown option $1" ;;
 		esac
 		shift 2
 	done
@@ -64,7 +63,7 @@ main()
 	fi
 	for attempt in 1 2 3; do
 		: >"$log"
-		# The status of this pipeline says nothing; the verdict does.
+		# The verdict counts, not the status of this pipeline.
 		$boot "$accelerator" "$timeout" "$log" "$append" |
 			tee "$work/results" | grep --line-buffered -v '^verdict: ' || :
 		died_of_the_emulator || break
@@ -73,9 +72,9 @@ main()
 	verdict
 }
 
-# The emulator of a busy host sometimes does not let one CPU see what another one has written to
-# the kernel's code: it runs into the breakpoint of a change that has been made long ago. A kernel
-# that dies before init has met nothing of ours either.
+# On a busy host, a CPU of the emulator sometimes misses a change of the kernel's code by another
+# CPU: it hits the breakpoint of a change that is already complete. A kernel that dies before init
+# has not run the modules either.
 died_of_the_emulator()
 {
 	[[ $accelerator == tcg* ]] && grep -q 'Kernel panic' "$log" || return
@@ -104,15 +103,15 @@ make_initramfs()
 	(cd "$root" && find . | cpio -o -H newc --quiet) >"$work/initramfs"
 }
 
-# libraries PROGRAM: and the loader; none if it is linked statically.
+# libraries PROGRAM: print the libraries and the loader; none if it is linked statically.
 libraries()
 {
 	{ ldd "$1" 2>/dev/null || :; } | sed -n 's,^[^/]*\(/[^ ]*\).*,\1,p'
 }
 
-# boot ACCELERATOR SECONDS LOG APPEND: the scripts' output comes to stdout.
-# The kernel would count timer interrupts early on, and panic if there are too few, as
-# there are if the machine is emulated on a busy host: no_timer_check.
+# boot ACCELERATOR SECONDS LOG APPEND: the output of the scripts goes to stdout.
+# no_timer_check: the kernel counts timer interrupts early, and would panic if there are too
+# few, which happens if the machine is emulated on a busy host.
 boot()
 {
 	timeout --foreground --kill-after=5 "$2" qemu-system-x86_64 \
@@ -123,8 +122,8 @@ boot()
 		-append "console=ttyS0 no_timer_check panic=-1 oops=panic panic_on_warn=1 $4" </dev/null
 }
 
-# The same, with the same serial lines; of QEMU's options none. It polls them, which
-# cannot be done with files.
+# The same without QEMU, with the same serial lines. User Mode Linux polls them, so they cannot be
+# files.
 boot_uml()
 {
 	local append
@@ -137,8 +136,8 @@ boot_uml()
 		5<> <(:) 6<> <(:) 7<> <(:) 8> >(cat >"$3") 9> >(cat >"$output") 2>/dev/null
 }
 
-# A /dev/kvm can open and yet not run a guest: it aborts, or spins for ever. So
-# let it prove itself.
+# Some hosts have a /dev/kvm that cannot run a guest: it aborts, or spins for ever. So test it
+# with a short boot.
 choose_accelerator()
 {
 	accelerator=kvm
@@ -153,7 +152,7 @@ verdict()
 	last=$(tail -n 1 "$work/results")
 	case $last in
 	"verdict: pass")
-		# The machine cannot see what comes after its own look.
+		# The machine has checked its log before it ended.
 		awk -v from='hmm_mirror_vm: begin' -f "$rig/klog.awk" "$log" >"$work/late" || {
 			not_ok "vm: no warning in the kernel log to the very end"
 			comment <"$work/late"
@@ -164,7 +163,7 @@ verdict()
 		exit 1
 		;;
 	*)
-		not_ok "vm: the machine gave no verdict (it had $timeout s); the end of its kernel log:"
+		not_ok "vm: the machine gave no verdict within $timeout s; the end of its kernel log:"
 		tail -n 40 "$log" | tr -d '\r' | comment
 		exit 1
 		;;

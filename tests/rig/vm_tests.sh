@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The tests of "make vm", on the stock kernel KERNEL=.
-# README=FILE: with the driver of another README, such as one that is broken on purpose.
+# README=FILE: use the driver of another README, for example one with a bug.
 
 . "$(dirname "$0")/lib.sh"
 . "$rig/packages.sh"
@@ -29,9 +29,9 @@ main()
 		--add "$work/debugging_blocks" \
 		--run "$rig/vm/tests.sh" "$rig/vm/vram.sh" "$rig/vm/legacy.sh" \
 		"$rig/vm/debugging.sh" "$rig/vm/trace.sh"
-	holds "trace: hmm_mirror_trace draws it" draw
+	holds "trace: hmm_mirror_trace draws the trace" draw
 
-	# Interrupts are not to be remapped: a slow machine takes its timer for broken then.
+	# Without intremap=off, the kernel of a slow machine considers its timer broken.
 	"$rig/vm.sh" --kernel "$stock" --modules "$built" --log "$cache/vm-dma.log" \
 		--qemu "-machine q35 -device intel-iommu,intremap=off -device edu" \
 		--append "intel_iommu=on" \
@@ -43,7 +43,7 @@ main()
 		--add "$built/samples/hmm_gpu_demo" --run "$rig/vm/swiotlb.sh"
 }
 
-# build_readme KERNEL BUILT: as a driver outside of the tree is built, and its programs.
+# build_readme KERNEL BUILT: build the driver of README.md out of tree, and its programs.
 build_readme()
 {
 	local dir=$work/my tree=$work/tree
@@ -58,7 +58,7 @@ build_readme()
 		{ cat "$work/my.log"; return 1; }
 }
 
-# The commands of docs/debugging.md that are to be run, each block below a line "block".
+# Print the commands of docs/debugging.md that can be run, each block after a line "block".
 debugging_blocks()
 {
 	awk '
@@ -68,8 +68,8 @@ debugging_blocks()
 	' "$repo/docs/debugging.md"
 }
 
-# Well-formed, with both sides and a collision, which is in the bar of the fault that it
-# spoiled. The picture stays in the cache.
+# Check that the picture is well-formed, has both sides and a collision, and that the collision is
+# in the bar of its fault. The picture stays in the cache.
 draw()
 {
 	local trace=$work/storm.trace picture=$work/storm.svg begin
@@ -90,7 +90,7 @@ draw()
 			    elif title.startswith("collision "):
 			        at = re.match(r"M(\S+) (\S+)l8 10", e.get("d"))
 			        marks.append((float(at[1]) + 4, float(at[2]) + 5))
-			# the fault ends soon after it, and not with the picture
+			# The fault ends soon after the collision, and not with the picture.
 			sys.exit(not any(-1 <= x - left and -1 <= left + width - x < 300 and
 			                 0 <= y - top <= height
 			                 for left, top, width, height in bars for x, y in marks))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# A module that makes mistakes on purpose, for UBSAN to report; see matrix.sh.
+# A module with bugs that UBSAN must report; see matrix.sh.
 
 . /tests/lib.sh
 

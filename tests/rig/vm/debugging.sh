@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# The commands of docs/debugging.md, while the software GPU is at work. The file has the
-# blocks of the page, each below a line "block".
+# Run the commands of docs/debugging.md while the software GPU works. The file debugging_blocks
+# has the blocks of the page, each after a line "block".
 
 . /tests/lib.sh
 
-# Without an error, and with something to see.
+# run BLOCK: the commands succeed and print something.
 run()
 {
 	(cd / && sh -e -o pipefail "$1") >/tmp/output.block 2>&1
@@ -17,12 +17,12 @@ run()
 mkdir /tmp/blocks
 awk '$0 == "block" { n++; next } { print >sprintf("/tmp/blocks/%02d", n) }' /bin/debugging_blocks
 load || exit
-# slow enough to be seen
+# Slow flushes keep invalidations in flight, so that they are seen.
 echo 20000 >/sys/module/hmm_gpu/parameters/tlb_flush_us
 hmm_gpu_demo --hold >/tmp/demo 2>&1 &
 pid=$!
 sleep 2
-holds 'debugging: the page has commands' test -e /tmp/blocks/01
+holds 'debugging: docs/debugging.md has commands' test -e /tmp/blocks/01
 for block in /tmp/blocks/*; do
 	holds "debugging: commands from \"$(sed -n 1p "$block")\", $(wc -l <"$block") lines" run "$block"
 done

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# What "make demo" shows.
+# "make demo" runs this.
 
 . /tests/lib.sh
 

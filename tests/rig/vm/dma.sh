@@ -4,7 +4,7 @@
 
 . /tests/lib.sh
 
-# Ours comes from 1234:11e8.
+# The edu device is 1234:11e8.
 behind_iommu()
 {
 	for device in /sys/bus/pci/devices/*; do
@@ -13,7 +13,7 @@ behind_iommu()
 	cat "$device/device" "$device/iommu_group/type" && grep -q DMA "$device/iommu_group/type"
 }
 
-# What the program prints is worth seeing also when it passes.
+# Show the output of the program even if it passes.
 show()
 {
 	"$@" >/tmp/demo 2>&1
@@ -27,7 +27,7 @@ no_iommu_fault()
 	! dmesg | grep -E 'DMAR:.*([Ff]ault|error)|AMD-Vi: Event|edu: clamping'
 }
 
-# Of all commands, with DMA mappings.
+# All GPUs map pages for DMA, also the software GPUs.
 load_dma()
 {
 	insmod /modules/hmm-mirror.ko && insmod /modules/hmm-gpu.ko gpus=2 dma=1
@@ -35,14 +35,14 @@ load_dma()
 
 holds 'vm-dma: the edu device is behind an IOMMU' behind_iommu
 holds 'vm-dma: the modules load' load_dma
-# Before 5.11 a mask of 28 bits takes that zone, though an IOMMU is there.
+# Before 5.11 a mask of 28 bits needs ZONE_DMA, even with an IOMMU.
 if dmesg | grep -q 'hmm_gpu: probe of .* failed with error -5' && ! grep -q 'zone *DMA$' /proc/zoneinfo; then
 	ok 'vm-dma: data moved by DMA # SKIP the kernel has no CONFIG_ZONE_DMA'
 else
-	holds 'vm-dma: the device is there' test -c /dev/hmm_gpu_edu
+	holds 'vm-dma: the device file exists' test -c /dev/hmm_gpu_edu
 	holds 'vm-dma: hmm_gpu_demo --dma passes, data moved by DMA' \
 		show hmm_gpu_demo --dma -d /dev/hmm_gpu_edu
-	holds 'vm-dma: the device can go, with open files and commands in flight' \
+	holds 'vm-dma: the device can be removed, with open files and commands in flight' \
 		show hmm_gpu_suite -v -x device_removed device_unbound device_races
 fi
 holds 'vm-dma: hmm_gpu_demo --dma passes, software with DMA mappings' show hmm_gpu_demo --dma

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# KUnit suites in modules, which run when they are loaded. They provoke warnings: boot
+# Load modules with KUnit suites, which run in their init functions. They provoke warnings: boot
 # with panic_on_warn=0.
 
 . /tests/lib.sh
 
-# run MODULE: what it writes to the kernel's log, which all versions have in full.
+# run MODULE: print the results from the kernel log, which is complete in all versions.
 run()
 {
 	echo "hmm_mirror_vm: $1" >/dev/kmsg
@@ -19,6 +19,6 @@ for module in /modules/*_test.ko; do
 	run "$module" >/tmp/results
 	cat /tmp/results
 	! grep -q '^not ok' /tmp/results || : >/tmp/failed
-	holds "kunit: ${module##*/} ran suites" grep -q '^# suite ' /tmp/results
+	holds "kunit: ${module##*/} has run suites" grep -q '^# suite ' /tmp/results
 done
 holds 'kunit: the modules unload' rmmod hmm_mirror

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# Drivers of 2019, in "make vm": programs see no difference.
+# Drivers of 2019, in "make vm": the same programs must work with them.
 
 . /tests/lib.sh
 
-# The storm ends by itself only when something is wrong.
+# hmm_gpu_demo --hold ends by itself only after a failure.
 storm()
 {
 	hmm_gpu_demo --hold >/tmp/demo 2>&1 &
@@ -30,7 +30,7 @@ unload_legacy()
 
 for release in 5_2 5_3 5_4; do
 	holds "vm: legacy_$release loads" load_legacy $release
-	holds "vm: legacy_$release: a storm of changes finds nothing wrong" storm
+	holds "vm: legacy_$release: hmm_gpu_demo --hold finds no failure" storm
 	holds "vm: legacy_$release: hmm_gpu_demo --abuse passes" hmm_gpu_demo --abuse
 	holds "vm: legacy_$release unloads" unload_legacy $release
 done

@@ -14,7 +14,7 @@ not_ok()
 	: >/tmp/failed
 }
 
-# holds NAME COMMAND...: one test; what COMMAND prints is shown if it fails.
+# holds NAME COMMAND...: one test. The output of COMMAND is shown if it fails.
 holds()
 {
 	name=$1
@@ -27,7 +27,7 @@ holds()
 	fi
 }
 
-# load [PARAMETER=VALUE...]: of the GPU
+# load [PARAMETER=VALUE...]: load the modules, with parameters of hmm_gpu
 load()
 {
 	insmod /modules/hmm-mirror.ko && insmod /modules/hmm-gpu.ko gpus=2 "$@"
@@ -38,14 +38,14 @@ unload()
 	rmmod hmm_gpu && rmmod hmm_mirror
 }
 
-# unused MODULE: nobody but its dependents uses it, at once or very soon, as
-# what was killed a moment ago may still be on its way out.
+# unused MODULE: MODULE has no reference. Wait a little: a process that was just
+# killed may not have exited.
 unused()
 {
 	for _ in $(seq 50); do
 		[ "$(cat "/sys/module/$1/refcnt")" -eq 0 ] && return
 		sleep 0.1
 	done
-	echo "$1 is used $(cat "/sys/module/$1/refcnt") times"
+	echo "$1 has $(cat "/sys/module/$1/refcnt") references"
 	return 1
 }

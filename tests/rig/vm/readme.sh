@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# The driver in README.md, after its program has passed: what its rules ask of every driver.
+# Test the driver in README.md against the rules for drivers there.
 
 . /tests/lib.sh
 
@@ -9,7 +9,7 @@ fails()
 	! "$@"
 }
 
-# A process that is killed in the middle of its work gives everything back.
+# Kill a process while it uses the device: no reference to the driver may be left.
 hold()
 {
 	readme_driver hold >/tmp/hold &
@@ -44,9 +44,9 @@ for name in maps access fork dead exec dirty exit; do
 	holds "readme: $name" readme_driver $name
 done
 holds 'readme: storm' show readme_driver storm
-holds 'readme: a process works' hold
+holds 'readme: a process uses the device' hold
 holds 'readme: the driver cannot be unloaded meanwhile' fails rmmod my_driver
 holds 'readme: hmm_mirror cannot be unloaded before the driver' fails rmmod hmm_mirror
-holds 'readme: the process is killed, and nothing uses the driver' gone
+holds 'readme: no reference is left by the killed process' gone
 holds 'readme: the driver unloads' rmmod my_driver
 holds 'readme: hmm_mirror unloads after it' rmmod hmm_mirror

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# The tests of "make suite": a machine with all that the suite wants, as far as the
-# kernel has it; what it has not, the suite skips.
+# The tests of "make suite". Set up all that the suite needs and the kernel supports; the suite
+# skips the rest.
 
 . /tests/lib.sh
 
-# Modules of the kernel itself, where they are not built in.
+# Load modules of the kernel itself, if they are not built in.
 stock_modules()
 {
 	[ ! -e /stock/order ] || while read -r module; do
@@ -20,7 +20,7 @@ unload_stock_modules()
 	done
 }
 
-# new_zram SIZE: prints its number.
+# new_zram SIZE: make a zram device, and print its number.
 new_zram()
 {
 	n=$(cat /sys/class/zram-control/hot_add) &&
@@ -38,7 +38,7 @@ file_system()
 	disk=$(new_zram 64M) && mke2fs -b 4096 "/dev/zram$disk" && mount -t ext4 "/dev/zram$disk" /files
 }
 
-# The rest: whatever there is.
+# Set up the rest, as far as the kernel supports it.
 prepare()
 {
 	mkdir -p /files
@@ -55,7 +55,7 @@ prepare()
 		/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages; do
 		[ ! -e "$pages" ] || [ "$(cat "$pages")" -ge 4 ] || echo 4 >"$pages"
 	done
-	# what moves pages on its own only makes the results less certain
+	# If the kernel moves pages by itself, results are less certain.
 	[ ! -e /proc/sys/kernel/numa_balancing ] || echo 0 >/proc/sys/kernel/numa_balancing
 	[ ! -e /sys/kernel/mm/transparent_hugepage ] ||
 		echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
@@ -73,8 +73,8 @@ clean_up()
 	unload_stock_modules
 }
 
-# translate [PREFIX]: TAP of the program to that of the rig; what is missing from the plan
-# has failed.
+# translate [PREFIX]: convert the TAP of the program to that of the rig. Cases of the plan without
+# a result have failed.
 translate()
 {
 	prefix=${1:-suite}
@@ -102,13 +102,13 @@ translate()
 	[ $left -eq 0 ] || not_ok "$prefix: $left cases have no result"
 }
 
-# argument NAME: of the kernel's command line.
+# argument NAME: print an argument of the kernel command line.
 argument()
 {
 	sed -n "s/.*\<$1=\([^ ]*\).*/\1/p" /proc/cmdline
 }
 
-# Whatever has a /dev/hmm_gpu.
+# A driver with /dev/hmm_gpu.
 driver=$(argument driver)
 load_driver()
 {
@@ -124,8 +124,8 @@ unload_driver()
 	rmmod "${driver:-hmm_gpu}" && rmmod hmm_mirror
 }
 
-# What a driver could not do in its time, see docs/legacy.md; and bad input, which is the
-# sample's affair.
+# Leave out cases that drivers of 2019 cannot support, see docs/legacy.md; and cases with bad
+# input, which only the sample checks.
 [ ! "$driver" ] || without='-n edges -n no_result'
 [ "$driver" != legacy_5_2 ] || without="$without -n uffd_missing -n uffd_wp"
 
@@ -134,16 +134,16 @@ holds 'suite: modules of the kernel load' stock_modules
 prepare
 # shellcheck disable=SC2046,SC2086 # words
 hmm_gpu_suite -f /files $without $(argument suite | tr , ' ') 2>&1 | translate
-holds 'suite: nothing uses the modules any more' unused "${driver:-hmm_gpu}"
+holds 'suite: no reference is left' unused "${driver:-hmm_gpu}"
 holds 'suite: the modules unload' unload_driver
 
-# What the GPU has written is dirty, also where it is mapped for DMA, and it is mapped beside
-# pages that change.
+# With DMA mappings: pages that the GPU has written are dirty, and the GPU can map pages while
+# neighbours change.
 if [ ! "$driver$(argument suite)" ]; then
 	holds 'suite-dma: the modules load' load dma=1
 	hmm_gpu_suite -f /files lazyfree shmem_swap shmem_clean file_writeback file_reclaim \
 		busy_neighbours 2>&1 | translate suite-dma
-	holds 'suite-dma: nothing uses the modules any more' unused hmm_gpu
+	holds 'suite-dma: no reference is left' unused hmm_gpu
 	holds 'suite-dma: the modules unload' unload
 fi
-holds 'suite: swap and file system can be given up' clean_up
+holds 'suite: swap and file system can be removed' clean_up

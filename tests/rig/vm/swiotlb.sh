@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# DMA where it is refused: the machine was booted with swiotlb=force, so that each device
-# gets a copy in a bounce buffer instead of the page.
+# DMA that is refused: the machine was booted with swiotlb=force, so that each device gets a
+# bounce buffer instead of the page.
 
 . /tests/lib.sh
 
@@ -13,7 +13,7 @@ there_are_bounce_buffers()
 	grep -qw swiotlb=force /proc/cmdline && [ "$(cat $pool/io_tlb_nslabs)" -gt 0 ]
 }
 
-# Each access says so, and none gets somewhere.
+# Each access fails with EOPNOTSUPP.
 is_refused()
 {
 	! hmm_gpu_demo --quick >/tmp/demo 2>&1 || return
@@ -28,9 +28,9 @@ no_bounce_buffer_is_in_use()
 	[ "$(cat $pool/io_tlb_used)" -eq 0 ]
 }
 
-holds 'vm-swiotlb: there are bounce buffers for all DMA' there_are_bounce_buffers
+holds 'vm-swiotlb: all DMA uses bounce buffers' there_are_bounce_buffers
 holds 'vm-swiotlb: the modules load' load dma=1
-holds 'vm-swiotlb: the GPU says that it cannot reach memory' is_refused
+holds 'vm-swiotlb: commands of the GPU fail with EOPNOTSUPP' is_refused
 holds 'vm-swiotlb: no bounce buffer is in use' no_bounce_buffer_is_in_use
 holds 'vm-swiotlb: no reference is left' unused hmm_gpu
 holds 'vm-swiotlb: the modules unload' unload

@@ -4,7 +4,7 @@
 
 . /tests/lib.sh
 
-# What the program prints is worth seeing also when it passes.
+# Show the output of the program even if it passes.
 demo_quick()
 {
 	hmm_gpu_demo --quick >/tmp/demo 2>&1
@@ -13,14 +13,14 @@ demo_quick()
 	return $status
 }
 
-# In the middle of its work, with invalidations and GPU commands in flight.
+# Kill the program while invalidations and GPU commands are in flight.
 kill_demo()
 {
 	hmm_gpu_demo --hold >/tmp/demo 2>&1 &
 	pid=$!
 	sleep 2
 	if ! kill -9 $pid; then
-		echo "it had ended before it could be killed:"
+		echo "hmm_gpu_demo ended before it could be killed:"
 		cat /tmp/demo
 		return 1
 	fi
@@ -41,7 +41,7 @@ hmm_gpu_opens()
 }
 
 holds 'vm: the modules load' load
-holds 'vm: the device is there' test -c /dev/hmm_gpu
+holds 'vm: the device file exists' test -c /dev/hmm_gpu
 holds 'vm: hmm_gpu_demo --quick passes' demo_quick
 holds 'vm: hmm_gpu_demo --abuse passes' hmm_gpu_demo --abuse
 holds 'vm: hmm_gpu_demo --hold can be killed' kill_demo

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# Tracepoints, read by trace-cmd, and debugfs, while the software GPU is at work.
+# Tracepoints, read by trace-cmd, and debugfs, while the software GPU works.
 
 . /tests/lib.sh
 
@@ -12,7 +12,7 @@ record()
 		trace-cmd report -q -i /tmp/trace.dat >/tmp/trace 2>/tmp/stderr
 }
 
-# has EVENT...: each was recorded.
+# has EVENT...: each event was recorded.
 has()
 {
 	for event; do
@@ -20,14 +20,14 @@ has()
 	done
 }
 
-# A name that trace-cmd does not know is a number.
+# trace-cmd prints a number if it does not know the name of an event.
 events_have_names()
 {
 	grep -q 'invalidate_start:.* event=unmap ' /tmp/trace &&
 		! grep 'invalidate_start:.* event=[^a-z]' /tmp/trace
 }
 
-# In each thread, as the calls nest, a start and its end have the same bounds and slot.
+# In each thread, a start and its end have the same bounds and slot.
 starts_have_ends()
 {
 	awk '
@@ -42,14 +42,14 @@ starts_have_ends()
 		}
 		END {
 			print n " starts, " ended " of them with an end"
-			# in flight when the recording ended
+			# Some are in flight when the recording ends.
 			exit bad > 2 || n < 1000 || n - ended > 8
 		}' /tmp/trace
 }
 
-# The fault side: a range goes with the bounds with which it came; a fault and a wait end
-# as they began; faults are inside of their range, and waits are for what intersects it; a
-# collision is that of the fault around it, which says -EBUSY (-16).
+# Fault side: a range is unregistered with the bounds of its registration. The end of a fault or
+# a wait has the range of its begin. A fault is inside of its range. A wait is for an invalidation
+# that intersects the range. A collision belongs to the fault around it, which returns -EBUSY (-16).
 faults_make_sense()
 {
 	awk '
@@ -98,7 +98,7 @@ faults_make_sense()
 			if (fault[$1] != range)
 				wrong("the end of another fault")
 			if (collided[$1] != (f["ret"] == -16) || f["ret"] > 0)
-				wrong("not what it returned")
+				wrong("the fault returned another result")
 			good += f["ret"] == 0
 			delete fault[$1]
 		}
@@ -107,7 +107,7 @@ faults_make_sense()
 			if (bounds == "0x0 0x0")
 				next
 			if (range in known && (start >= behind[range] || end <= first[range] || end !~ /000$/))
-				wrong("a wait for nothing")
+				wrong("a wait for an invalidation that does not intersect")
 			intersects += range in known
 		}
 		event == "wait_end" && $1 in wait {
@@ -116,12 +116,12 @@ faults_make_sense()
 			delete wait[$1]
 		}
 		END {
-			print n["fault_end"] " faults, " good " of them good, " inside " collisions, " intersects " waits"
+			print n["fault_end"] " faults, " good " succeeded, " inside " collisions, " intersects " waits"
 			exit bad || !good || !inside || !intersects
 		}' /tmp/trace
 }
 
-# hit AND miss, as the ranges of the GPU are somewhere and the process is everywhere
+# There are hits and misses: the GPU has ranges only for a part of the memory.
 hits_are_counted()
 {
 	grep -q 'invalidate_start:.* hits=0$' /tmp/trace &&
@@ -138,8 +138,9 @@ refusals_in_log()
 	dmesg | grep -c 'in non-blockable context'
 }
 
-# A killed process loses its memory to somebody who may not wait, and the GPU must. He tries
-# again and again, and the kernel says each time that he failed: not for long.
+# process_mrelease() reaps a killed process, with non-blockable invalidations, which the GPU
+# refuses because its flush sleeps. The suite tries again and again, and the kernel logs each
+# failure, so stop after the first.
 record_refusals()
 {
 	before=$(refusals_in_log)
@@ -154,7 +155,7 @@ record_refusals()
 	trace-cmd report -q -i /tmp/trace.dat >/tmp/refusals 2>/tmp/stderr
 }
 
-# What is refused has begun, in the same thread, and could not wait.
+# Before each refusal there is a non-blockable start in the same thread.
 refusals_have_starts()
 {
 	awk '
@@ -170,24 +171,24 @@ refusals_have_starts()
 			} else {
 				n++
 				if (id != last || blocks || !/ mirror=[0-9a-fx]*[1-9a-f][0-9a-fx]* /) {
-					print "not what came before it: " $0
+					print "a refusal without a non-blockable start: " $0
 					bad++
 				}
 			}
 		}
 		END {
-			print n " refusals, " starts[0] " starts that cannot wait, " starts[1] " that can"
+			print n " refusals, " starts[0] " non-blockable starts, " starts[1] " blockable starts"
 			exit bad || !n || !starts[1]
 		}' /tmp/refusals
 }
 
-# value NAME: of the line of the mm that has a mirror.
+# value NAME: print a value of the lines of mms.
 value()
 {
 	awk -v name="$1" '$1 == "mm" { for (i = 1; i < NF; i += 2) if ($i == name) print $(i + 1) }' $mms
 }
 
-# at_work NAME...: each gets above zero within ten seconds.
+# at_work NAME...: each value becomes positive within ten seconds.
 at_work()
 {
 	for key; do
@@ -201,7 +202,7 @@ at_work()
 	done
 }
 
-# The lines below that of the mm.
+# The lines of the mirrors add up to those of the mms.
 mirrors_add_up()
 {
 	awk '
@@ -215,7 +216,7 @@ mirrors_add_up()
 
 debugfs_at_work()
 {
-	# slow enough to be seen
+	# Slow flushes keep invalidations in flight, so that they are seen.
 	echo 20000 >/sys/module/hmm_gpu/parameters/tlb_flush_us
 	hmm_gpu_demo --hold >/tmp/demo 2>&1 &
 	pid=$!
@@ -239,7 +240,7 @@ debugfs_is_empty()
 	return 1
 }
 
-# The file outlives the memory of who opened it.
+# After exec() the file outlives the mm that opened it.
 debugfs_dead_mm()
 {
 	debugfs_is_empty || return
@@ -257,7 +258,7 @@ debugfs_dead_mm()
 	[ $status -eq 0 ]
 }
 
-# What is around the first collision, for a picture, with the beginning of its fault.
+# Print the trace around the first collision, with the begin of its fault, for a picture.
 window()
 {
 	at=$(awk '/hmm_mirror_collision:/ { for (i = 1; i <= NF; i++) if ($i ~ /^[0-9]+\.[0-9]+:$/) { print $i + 0; exit } }' /tmp/trace)
@@ -275,11 +276,11 @@ mount -t tracefs tracefs /sys/kernel/tracing
 mount -t debugfs debugfs /sys/kernel/debug
 load || exit
 holds 'trace: trace-cmd records the tracepoints and reads them' record
-holds 'trace: both sides are there' has invalidate_start invalidate_end range_register range_unregister \
+holds 'trace: events of both sides are recorded' has invalidate_start invalidate_end range_register range_unregister \
 	wait_begin wait_end fault_begin fault_end collision
 holds 'trace: events have names' events_have_names
-holds 'trace: a start and its end belong together' starts_have_ends
-holds 'trace: faults, waits and collisions make sense' faults_make_sense
+holds 'trace: starts and ends match' starts_have_ends
+holds 'trace: faults, waits and collisions are consistent' faults_make_sense
 holds 'trace: hits are counted' hits_are_counted
 holds 'trace: waits are measured' waits_have_time
 record_refusals
@@ -288,8 +289,8 @@ if grep -q '^ok .* # SKIP' /tmp/suite; then
 else
 	holds 'trace: refusals are recorded' refusals_have_starts
 fi
-holds 'trace: debugfs shows what is going on' debugfs_at_work
+holds 'trace: debugfs shows ranges, hits, collisions and waits' debugfs_at_work
 holds 'trace: debugfs shows a dead mm' debugfs_dead_mm
-holds 'trace: debugfs shows nothing when all have gone' debugfs_is_empty
+holds 'trace: debugfs shows no mm without a mirror' debugfs_is_empty
 unload || exit
 window >/dev/ttyS2

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# The memory of the GPU: hmm_gpu_vram, where the kernel has CONFIG_DEVICE_PRIVATE. Where it
-# has not, the module says so.
+# The memory of the GPU: run hmm_gpu_vram if the kernel has CONFIG_DEVICE_PRIVATE. Otherwise the
+# module must refuse vram_mb.
 
 . /tests/lib.sh
 
-# What the program prints is worth seeing also when it passes.
+# Show the output of the program even if it passes.
 vram()
 {
 	hmm_gpu_vram >/tmp/vram 2>&1
@@ -30,7 +30,7 @@ if load vram_mb=16 >/tmp/load 2>&1; then
 	holds 'vram: no reference is left again' unused hmm_gpu
 	holds 'vram: the modules unload again' unload
 elif grep -q 'not supported' /tmp/load; then
-	ok 'vram: a kernel without device private memory is told from one with it'
+	ok 'vram: without device private memory, hmm_gpu refuses vram_mb'
 	insmod /modules/hmm-gpu.ko
 	holds 'vram: hmm_gpu_vram # SKIP this kernel has no device private memory' skips_all
 	holds 'vram: the modules unload' unload
