@@ -143,7 +143,6 @@ bool hmm_mirror_tree_is_before(const struct hmm_mirror_range *a,
 		from_y = y;
 	while (x != y) {
 		from_x = x;
-		from_y = y;
 		x = rb_parent(x);
 		y = rb_parent(y);
 	}

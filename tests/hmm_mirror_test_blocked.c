@@ -812,6 +812,144 @@ static void part_is_left_outside(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
+/* Let threads 0 and 1 wait for a part each, of pages 2 and 3 and of page 4 and 5. */
+static void two_parts_wait(struct test_fixture *f, struct shrink *s,
+			   int (*fn)(struct test_thread *thread))
+{
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		f->thread[i].timeout_ms = FOREVER;
+		f->thread[i].seq = 2 + 2 * i;
+		hmmt_until_it_sleeps(hmmt_thread(f, i, fn, &s[i]));
+	}
+}
+
+/* Commit in the round of the part, and collide before it. */
+static int part_commit(struct hmm_mirror_range *range, unsigned long seq,
+		       const struct hmm_mirror_fault *fault, void *arg)
+{
+	struct test_fixture *f = container_of(range, struct test_fixture, range[0]);
+	struct shrink *s = arg;
+
+	if (++s->commits == 4 && s->update)
+		KUNIT_EXPECT_EQ(f->test, hmmt_start(f, s->update), 0);
+	return s->commits > 4 ? hmm_mirror_range_commit(range, seq, fault) : -EBUSY;
+}
+
+/* Of 2 pages, the first of which is test_thread.seq. */
+static int populates_part(struct test_thread *thread)
+{
+	unsigned long start = thread->f->range[0].start + P(thread->seq);
+	unsigned long pfns[2] = {};
+	struct hmm_mirror_fault fault = {
+		.start = start, .end = start + P(2), .pfns = pfns,
+		.default_flags = HMM_PFN_REQ_FAULT,
+	};
+
+	return hmm_mirror_range_populate(&thread->f->range[0], &fault, thread->timeout_ms,
+					 part_commit, thread->arg);
+}
+
+/* Each part that the resize leaves outside is taken out, not only the first one. */
+static void parts_are_left_outside(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	struct mmu_notifier_range update[] = {
+		hmmt_update(f, addr + P(2), addr + P(3)), hmmt_update(f, addr + P(4), addr + P(5)),
+	};
+	struct shrink s[] = { { &update[0] }, { &update[1] } };
+
+	two_parts_wait(f, s, populates_part);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(&f->range[0], addr + P(6), addr + P(8)), 0);
+	KUNIT_EXPECT_EQ(test, hmmt_join(&f->thread[0]), -EINVAL);
+	KUNIT_EXPECT_EQ(test, hmmt_join(&f->thread[1]), -EINVAL);
+	hmmt_end(f, &update[0]);
+	hmmt_end(f, &update[1]);
+	hmmt_unmapped(f);
+}
+
+/* The threads that wait for parts return if their mirror is unregistered. */
+static void parts_lose_their_mirror(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	struct mmu_notifier_range update[] = {
+		hmmt_update(f, addr + P(2), addr + P(3)), hmmt_update(f, addr + P(4), addr + P(5)),
+	};
+	struct shrink s[] = { { &update[0] }, { &update[1] } };
+
+	/* It keeps the structure that the invalidations are in. */
+	hmmt_mirror(f, 1);
+	two_parts_wait(f, s, populates_part);
+	hmm_mirror_unregister(&f->tm[0].mirror);
+	KUNIT_EXPECT_EQ(test, hmmt_join(&f->thread[0]), -ESRCH);
+	KUNIT_EXPECT_EQ(test, hmmt_join(&f->thread[1]), -ESRCH);
+	hmmt_end(f, &update[0]);
+	hmmt_end(f, &update[1]);
+	hmmt_unmapped(f);
+}
+
+/*
+ * A resize that leaves a part inside is one more collision, and the part still decides alone: an
+ * invalidation of another page of the range is in flight. The part may have a bound of the range.
+ */
+static void part_stays_inside(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	static const unsigned int bounds[][3] = { { 2, 8, 5 }, { 0, 4, 0 }, { 1, 5, 1 } };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(bounds); i++) {
+		struct mmu_notifier_range update = hmmt_update(f, addr + P(2), addr + P(3));
+		struct mmu_notifier_range other = hmmt_update(f, addr + P(bounds[i][2]),
+							      addr + P(bounds[i][2] + 1));
+		struct shrink s = { .update = &update };
+
+		KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(&f->range[0], addr, addr + P(8)), 0);
+		f->thread[0].timeout_ms = FOREVER;
+		f->thread[0].seq = 2;
+		hmmt_until_it_sleeps(hmmt_thread(f, 0, populates_part, &s));
+		hmmt_start(f, &other);
+		KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(&f->range[0], addr + P(bounds[i][0]),
+							      addr + P(bounds[i][1])), 0);
+		hmmt_end(f, &update);
+		KUNIT_EXPECT_EQ(test, hmmt_join(&f->thread[0]), 0);
+		KUNIT_EXPECT_EQ(test, s.commits, 5U);
+		hmmt_end(f, &other);
+	}
+	hmmt_unmapped(f);
+}
+
+#ifndef MODULE
+/* A sequence is that of a part of this range, whichever part of it comes first. */
+static void sequence_of_part(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_part part[3] = {};
+	unsigned long seq[3];
+	unsigned int i;
+
+	hmmt_mirror(f, 0);
+	hmmt_range(f, 0, 0, P(10), P(20));
+	hmmt_range(f, 1, 0, P(10), P(20));
+	for (i = 0; i < 3; i++) {
+		part[i].range.start = P(12);
+		part[i].range.end = P(14);
+		KUNIT_ASSERT_EQ(test, hmm_mirror_part_register(&part[i], &f->range[i == 2]), 0);
+		KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(&part[i].range, &seq[i], 0), 0);
+	}
+	for (i = 0; i < 3; i++) {
+		KUNIT_EXPECT_EQ(test, hmm_mirror_part_is_valid(&f->range[0], seq[i]), i != 2);
+		KUNIT_EXPECT_EQ(test, hmm_mirror_part_is_valid(&f->range[1], seq[i]), i == 2);
+	}
+	for (i = 0; i < 3; i++)
+		hmm_mirror_part_unregister(&part[i]);
+}
+#endif
+
 static struct kunit_case hmm_mirror_blocked_cases[] = {
 	KUNIT_CASE(page_comes),
 	KUNIT_CASE(page_times_out),
@@ -838,6 +976,12 @@ static struct kunit_case hmm_mirror_blocked_cases[] = {
 	KUNIT_CASE(part_comes_too_late),
 	KUNIT_CASE(part_of_shrunk_range),
 	KUNIT_CASE(part_is_left_outside),
+	KUNIT_CASE(parts_are_left_outside),
+	KUNIT_CASE(parts_lose_their_mirror),
+	KUNIT_CASE(part_stays_inside),
+#ifndef MODULE
+	KUNIT_CASE(sequence_of_part),
+#endif
 	{}
 };
 

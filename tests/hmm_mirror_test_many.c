@@ -396,6 +396,111 @@ static void lost_end_moves(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 0U);
 }
 
+/*
+ * A change of protection has an end unless it begins at address 0. In the shared slot, too, it is
+ * in flight until then, although a thread waits for it.
+ */
+static void protection_has_an_end(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range *busy, update = hmmt_update(f, P(10), P(20));
+
+	update.event = MMU_NOTIFY_PROTECTION_VMA;
+	busy = no_slots(f);
+	hmmt_range(f, 0, 0, P(10), P(20));
+	hmmt_start(f, &update);
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_shared, 1U);
+	KUNIT_EXPECT_EQ(test, hmmt_join(hmmt_waiter(f, 0, &f->range[0], 100)), -ETIME);
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(&f->range[0]));
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_shared, 0U);
+	end_no_slots(f, busy);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(&f->range[0]));
+}
+
+/* The worker that ends an invalidation without an end leaves one alone that also begins at 0. */
+static void only_endless_ends(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range endless = hmmt_update(f, 0, P(30));
+	struct mmu_notifier_range update = hmmt_update(f, 0, P(20));
+
+	endless.event = MMU_NOTIFY_PROTECTION_VMA;
+	f->crowded = true;
+	hmmt_mirror(f, 0);
+	hmmt_range(f, 0, 0, P(10), P(15));
+	hmmt_range(f, 1, 0, P(25), P(30));
+	hmmt_start(f, &update);
+	hmmt_start(f, &endless);
+	KUNIT_EXPECT_EQ(test, hmmt_join(hmmt_waiter(f, 0, &f->range[1], FOREVER)), 0);
+	KUNIT_EXPECT_FALSE(test, hmmt_is_valid(&f->range[0]));
+	KUNIT_EXPECT_EQ(test, hmmt_in_flight(f), 1U);
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(&f->range[0]));
+}
+
+static void start_more(struct test_fixture *f, struct mmu_notifier_range *update, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		hmmt_start(f, &update[i]);
+	KUNIT_EXPECT_TRUE(f->test, hmmt_poll(!READ_ONCE(f->hmm->making)));
+}
+
+static unsigned int free_slots(struct test_fixture *f)
+{
+	struct list_head *at;
+	unsigned int nr = 0;
+
+	spin_lock(&f->hmm->lock);
+	list_for_each(at, &f->hmm->free)
+		nr++;
+	spin_unlock(&f->hmm->lock);
+	return nr;
+}
+
+/*
+ * The worker makes slots when the invalidation begins that finds half of them in use, not before.
+ * All of the new slots are used, and have numbers of their own. They are freed with the structure.
+ */
+static void slots_are_made(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range *update = many_updates(f, true);
+	const struct hmm_mirror_slots *slots;
+	unsigned int i, nr;
+
+	f->crowded = true;
+	hmmt_mirror(f, 0);
+	start_more(f, update, HMM_MIRROR_LOCKED / 2);
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_locked, (unsigned int)HMM_MIRROR_LOCKED);
+	start_more(f, update + HMM_MIRROR_LOCKED / 2, 1);
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_locked, 2U * HMM_MIRROR_LOCKED);
+	start_more(f, update + HMM_MIRROR_LOCKED / 2 + 1, HMM_MIRROR_LOCKED);
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_locked, 4U * HMM_MIRROR_LOCKED);
+	for (i = 0; i < HMM_MIRROR_LOCKED / 2 + 1 + HMM_MIRROR_LOCKED; i++)
+		hmmt_end(f, &update[i]);
+	KUNIT_EXPECT_EQ(test, free_slots(f), f->hmm->nr_locked);
+
+	for (i = 0; i < HMM_MIRROR_LOCKED; i++)
+		KUNIT_EXPECT_EQ(test, (unsigned int)f->hmm->first[i].slot.nr,
+				(unsigned int)HMM_MIRROR_HASHED + 1 + i);
+	nr = f->hmm->nr_locked;
+	for (slots = f->hmm->more; slots; slots = slots->next) {
+		nr /= 2;
+		for (i = 0; i < nr; i++)
+			KUNIT_EXPECT_EQ(test, (unsigned int)slots->slot[i].slot.nr,
+					(unsigned int)HMM_MIRROR_HASHED + 1 + nr + i);
+		/* the oldest ones */
+		hmmt_watch(slots);
+	}
+	KUNIT_EXPECT_EQ(test, nr, (unsigned int)HMM_MIRROR_LOCKED);
+	hmm_mirror_unregister(&f->tm[0].mirror);
+	KUNIT_EXPECT_TRUE(test, !hmmt_sees_frees() || hmmt_poll(hmmt_is_freed()));
+	kvfree(update);
+}
+
 /* ------------------------------------------------------------------ many ranges */
 
 #define NR_RANGES	(5U * HMM_MIRROR_WALK_RANGES)
@@ -861,6 +966,168 @@ static void grow_mirrors(struct kunit *test)
 	expect_exact_filter(f);
 }
 
+/* Unregister a range, and register it again at other addresses. */
+static void move_range(struct between *b, unsigned int i)
+{
+	struct hmm_mirror *mirror = b->range[i].mirror;
+
+	if (!hmm_mirror_range_mm(&b->range[i]))
+		return;
+	hmm_mirror_range_unregister(&b->range[i]);
+	b->range[i].start += P(2 * NR_RANGES);
+	b->range[i].end += P(2 * NR_RANGES);
+	if (hmm_mirror_range_register(&b->range[i], mirror))
+		KUNIT_FAIL(b->test, "range %u", i);
+}
+
+static struct hmm_mirror_part between_part[2];
+
+/* Add a mirror as hmm_mirror_register() does, which may sleep, and a range. */
+static void mirror_comes(struct between *b)
+{
+	spin_lock(&b->hmm->lock);
+	b->mirror->counted = true;
+	list_add_tail_rcu(&b->mirror->list, &b->hmm->mirrors);
+	spin_unlock(&b->hmm->lock);
+	add(b, P(500), P(501));
+}
+
+/*
+ * Let ranges of all mirrors move, and a part and a mirror come. Pause i is at the second range of
+ * mirror i.
+ */
+static void move_all(struct hmm_mirror_walk *walk, struct between *b)
+{
+	struct hmm_mirror *mirror;
+	unsigned int i;
+
+	for (i = 0; i < NR_RANGES; i += HMM_MIRROR_WALK_RANGES)
+		move_range(b, i + (b->pauses - 1) % 2);
+	if (b->pauses == 1) {
+		between_part[1].range.start = b->range[NR_RANGES - 1].start;
+		between_part[1].range.end = b->range[NR_RANGES - 1].end;
+		hmm_mirror_part_register(&between_part[1], &b->range[NR_RANGES - 1]);
+	}
+	/* At the end of a tree all of its ranges are before the walk. */
+	if (b->pauses == 2) {
+		mirror = walk->next->mirror;
+		while (walk->next)
+			hmm_mirror_range_unregister(walk->next);
+		if (hmm_mirror_range_register(&b->range[3 * HMM_MIRROR_WALK_RANGES - 1], mirror))
+			KUNIT_FAIL(b->test, "no range");
+	}
+	if (b->pauses == 3)
+		mirror_comes(b);
+}
+
+static void grow_while_all_moves(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct between b = { .fn = move_all, .test = test };
+	unsigned int i;
+
+	for (i = 0; i < TEST_MIRRORS; i++)
+		hmmt_mirror(f, i);
+	b.range = many_ranges_each(f, 0, HMM_MIRROR_WALK_RANGES, false);
+	between_part[0].range.start = b.range[0].start;
+	between_part[0].range.end = b.range[0].end;
+	KUNIT_ASSERT_EQ(test, hmm_mirror_part_register(&between_part[0], &b.range[0]), 0);
+	between_begin(f, &b);
+	b.mirror = &f->tm[TEST_MIRRORS - 1].mirror;
+	spin_lock(&f->hmm->lock);
+	list_del_rcu(&b.mirror->list);
+	spin_unlock(&f->hmm->lock);
+	grow(f);
+	between_end(f, &b);
+	KUNIT_EXPECT_EQ(test, b.spares, 1U);
+	hmm_mirror_part_unregister(&between_part[0]);
+	hmm_mirror_part_unregister(&between_part[1]);
+	expect_exact_filter(f);
+	unregister_spares(&b);
+	unregister_many(b.range);
+	expect_exact_filter(f);
+}
+
+static int unregisters(struct test_thread *thread)
+{
+	hmm_mirror_unregister(&thread->f->tm[1].mirror);
+	return 0;
+}
+
+/* A mirror that is unregistered during a growth stays until that is over. */
+static void unregister_while_it_grows(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_growth growth = {};
+	struct test_thread *thread;
+
+	hmmt_mirror(f, 0);
+	hmmt_range(f, 0, 0, P(10), P(20));
+	hmmt_mirror(f, 1);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(has_grown(f->hmm)));
+	spin_lock(&f->hmm->lock);
+	f->hmm->growth = &growth;
+	spin_unlock(&f->hmm->lock);
+	thread = hmmt_thread(f, 0, unregisters, NULL);
+	/* No barrier is needed to poll. */
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(waitqueue_active(&f->hmm->worked)));
+	KUNIT_EXPECT_FALSE(test, completion_done(&thread->done));
+	/* The worker ends this growth, too. */
+	spin_lock(&f->hmm->lock);
+	f->hmm->filter->room = 1;
+	hmm_mirror_growth_start(f->hmm);
+	spin_unlock(&f->hmm->lock);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), 0);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(has_grown(f->hmm)));
+}
+
+#define NR_SATURATE	60U
+
+static bool any_cell_is(const struct hmm_mirror_filter *filter, u8 cell)
+{
+	unsigned int i;
+
+	for (i = 0; i < filter->nr; i++)
+		if (filter->cell[i] == cell)
+			return true;
+	return false;
+}
+
+static void same_range(struct test_fixture *f, struct hmm_mirror_range *range, unsigned long page)
+{
+	range->start = P(page);
+	range->end = P(page + 1);
+	KUNIT_ASSERT_EQ(f->test, hmm_mirror_range_register(range, &f->tm[0].mirror), 0);
+	KUNIT_EXPECT_TRUE(f->test, filter_may_hit(f->hmm, P(page), P(page) + 1));
+}
+
+/*
+ * A saturated cell stays saturated until the filter is replaced. The count must not overflow, also
+ * not in sub-cell 0, where the cell then has exactly the highest count.
+ */
+static void saturated_cell(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_range *range;
+	unsigned long page = 1000;
+	unsigned int i;
+
+	range = kunit_kzalloc(test, NR_SATURATE * sizeof(*range), GFP_KERNEL);
+	KUNIT_ASSERT_TRUE(test, range);
+	hmmt_mirror(f, 0);
+	for (same_range(f, range, page); !any_cell_is(f->hmm->filter, CELL_RANGE);) {
+		hmm_mirror_range_unregister(range);
+		same_range(f, range, ++page);
+	}
+	for (i = 1; i < NR_SATURATE; i++)
+		same_range(f, &range[i], page);
+	for (i = 1; i < NR_SATURATE; i++) {
+		hmm_mirror_range_unregister(&range[i]);
+		KUNIT_EXPECT_TRUE(test, filter_may_hit(f->hmm, P(page), P(page) + 1));
+	}
+	hmm_mirror_range_unregister(range);
+}
+
 /* A walk also pauses if an invalidation hits less than a piece of each mirror. */
 static void hit_mirrors(struct kunit *test)
 {
@@ -918,6 +1185,9 @@ static struct kunit_case hmm_mirror_many_cases[] = {
 	KUNIT_CASE(endless_joins),
 	KUNIT_CASE(replaced),
 	KUNIT_CASE(lost_end_moves),
+	KUNIT_CASE(protection_has_an_end),
+	KUNIT_CASE(only_endless_ends),
+	KUNIT_CASE(slots_are_made),
 	KUNIT_CASE(hit_many),
 	KUNIT_CASE(lookup_many),
 #if !defined(MODULE) && defined(CONFIG_TRACEPOINTS)
@@ -928,6 +1198,9 @@ static struct kunit_case hmm_mirror_many_cases[] = {
 	KUNIT_CASE(grow_between),
 	KUNIT_CASE(grow_between_same),
 	KUNIT_CASE(grow_mirrors),
+	KUNIT_CASE(grow_while_all_moves),
+	KUNIT_CASE(unregister_while_it_grows),
+	KUNIT_CASE(saturated_cell),
 	KUNIT_CASE(hit_mirrors),
 	KUNIT_CASE(tree_order),
 #endif
