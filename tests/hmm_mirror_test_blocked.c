@@ -933,8 +933,9 @@ static void sequence_of_part(struct kunit *test)
 	unsigned int i;
 
 	hmmt_mirror(f, 0);
+	hmmt_mirror(f, 1);
 	hmmt_range(f, 0, 0, P(10), P(20));
-	hmmt_range(f, 1, 0, P(10), P(20));
+	hmmt_range(f, 1, 1, P(10), P(20));
 	for (i = 0; i < 3; i++) {
 		part[i].range.start = P(12);
 		part[i].range.end = P(14);
@@ -945,6 +946,10 @@ static void sequence_of_part(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, hmm_mirror_part_is_valid(&f->range[0], seq[i]), i != 2);
 		KUNIT_EXPECT_EQ(test, hmm_mirror_part_is_valid(&f->range[1], seq[i]), i == 2);
 	}
+	/* Only the parts of its own ranges go with a mirror. */
+	hmm_mirror_unregister(&f->tm[0].mirror);
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_part_is_valid(&f->range[0], seq[0]));
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_part_is_valid(&f->range[1], seq[2]));
 	for (i = 0; i < 3; i++)
 		hmm_mirror_part_unregister(&part[i]);
 }

@@ -535,12 +535,28 @@ static void lookup_at_the_end(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_lookup(mirror, TO_THE_END - 1, NULL));
 }
 
+/* The end of the address space is no place to split at: it would mean another end. */
+static void split_at_last_page(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+
+	hmmt_mirror(f, 0);
+	hmmt_range(f, 0, 0, P(10), ULONG_MAX);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_split(&f->range[0], TO_THE_END, &f->range[1]),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test, f->range[0].end, ULONG_MAX);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_split(&f->range[0], TO_THE_END - PAGE_SIZE,
+						     &f->range[1]), 0);
+	KUNIT_EXPECT_EQ(test, f->range[0].end, TO_THE_END - PAGE_SIZE);
+}
+
 static struct kunit_case hmm_mirror_edges_cases[] = {
 	KUNIT_CASE(property),
 	KUNIT_CASE(property_locked),
 	KUNIT_CASE(huge_ranges),
 	KUNIT_CASE(fault_in_last_chunk),
 	KUNIT_CASE(lookup_at_the_end),
+	KUNIT_CASE(split_at_last_page),
 	{}
 };
 

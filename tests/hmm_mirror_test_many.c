@@ -375,6 +375,11 @@ static void replaced(struct kunit *test)
 	hmmt_range(f, 2, 0, P(2000), P(3000));
 	KUNIT_EXPECT_EQ(test, f->hmm->rebounds, before);
 	hmmt_end(f, &update);
+
+	/* A resize replaces a range, too, and cannot know what reads the filter. */
+	before = f->hmm->rebounds;
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(&f->range[2], P(2000), P(3001)), 0);
+	KUNIT_EXPECT_NE(test, f->hmm->rebounds, before);
 }
 
 /* If the key of a locked slot is used again, the slot gets the new bounds. */

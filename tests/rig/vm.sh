@@ -73,12 +73,15 @@ main()
 }
 
 # On a busy host, a CPU of the emulator sometimes misses a change of the kernel's code by another
-# CPU: it hits the breakpoint of a change that is already complete. A kernel that dies before init
-# has not run the modules either.
+# CPU: it hits the breakpoint of a change that is already complete, or faults with flags that no
+# processor can have. A kernel that dies before init has not run the modules either.
 died_of_the_emulator()
 {
+	local flags
 	[[ $accelerator == tcg* ]] && grep -q 'Kernel panic' "$log" || return
 	! grep -q 'hmm_mirror_vm: begin' "$log" && return
+	flags=$(grep -m 1 -o 'EFLAGS: [0-9a-f]*' "$log") || return
+	((16#${flags#EFLAGS: } >> 22)) && return
 	grep -q 'int3: 0000 \[#1\]' "$log" && ! grep -m 1 'RIP: ' "$log" | grep -q '\[hmm_'
 }
 
