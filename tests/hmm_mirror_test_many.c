@@ -1045,6 +1045,9 @@ static void grow_while_all_moves(struct kunit *test)
 	grow(f);
 	between_end(f, &b);
 	KUNIT_EXPECT_EQ(test, b.spares, 1U);
+	for (i = 0; i < 2; i++)
+		KUNIT_EXPECT_TRUE(test, filter_may_hit(f->hmm, between_part[i].range.start,
+						       between_part[i].range.end - 1));
 	hmm_mirror_part_unregister(&between_part[0]);
 	hmm_mirror_part_unregister(&between_part[1]);
 	expect_exact_filter(f);
