@@ -759,25 +759,43 @@ struct shrink {
 	unsigned int commits;
 };
 
-/* Start an invalidation before the first round that uses a part. */
-static int shrink_commit(struct hmm_mirror_range *range, unsigned long seq,
-			 const struct hmm_mirror_fault *fault, void *arg)
+/* Collide until there is a part, and start an invalidation of its pages before that. */
+static int part_commit(struct hmm_mirror_range *range, unsigned long seq,
+		       const struct hmm_mirror_fault *fault, void *arg)
 {
 	struct test_fixture *f = container_of(range, struct test_fixture, range[0]);
 	struct shrink *s = arg;
 
 	if (++s->commits == 4)
 		KUNIT_EXPECT_EQ(f->test, hmmt_start(f, s->update), 0);
-	return -EBUSY;
+	return s->commits > 4 ? hmm_mirror_range_commit(range, seq, fault) : -EBUSY;
 }
 
-static int populates_and_shrinks(struct test_thread *thread)
+/* Populate 2 pages, the first of which is test_thread.seq. */
+static int populates_part(struct test_thread *thread)
 {
-	struct test_fixture *f = thread->f;
+	unsigned long start = thread->f->range[0].start + P(thread->seq);
+	unsigned long pfns[2] = {};
+	struct hmm_mirror_fault fault = {
+		.start = start, .end = start + P(2), .pfns = pfns,
+		.default_flags = HMM_PFN_REQ_FAULT,
+	};
 
-	hmmt_read(f, 2, 2, HMM_PFN_REQ_FAULT);
-	return hmm_mirror_range_populate(&f->range[0], &f->fault, thread->timeout_ms,
-					 shrink_commit, thread->arg);
+	return hmm_mirror_range_populate(&thread->f->range[0], &fault, thread->timeout_ms,
+					 part_commit, thread->arg);
+}
+
+/* Let thread @i wait for a part of 2 pages, from @page on. */
+static struct test_thread *part_waiter(struct test_fixture *f, unsigned int i, struct shrink *s,
+				       unsigned long page)
+{
+	struct test_thread *thread;
+
+	f->thread[i].timeout_ms = FOREVER;
+	f->thread[i].seq = page;
+	thread = hmmt_thread(f, i, populates_part, s);
+	hmmt_until_it_sleeps(thread);
+	return thread;
 }
 
 /*
@@ -797,9 +815,7 @@ static void part_is_left_outside(struct kunit *test)
 		struct test_thread *thread;
 
 		KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(&f->range[0], addr, addr + P(8)), 0);
-		f->thread[0].timeout_ms = FOREVER;
-		thread = hmmt_thread(f, 0, populates_and_shrinks, &s);
-		hmmt_until_it_sleeps(thread);
+		thread = part_waiter(f, 0, &s, 2);
 		KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(&f->range[0], addr + P(bounds[i][0]),
 							      addr + P(bounds[i][1])), 0);
 		/* The last bounds still contain page 2, which is invalidated, but not page 3. */
@@ -812,83 +828,52 @@ static void part_is_left_outside(struct kunit *test)
 	hmmt_unmapped(f);
 }
 
-/* Let threads 0 and 1 wait for a part each, of pages 2 and 3 and of page 4 and 5. */
-static void two_parts_wait(struct test_fixture *f, struct shrink *s,
-			   int (*fn)(struct test_thread *thread))
+/* Two threads wait for a part each. After @change both return @ret. */
+static void two_parts(struct kunit *test, void (*change)(struct test_fixture *f), int ret)
 {
+	struct test_fixture *f = test->priv;
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	struct mmu_notifier_range update[] = {
+		hmmt_update(f, addr + P(2), addr + P(3)), hmmt_update(f, addr + P(4), addr + P(5)),
+	};
+	struct shrink s[] = { { &update[0] }, { &update[1] } };
 	unsigned int i;
 
-	for (i = 0; i < 2; i++) {
-		f->thread[i].timeout_ms = FOREVER;
-		f->thread[i].seq = 2 + 2 * i;
-		hmmt_until_it_sleeps(hmmt_thread(f, i, fn, &s[i]));
-	}
+	for (i = 0; i < 2; i++)
+		part_waiter(f, i, &s[i], 2 + 2 * i);
+	change(f);
+	for (i = 0; i < 2; i++)
+		KUNIT_EXPECT_EQ(test, hmmt_join(&f->thread[i]), ret);
+	for (i = 0; i < 2; i++)
+		hmmt_end(f, &update[i]);
+	hmmt_unmapped(f);
 }
 
-/* Commit in the round of the part, and collide before it. */
-static int part_commit(struct hmm_mirror_range *range, unsigned long seq,
-		       const struct hmm_mirror_fault *fault, void *arg)
+static void leave_outside(struct test_fixture *f)
 {
-	struct test_fixture *f = container_of(range, struct test_fixture, range[0]);
-	struct shrink *s = arg;
+	unsigned long addr = f->range[0].start;
 
-	if (++s->commits == 4 && s->update)
-		KUNIT_EXPECT_EQ(f->test, hmmt_start(f, s->update), 0);
-	return s->commits > 4 ? hmm_mirror_range_commit(range, seq, fault) : -EBUSY;
-}
-
-/* Of 2 pages, the first of which is test_thread.seq. */
-static int populates_part(struct test_thread *thread)
-{
-	unsigned long start = thread->f->range[0].start + P(thread->seq);
-	unsigned long pfns[2] = {};
-	struct hmm_mirror_fault fault = {
-		.start = start, .end = start + P(2), .pfns = pfns,
-		.default_flags = HMM_PFN_REQ_FAULT,
-	};
-
-	return hmm_mirror_range_populate(&thread->f->range[0], &fault, thread->timeout_ms,
-					 part_commit, thread->arg);
+	KUNIT_EXPECT_EQ(f->test, hmm_mirror_range_resize(&f->range[0], addr + P(6), addr + P(8)),
+			0);
 }
 
 /* Each part that the resize leaves outside is taken out, not only the first one. */
 static void parts_are_left_outside(struct kunit *test)
 {
-	struct test_fixture *f = test->priv;
-	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
-	struct mmu_notifier_range update[] = {
-		hmmt_update(f, addr + P(2), addr + P(3)), hmmt_update(f, addr + P(4), addr + P(5)),
-	};
-	struct shrink s[] = { { &update[0] }, { &update[1] } };
+	two_parts(test, leave_outside, -EINVAL);
+}
 
-	two_parts_wait(f, s, populates_part);
-	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(&f->range[0], addr + P(6), addr + P(8)), 0);
-	KUNIT_EXPECT_EQ(test, hmmt_join(&f->thread[0]), -EINVAL);
-	KUNIT_EXPECT_EQ(test, hmmt_join(&f->thread[1]), -EINVAL);
-	hmmt_end(f, &update[0]);
-	hmmt_end(f, &update[1]);
-	hmmt_unmapped(f);
+static void lose_mirror(struct test_fixture *f)
+{
+	hmm_mirror_unregister(&f->tm[0].mirror);
 }
 
 /* The threads that wait for parts return if their mirror is unregistered. */
 static void parts_lose_their_mirror(struct kunit *test)
 {
-	struct test_fixture *f = test->priv;
-	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
-	struct mmu_notifier_range update[] = {
-		hmmt_update(f, addr + P(2), addr + P(3)), hmmt_update(f, addr + P(4), addr + P(5)),
-	};
-	struct shrink s[] = { { &update[0] }, { &update[1] } };
-
-	/* It keeps the structure that the invalidations are in. */
-	hmmt_mirror(f, 1);
-	two_parts_wait(f, s, populates_part);
-	hmm_mirror_unregister(&f->tm[0].mirror);
-	KUNIT_EXPECT_EQ(test, hmmt_join(&f->thread[0]), -ESRCH);
-	KUNIT_EXPECT_EQ(test, hmmt_join(&f->thread[1]), -ESRCH);
-	hmmt_end(f, &update[0]);
-	hmmt_end(f, &update[1]);
-	hmmt_unmapped(f);
+	/* This mirror keeps the structure of the mm, which has the slots of the invalidations. */
+	hmmt_mirror(test->priv, 1);
+	two_parts(test, lose_mirror, -ESRCH);
 }
 
 /*
@@ -909,9 +894,7 @@ static void part_stays_inside(struct kunit *test)
 		struct shrink s = { .update = &update };
 
 		KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(&f->range[0], addr, addr + P(8)), 0);
-		f->thread[0].timeout_ms = FOREVER;
-		f->thread[0].seq = 2;
-		hmmt_until_it_sleeps(hmmt_thread(f, 0, populates_part, &s));
+		part_waiter(f, 0, &s, 2);
 		hmmt_start(f, &other);
 		KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(&f->range[0], addr + P(bounds[i][0]),
 							      addr + P(bounds[i][1])), 0);

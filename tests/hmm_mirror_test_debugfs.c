@@ -520,6 +520,20 @@ static void mms_oldest(struct kunit *test)
 		hmmt_end(f, &update[i]);
 }
 
+/* Return room for @nr invalidations, which get no slots but the first locked ones. */
+static struct mmu_notifier_range *locked_updates(struct kunit *test, unsigned int nr)
+{
+	struct test_fixture *f = test->priv;
+	struct mmu_notifier_range *update;
+
+	update = kunit_kzalloc(test, array_size(nr, sizeof(*update)), GFP_KERNEL);
+	KUNIT_ASSERT_TRUE(test, update);
+	f->crowded = true;
+	hmmt_mirror(f, 0);
+	hmmt_make_no_slots(f);
+	return update;
+}
+
 /* The shared slot is one line, of all addresses, as old as the first invalidation in it. */
 static void mms_shared(struct kunit *test)
 {
@@ -530,11 +544,7 @@ static void mms_shared(struct kunit *test)
 	unsigned long first, second;
 	unsigned int i;
 
-	update = kunit_kzalloc(test, array_size(nr, sizeof(*update)), GFP_KERNEL);
-	KUNIT_ASSERT_TRUE(test, update);
-	f->crowded = true;
-	hmmt_mirror(f, 0);
-	hmmt_make_no_slots(f);
+	update = locked_updates(test, nr);
 	for (i = 0; i < nr; i++) {
 		update[i] = hmmt_update(f, P(10), P(20));
 		if (i == nr - 1)
@@ -634,11 +644,7 @@ static void mms_in_flight(struct kunit *test)
 	const unsigned int nr = 2 * HMMT_SLOTS;
 	unsigned int i;
 
-	update = kunit_kzalloc(test, array_size(nr, sizeof(*update)), GFP_KERNEL);
-	KUNIT_ASSERT_TRUE(test, update);
-	f->crowded = true;
-	hmmt_mirror(f, 0);
-	hmmt_make_no_slots(f);
+	update = locked_updates(test, nr);
 	for (i = 0; i < nr; i++) {
 		update[i] = hmmt_update(f, P(10), P(20));
 		hmmt_start(f, &update[i]);

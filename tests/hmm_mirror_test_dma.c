@@ -692,7 +692,7 @@ static void collision_and_failure(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, nothing_has_an_address());
 }
 
-/* An entry without HMM_PFN_VALID ends a run, whatever its other bits. */
+/* An entry without HMM_PFN_VALID ends a run, even if its other bits are those of a page. */
 static void invalid_entry_ends_run(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
