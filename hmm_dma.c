@@ -223,11 +223,12 @@ static void forget(const struct hmm_mirror_fault *fault, dma_addr_t *dma_addrs)
  * Context: process context, may sleep.
  * Return: the number of runs (pages that are physically contiguous and allow the same
  * access), each of which cost one mapping; 0 if no page could be mapped; -EBUSY if the
- * range was invalidated since @seq; -EOPNOTSUPP, on each further attempt too, if @dev would
- * access copies of the pages (without an IOMMU a DMA mask that is too small, or bounce
- * buffers; caches that are not coherent); -ENOMEM if the IOMMU has no room; -ESRCH and
- * -EINVAL as of hmm_mirror_range_snapshot(); -EINVAL also if @dev or @dma_addrs is NULL, or
- * if @dev has no DMA mask. After an error no page is mapped.
+ * range was invalidated since @seq, if the mm is dead, or if the mirror is unregistered;
+ * -EOPNOTSUPP, on each further attempt too, if @dev would access copies of the pages (without
+ * an IOMMU a DMA mask that is too small, or bounce buffers; caches that are not coherent);
+ * -ENOMEM if the IOMMU has no room; -ESRCH if @range is not registered; -EINVAL as of
+ * hmm_mirror_range_snapshot(), and if @dev or @dma_addrs is NULL, or if @dev has no DMA mask.
+ * After an error no page is mapped.
  */
 long hmm_mirror_range_dma_map(struct hmm_mirror_range *range, unsigned long seq,
 			      const struct hmm_mirror_fault *fault,

@@ -309,12 +309,12 @@ static int populate_by_part(const struct populate *p)
  * @arg: for @commit
  *
  * If several rounds have collided, every other round only collides with invalidations of the
- * pages of @fault, not with those of the rest of @range, so that a busy neighbour delays the
- * fault but cannot starve it. In such a round hmm_mirror_range_commit() in @commit gives the
- * exact answer, and hmm_mirror_range_retry() always returns true.
+ * pages of @fault, not with those of the rest of @range, so frequent invalidations of other
+ * pages delay the fault but cannot starve it. In such a round hmm_mirror_range_commit() in
+ * @commit gives the exact answer, and hmm_mirror_range_retry() always returns true.
  *
  * When this returns 0, the next invalidation may already have removed the device PTE: use the
- * PTE inside @commit, or take the driver lock and look again.
+ * PTE inside @commit, or take the driver lock and check the PTE again.
  *
  * Context: as of hmm_mirror_range_begin() and hmm_mirror_range_fault().
  * Return: the result of @commit, unless that is -EBUSY; -ETIME on a timeout; errors of

@@ -276,7 +276,7 @@ static bool ops_are_valid(const struct hmm_mirror_ops *ops)
  * unknown flag, or if the caller does not hold the mmap write lock (without lockdep, this
  * is not detected while another thread holds it); -ESRCH if @mm is dead; -EEXIST if @mirror
  * is registered with @mm already; -ENOMEM; -EINTR on a fatal signal. Other signals do not make
- * it fail, at any rate.
+ * this fail, however often they arrive.
  */
 noinline int hmm_mirror_register(struct hmm_mirror *mirror, struct mm_struct *mm)
 {

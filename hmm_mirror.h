@@ -45,13 +45,16 @@
  * A sequence becomes stale if an invalidation that intersects the range begins, if
  * the driver resizes or splits the range or unregisters the mirror, or if the mm
  * dies. Nothing else makes it stale, except a call of
- * hmm_mirror_range_wait_until_valid() on the same range. Invalidations of other
- * addresses do not delay begin(), however many are in flight, as long as there is memory to
- * note each of them.
+ * hmm_mirror_range_wait_until_valid() on the same range.
+ *
+ * The core notes each invalidation in flight in a slot. An invalidation of other addresses
+ * delays begin() only if it shares a slot, because memory for a slot of its own came too
+ * late or not at all.
  *
  * A page that is invalidated more often than a fault takes is never mapped. A fault of some
- * pages of a range also collides with invalidations of the others; only after several
- * collisions hmm_mirror_range_populate() judges the pages of the fault alone.
+ * pages of a range also collides with invalidations of the others. After several
+ * collisions, hmm_mirror_range_populate() gives the pages of the fault a sequence of their
+ * own in every other round.
  */
 
 /**
@@ -61,10 +64,10 @@
  * device that writes through its own page table dirties neither. There are two ways to
  * mark the pages dirty:
  *
- * - hmm_mirror_range_commit() marks pages dirty when the driver installs device PTEs. Once
- *   is enough, because the mm invalidates before it cleans a page. Pages to which the
- *   device never writes are marked too, unless the driver clears HMM_PFN_WRITE in their
- *   pfns.
+ * - hmm_mirror_range_commit() marks pages dirty when the driver installs device PTEs. The
+ *   mm invalidates a page before it cleans it, so the driver need not mark the page again.
+ *   Pages to which the device never writes are marked too, unless the driver clears
+ *   HMM_PFN_WRITE in their pfns.
  * - A driver whose device PTEs have a dirty bit can call hmm_mirror_range_retry() instead.
  *   When its callback removes a dirty device PTE, it calls set_page_dirty() before it
  *   returns, or passes @dirty to hmm_mirror_range_dma_unmap().
@@ -94,8 +97,8 @@
  * Interrupt handlers must not call hmm_mirror, except for retry() and valid(): its
  * spinlock is not irq-safe.
  *
- * lockdep reports a violation the first time that the code runs, even if nothing
- * deadlocks. It knows which locks a callback takes once the callback has run.
+ * lockdep reports a violation the first time that the code runs, even without a deadlock.
+ * lockdep knows the locks of a callback once the callback has run.
  */
 
 /**
@@ -104,8 +107,8 @@
  * In this order: stop the device; call hmm_mirror_cancel() and wait for the threads that
  * fault; remove the device PTEs and flush; unregister the ranges; unregister the mirror,
  * without the driver lock; free the memory. When hmm_mirror_unregister() has returned, no
- * callback of the mirror runs or starts, so the driver's module may be unloaded. All of
- * this may come before or after ->release.
+ * callback of the mirror runs or starts, so the driver's module may be unloaded. Each step
+ * may come before or after ->release.
  */
 
 struct device;
@@ -189,8 +192,9 @@ struct hmm_mirror_ops {
  * Embed this in a structure of the driver. A mirror needs no zeroing before
  * registration, and can be registered again after it was unregistered.
  *
- * A child of fork() that uses the driver's file acts on @mm, not on its own mm. After
- * the process has called exec() or has died, functions that take a range return -ESRCH.
+ * A child of fork() that uses the driver's file acts on @mm, not on its own mm. After the
+ * process has called exec() or has died, hmm_mirror_range_register(), resize, split, begin,
+ * fault, snapshot and populate return -ESRCH.
  */
 struct hmm_mirror {
 	const struct hmm_mirror_ops *ops;

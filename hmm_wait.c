@@ -161,9 +161,9 @@ int hmm_mirror_begin(struct hmm_mirror_range *range, unsigned long *seq, long ti
  * @timeout_ms: in milliseconds; 0 does not wait, %HMM_MIRROR_WAIT_FOREVER never times out
  *
  * If the range is clean, this is one load. Otherwise this waits only for invalidations
- * that intersect the range, however many others are in flight. If no memory was left to note an
- * invalidation, or there was no time to get it, this also waits for that one. Several threads can
- * call this for one range at once, each with its own sequence.
+ * that intersect the range, however many others are in flight. If an invalidation shares a
+ * slot, because memory for a slot of its own came too late or not at all, this waits for it
+ * too. Several threads can call this for one range at once, each with its own sequence.
  *
  * Context: process context, may sleep. The caller holds neither the mmap lock nor a lock
  * that a callback takes. With a @timeout_ms of 0 this does not sleep, and the caller may
