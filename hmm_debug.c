@@ -124,7 +124,7 @@ static void copy_slot(struct shown *shown, const struct hmm_mirror_slot *slot)
 		shown->invalidations++;
 }
 
-/* Slots change meanwhile, but they are not freed before @hmm. */
+/* Other threads change slots during the copy, but no slot is freed before @hmm. */
 static void copy_slots(struct shown *shown, const struct hmm_mirror_mm *hmm,
 		       const struct hmm_mirror_slots *slots, unsigned int nr)
 {

@@ -3,9 +3,9 @@
  * hmm_mirror: DMA addresses of pages.
  *
  * A run is a number of pages that are physically contiguous and allow the same access. Each
- * run is mapped at once, so a huge page costs one mapping instead of 512. If the DMA API lets
- * the core allocate IOVAs (dma_iova_*), all runs of a call are linked into one IOVA region at
- * the offsets of their pages, and the IOTLB is synced once.
+ * run is mapped by one call of the DMA API, so a huge page costs one mapping instead of 512. If
+ * the DMA API lets the core allocate IOVAs (dma_iova_*), all runs of a call are linked into one
+ * IOVA region at the offsets of their pages, and the IOTLB is synced once.
  *
  * Only the addresses are stored. The runs can be computed from the pfns, and the region from
  * any address in it.

@@ -18,7 +18,7 @@
 
 #define CHUNK_SIZE	(HMM_MIRROR_CHUNK_PAGES * PAGE_SIZE)
 
-/* Rounds of a populate that the whole range decides; after them every other one. */
+/* Number of first rounds with the sequence of the whole range; later, every other one has it. */
 #define WHOLE_ROUNDS	4
 
 static bool fault_is_valid(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range,
@@ -68,7 +68,7 @@ static int range_collided(struct hmm_mirror_range *range,
 	return cancelled ? -ECANCELED : -EBUSY;
 }
 
-/* Return true for errors that a collision does not outdate. */
+/* Return true if @ret stays correct after a collision. */
 static bool gave_up(int ret)
 {
 	return ret == -EINTR || ret == -ESRCH || ret == -ECANCELED || ret == -ETIME;
@@ -255,7 +255,7 @@ static unsigned int timeout_left_ms(long timeout, unsigned long since)
 	return jiffies_to_msecs(hmm_mirror_timeout_left(timeout, since));
 }
 
-/* What hmm_mirror_range_populate() was called with. */
+/* Arguments of hmm_mirror_range_populate(), and the time of the call. */
 struct populate {
 	struct hmm_mirror_range *range;
 	struct hmm_mirror_fault *fault;
@@ -265,7 +265,10 @@ struct populate {
 	unsigned long since;
 };
 
-/* One round, which the sequence of @judged decides. Return -EBUSY for another one. */
+/*
+ * Begin, fault and commit once, with the sequence of @judged. After a collision return -EBUSY, or
+ * -ECANCELED if the mirror has been cancelled.
+ */
 static int populate_by(const struct populate *p, struct hmm_mirror_range *judged)
 {
 	unsigned long seq;
@@ -294,7 +297,7 @@ static int populate_by_part(const struct populate *p)
 		return ret;
 	ret = populate_by(p, &part.range);
 	hmm_mirror_part_unregister(&part);
-	/* The pages are no longer inside the range, or the range has gone, too: the next round. */
+	/* The part has left the range, or mirror or mm is gone: the next round tells which. */
 	return ret == -ESRCH ? -EBUSY : ret;
 }
 
@@ -341,7 +344,10 @@ int hmm_mirror_range_populate(struct hmm_mirror_range *range,
 		return -EINVAL;
 
 	do {
-		/* a driver may ask hmm_mirror_range_retry(), which knows no parts */
+		/*
+		 * Every other round uses the whole range, because a commit function may call
+		 * hmm_mirror_range_retry(), which ignores parts.
+		 */
 		if (round < WHOLE_ROUNDS || round % 2)
 			ret = populate_by(&p, range);
 		else

@@ -22,9 +22,8 @@
  * A registration writes the cells, issues a full barrier and reads the slots; an invalidation
  * publishes itself in a slot, issues a full barrier and reads the cells. So at least one of
  * the two sees the other (publish.litmus; the ladder is in hmm_range.c). If a range moves, its
- * new cells count it before its old cells uncount it. The same goes for a driver that registers
- * a range which covers the addresses of another one, during an invalidation, and then
- * unregisters that:
+ * new cells count it before its old cells uncount it. Likewise, during an invalidation a driver
+ * may register a range, and then unregister another one that covers the same addresses:
  *
  *	invalidation				resize, hmm->lock held
  *

@@ -88,9 +88,9 @@ static inline void filter_remove(struct hmm_mirror_mm *hmm, unsigned long start,
 }
 
 /*
- * Cells count a range that moves or is new, and others may be about to uncount it, or another
- * range that covers its addresses. An invalidation that has read the former cells too early,
- * and reads the latter too late, sees hmm->rebounds change and takes the lock.
+ * Called after the new cells of a range count it, and before other cells uncount its old bounds,
+ * or another range with the same addresses. An invalidation that reads the former cells too early,
+ * and the latter too late, sees hmm->rebounds change and takes the lock.
  */
 static inline void filter_moved(struct hmm_mirror_mm *hmm)
 {

@@ -33,7 +33,7 @@
 
 /*
  * A filter is being filled: count (@delta = 1) or uncount (-1) @range, which is in @root, there,
- * unless growth_fill() has still to come to @range.
+ * unless growth_fill() will visit @range.
  */
 void hmm_mirror_growth_count(struct hmm_mirror_mm *hmm, struct rb_root_cached *root,
 			     const struct hmm_mirror_range *range, int delta)
@@ -47,7 +47,10 @@ void hmm_mirror_growth_count(struct hmm_mirror_mm *hmm, struct rb_root_cached *r
 		hmm_mirror_filter_fill(growth->filter, range->start, range->end, delta);
 }
 
-/* Count all ranges in @growth->filter; with hmm->lock held, which this drops now and then. */
+/*
+ * Count all ranges in @growth->filter; with hmm->lock held, which this drops after each
+ * HMM_MIRROR_WALK_RANGES ranges.
+ */
 static void growth_fill(struct hmm_mirror_mm *hmm, struct hmm_mirror_growth *growth)
 {
 	struct hmm_mirror_walk *walk = &growth->walk;

@@ -10,9 +10,10 @@
  * invalidation claims that slot, and the filter rejects it: it takes no lock, and dirties no
  * cache line but that of its slot.
  *
- * An invalidation that hits many ranges drops hmm->lock now and then while it raises them. That
- * comes after it is published, and before any callback. So the ladder in hmm_range.c holds for
- * each range, and a range that is registered meanwhile finds the slot.
+ * An invalidation that hits many ranges drops hmm->lock after each HMM_MIRROR_WALK_RANGES ranges
+ * that it raises. It is published before it raises the first range, and its callbacks run after it
+ * has raised the last one. So the ladder in hmm_range.c holds for each range, and a range that is
+ * registered meanwhile finds the slot.
  */
 #include <linux/spinlock.h>
 

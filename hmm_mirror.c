@@ -385,7 +385,7 @@ void hmm_mirror_unregister(struct hmm_mirror *mirror)
 	hmm_mirror_might_wait();
 
 	spin_lock(&hmm->lock);
-	/* First: as long as a range is valid, the mirror is called. */
+	/* Before list_del_rcu(): the core must call the mirror while one of its ranges is clean. */
 	orphans = hmm_mirror_ranges_orphan(mirror);
 	list_del_rcu(&mirror->list);
 	if (!(mirror->ops->flags & HMM_MIRROR_TRACKED_ONLY))

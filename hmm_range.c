@@ -171,8 +171,8 @@ static void range_orphan(struct hmm_mirror_mm *hmm, struct rb_root_cached *root,
 
 /*
  * Make the ranges of @mirror, which is being unregistered, orphans; with hmm->lock held, which
- * this drops now and then. Return true if readers may still hold @mirror, so that the caller
- * must wait for a grace period.
+ * this drops after each HMM_MIRROR_WALK_RANGES ranges. Return true if readers may still hold
+ * @mirror, so that the caller must wait for a grace period.
  */
 bool hmm_mirror_ranges_orphan(struct hmm_mirror *mirror)
 {
@@ -253,8 +253,8 @@ static __always_inline void range_insert(struct hmm_mirror_mm *hmm,
 	} else {
 		/*
 		 * The invalidation may have read the cells before they counted @range. If
-		 * another range that covers the same addresses goes now, the invalidation
-		 * must not miss both.
+		 * the driver now unregisters another range that covers the same addresses,
+		 * the invalidation must see one of the two.
 		 */
 		filter_moved(hmm);
 		hmm_mirror_range_raise(range, hmm->seq);

@@ -6,10 +6,10 @@
  *
  * A page fault sleeps until a user program provides the page, such as the monitor of a
  * userfaultfd or the server of a network or FUSE file system, and only a fatal signal ends
- * that sleep. A kernel worker gets no signal. Therefore the caller reads at
- * once what can be read without sleeping. A thread that accepts SIGKILL reads everything else
- * into its own memory, while the caller waits for it with a time-out. When the caller gives
- * up, it kills the thread.
+ * that sleep. A kernel worker gets no signal. Therefore the caller first tries to read the chunk
+ * without sleeping. If that fails, a thread that accepts SIGKILL reads the chunk into its own
+ * memory, while the caller waits for it with a timeout. When the caller gives up, it kills the
+ * thread.
  *
  *	caller					reader thread
  *
@@ -20,7 +20,7 @@
  *	wait for the end of the thread		take the mmap lock
  *						fault in, sleep, read
  *	time-out, cancel, fatal signal, or
- *	nobody else uses the mm: SIGKILL
+ *	only reader threads use the mm: SIGKILL
  *						drop mm_users, end
  *	it has ended: copy its pfns
  *
@@ -62,8 +62,8 @@ struct requests {
 };
 
 /**
- * struct reader - a thread that reads a chunk, and what it shares with its caller
- * @shown: list entry, and what debugfs shows
+ * struct reader - state shared by a reader thread and its caller
+ * @shown: list entry, and the state that debugfs copies
  * @refs: the caller and the thread hold one each
  * @hmm: the thread holds a reference, and mm_users of its mm
  * @event: completed when the thread ends, and when the caller must check its mirror

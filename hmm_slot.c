@@ -267,7 +267,7 @@ static void locked_free(struct hmm_mirror_mm *hmm, struct hmm_mirror_locked_slot
 		interval_tree_remove(&slot->node, &hmm->in_flight);
 	hlist_del(&slot->key);
 	WRITE_ONCE(slot->slot.key, NULL);
-	/* The next one finds it in the cache. */
+	/* LIFO: the next invalidation gets a slot that is still cached. */
 	list_add(&slot->free, &hmm->free);
 	hmm->nr_busy--;
 	slot_wake(&slot->slot);

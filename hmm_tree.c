@@ -6,11 +6,11 @@
  * the members rb and subtree_last of each range in a tree, and hmm->walks. They change under
  * hmm->lock.
  *
- * A walk over many ranges drops hmm->lock now and then, so that no thread spins for longer than
- * it takes to visit HMM_MIRROR_WALK_RANGES ranges. Before that, the walk notes the range with
- * which it will go on. A thread that takes this range out of its tree moves the note on to the
- * next range. The walk may miss a range that is put into the tree meanwhile, which is why each
- * walk has to say what happens to such a range.
+ * A walk over many ranges drops hmm->lock after each HMM_MIRROR_WALK_RANGES ranges, so that no
+ * thread spins for longer than it takes to visit these. Before the walk drops the lock, it notes
+ * the range with which it will go on. A thread that takes this range out of its tree moves the note
+ * on to the next range. The walk may miss a range that is inserted meanwhile, so its caller must
+ * not depend on that range.
  */
 #include <linux/sched.h>
 
@@ -99,7 +99,8 @@ void hmm_mirror_parts_raise(struct hmm_mirror_mm *hmm, unsigned long start, unsi
 
 /*
  * Count the ranges of all mirrors that @update, which is not empty, intersects; with hmm->lock
- * held, which this drops now and then if there are many.
+ * held, which this drops after each HMM_MIRROR_WALK_RANGES ranges. The count is for a tracepoint:
+ * it may miss ranges that are registered meanwhile.
  */
 unsigned long hmm_mirror_tree_count(struct hmm_mirror_mm *hmm,
 				    const struct mmu_notifier_range *update)

@@ -60,7 +60,7 @@ static inline struct hmm_mirror_range *walk_next(struct hmm_mirror_mm *hmm,
 
 /*
  * Raise all ranges in @root that intersect [start, end). Return true if there is one. With
- * hmm->lock held, which this drops now and then if there are many.
+ * hmm->lock held, which this drops after each HMM_MIRROR_WALK_RANGES ranges.
  *
  * If at most one range intersects, one descent finds it. A range that starts before @end is
  * on the path, or in a left subtree beside it. The root of that subtree knows the highest end
@@ -97,8 +97,8 @@ static inline bool tree_raise(struct hmm_mirror_mm *hmm, struct rb_root_cached *
 
 /*
  * Raise all ranges of all mirrors that intersect [start, end), which is not empty, and all such
- * parts; with hmm->lock held, which this drops now and then if there are many. Return a mirror
- * of one of the ranges, or NULL. @update is the cause, or NULL if the mm dies.
+ * parts; with hmm->lock held, which this drops after each HMM_MIRROR_WALK_RANGES ranges. Return
+ * a mirror of one of the ranges, or NULL. @update is the cause, or NULL if the mm dies.
  *
  * A mirror that is taken off the list meanwhile stays in memory, and leads to the next one,
  * because the caller is in the SRCU section of the mmu notifiers.

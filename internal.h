@@ -197,13 +197,13 @@ struct hmm_mirror_stats {
  * @dead: the mm has died
  * @seq: the newest sequence of a range
  * @parts: interval tree of ranges inside of ranges, see hmm_part.c
- * @walks: walks over ranges that go on when they have the lock again
+ * @walks: paused walks over ranges
  * @waiters: threads that wait for a range, the oldest first
  * @nr_waiters: number of them
  * @readers: threads that read the CPU page table, see hmm_read.c
  * @nr_readers: number of them, each of which holds mm_users
  * @in_flight: invalidations in locked slots, by address
- * @keys: the same by key, and empty ones
+ * @keys: invalidations in locked slots, by key, empty ones included
  * @free: locked slots that are not in use
  * @nr_locked: number of locked slots
  * @nr_busy: number of invalidations in flight that are in no hashed slot
