@@ -49,9 +49,9 @@ static struct knob knobs[] = {
 DEFINE_STATIC_KEY_FALSE(hmm_mirror_inject_key);
 static DEFINE_MUTEX(knobs_lock);	/* serializes changes of the key and the values */
 
-bool __hmm_mirror_inject(enum hmm_mirror_inject what)
+bool __hmm_mirror_inject(enum hmm_mirror_inject event)
 {
-	struct knob *knob = &knobs[what];
+	struct knob *knob = &knobs[event];
 
 	if (get_random_u32() % 100 >= READ_ONCE(knob->value))
 		return false;

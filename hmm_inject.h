@@ -21,12 +21,12 @@ enum hmm_mirror_inject {
 
 #ifdef CONFIG_HMM_MIRROR_INJECT
 DECLARE_STATIC_KEY_FALSE(hmm_mirror_inject_key);
-bool __hmm_mirror_inject(enum hmm_mirror_inject what);
+bool __hmm_mirror_inject(enum hmm_mirror_inject event);
 int __hmm_mirror_inject_start(const struct mmu_notifier_range *update);
 void hmm_mirror_inject_init(struct dentry *parent);
 #define hmm_mirror_injects()	static_branch_unlikely(&hmm_mirror_inject_key)
 #else
-static inline bool __hmm_mirror_inject(enum hmm_mirror_inject what)
+static inline bool __hmm_mirror_inject(enum hmm_mirror_inject event)
 {
 	return false;
 }
@@ -40,10 +40,10 @@ static inline void hmm_mirror_inject_init(struct dentry *parent) {}
 #define hmm_mirror_injects()	false
 #endif
 
-/* Return true if the caller must inject @what now. */
-static inline bool hmm_mirror_inject(enum hmm_mirror_inject what)
+/* Return true if the caller must inject @event now. */
+static inline bool hmm_mirror_inject(enum hmm_mirror_inject event)
 {
-	return hmm_mirror_injects() && __hmm_mirror_inject(what);
+	return hmm_mirror_injects() && __hmm_mirror_inject(event);
 }
 
 /*

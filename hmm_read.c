@@ -50,7 +50,7 @@
 #include "internal.h"
 
 /* Interval at which a waiting caller checks whether the mm has other users. */
-#define LOOK_JIFFIES	max(HZ / 10, 1)
+#define CHECK_JIFFIES	max(HZ / 10, 1)
 
 /*
  * Requests by page of one chunk. hmm_range_fault() overwrites them with its results, so they
@@ -413,7 +413,7 @@ static int reader_wait(struct reader *reader, const struct hmm_mirror_range *ran
 		if (ret != -EAGAIN)
 			return ret;
 		woken = wait_for_completion_killable_timeout(&reader->event,
-							     min_t(long, left, LOOK_JIFFIES));
+							     min_t(long, left, CHECK_JIFFIES));
 	}
 }
 
