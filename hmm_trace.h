@@ -73,13 +73,13 @@ TRACE_EVENT(hmm_mirror_invalidate_start,
 
 TRACE_EVENT(hmm_mirror_invalidate_end,
 	TP_PROTO(const struct mm_struct *mm, const struct mmu_notifier_range *update,
-		 int slot),
+		 unsigned int slot),
 	TP_ARGS(mm, update, slot),
 	TP_STRUCT__entry(
 		__field(const void *,	mm)
 		__field(unsigned long,	start)
 		__field(unsigned long,	end)
-		__field(int,		slot)
+		__field(unsigned int,	slot)
 	),
 	TP_fast_assign(
 		__entry->mm = mm;
@@ -87,7 +87,7 @@ TRACE_EVENT(hmm_mirror_invalidate_end,
 		__entry->end = update->end;
 		__entry->slot = slot;
 	),
-	TP_printk("mm=%p start=0x%lx end=0x%lx slot=%d",
+	TP_printk("mm=%p start=0x%lx end=0x%lx slot=%u",
 		  __entry->mm, __entry->start, __entry->end, __entry->slot)
 );
 

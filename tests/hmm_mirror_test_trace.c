@@ -42,7 +42,7 @@ static void on_start(void *data, const struct mm_struct *mm,
 }
 
 static void on_end(void *data, const struct mm_struct *mm,
-		   const struct mmu_notifier_range *update, int slot)
+		   const struct mmu_notifier_range *update, unsigned int slot)
 {
 	note(mm, (struct event) { "end", update, update->start, update->end, slot });
 }
