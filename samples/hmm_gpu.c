@@ -33,7 +33,7 @@
  * gpu_space.lock; no callback takes it.
  *
  * A user program can make an engine wait for a page for ever. Therefore each address space has
- * its own engine, and an engine waits for at most LOOK_MS before it checks whether its job is
+ * its own engine, and an engine waits for at most SLICE_MS before it checks whether its job is
  * cancelled.
  *
  * A device can be removed while its files are open. An ioctl() uses the device only between
@@ -84,7 +84,7 @@
 #define FAULT_PAGES	16
 
 /* Longest wait, in milliseconds, between two checks whether a job is cancelled. */
-#define LOOK_MS		100U
+#define SLICE_MS	100U
 
 /* A device TLB flush this short is worth spinning for. */
 #define FLUSH_SPIN_NS	(50 * NSEC_PER_USEC)
@@ -449,9 +449,9 @@ static unsigned int gpu_ms_left(unsigned long deadline)
 	return left > 0 ? jiffies_to_msecs(left) : 0;
 }
 
-static unsigned int gpu_look_ms(unsigned long deadline)
+static unsigned int gpu_slice_ms(unsigned long deadline)
 {
-	return min(gpu_ms_left(deadline), LOOK_MS);
+	return min(gpu_ms_left(deadline), SLICE_MS);
 }
 
 /* Return 0, or the error with which the job must end. */
@@ -479,7 +479,7 @@ static int gpu_begin(struct gpu_job *job, struct hmm_mirror_range *range,
 
 	ns = ktime_get_ns();
 	do {
-		ret = hmm_mirror_range_begin(range, seq, gpu_look_ms(deadline));
+		ret = hmm_mirror_range_begin(range, seq, gpu_slice_ms(deadline));
 	} while (ret == -ETIME && gpu_ms_left(deadline) && !gpu_stopped(job));
 	ns = ktime_get_ns() - ns;
 	gpu_count(space, HMM_GPU_WAITS, 1);
@@ -539,7 +539,7 @@ static int gpu_fault_pages(struct gpu_job *job, struct hmm_mirror_range *range,
 		if (!ret)
 			ret = gpu_reserve(space, fault);
 		if (!ret)
-			ret = hmm_mirror_range_fault(range, seq, fault, gpu_look_ms(deadline));
+			ret = hmm_mirror_range_fault(range, seq, fault, gpu_slice_ms(deadline));
 		if (!ret && gpu_needs_cpu(fault)) {
 			fault->dev_private_owner = NULL;
 			ret = -EBUSY;
@@ -627,10 +627,10 @@ static int gpu_fault_block(struct gpu_job *job, struct hmm_mirror_range *range,
 		if (!ret)
 			ret = xa_reserve(&space->blocks, range->start >> PAGE_SHIFT, GFP_KERNEL);
 		if (!ret)
-			ret = hmm_mirror_range_fault(range, seq, wanted, gpu_look_ms(deadline));
+			ret = hmm_mirror_range_fault(range, seq, wanted, gpu_slice_ms(deadline));
 		if (!ret)
 			ret = hmm_mirror_range_snapshot(range, seq, &block->fault,
-							gpu_look_ms(deadline));
+							gpu_slice_ms(deadline));
 		if (!ret)
 			ret = hmm_mirror_range_dma_map(range, seq, &block->fault, dev,
 						       block->addrs);
@@ -786,7 +786,7 @@ static int gpu_verify_pages(struct gpu_job *job, struct hmm_mirror_range *range,
 
 	do {
 		mutex_lock(&job->space->moving);
-		ret = hmm_mirror_range_populate(range, fault, gpu_look_ms(deadline),
+		ret = hmm_mirror_range_populate(range, fault, gpu_slice_ms(deadline),
 						gpu_verify_commit, job);
 		mutex_unlock(&job->space->moving);
 		if (ret != -ETIME || !gpu_ms_left(deadline))

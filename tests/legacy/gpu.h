@@ -66,7 +66,7 @@ struct gpu_space {
 enum gpu_access {
 	GPU_READ,
 	GPU_WRITE,
-	GPU_LOOK,	/* check the device PTEs */
+	GPU_VERIFY,	/* check the device PTEs */
 };
 
 /* legacy_5_*.c define these. */
@@ -151,7 +151,7 @@ static int gpu_compare(struct gpu_space *space, const struct hmm_range *range)
 static int gpu_commit(struct gpu_space *space, const struct hmm_range *range,
 		      enum gpu_access access)
 {
-	return access == GPU_LOOK ? gpu_compare(space, range) : gpu_install(space, range);
+	return access == GPU_VERIFY ? gpu_compare(space, range) : gpu_install(space, range);
 }
 
 /* Remove the device PTEs; for the callback. */
@@ -257,7 +257,7 @@ static int gpu_verify(struct gpu_space *space, struct hmm_gpu_cmd *cmd)
 	xa_for_each_range(&space->ptes, index, p, cmd->addr >> PAGE_SHIFT,
 			  (cmd->addr + cmd->len - 1) >> PAGE_SHIFT) {
 		addr = index << PAGE_SHIFT;
-		ret = gpu_access_pages(space, addr, addr + PAGE_SIZE, GPU_LOOK);
+		ret = gpu_access_pages(space, addr, addr + PAGE_SIZE, GPU_VERIFY);
 		if (ret) {
 			cmd->fault_addr = addr;
 			break;

@@ -31,7 +31,7 @@ static const struct hmm_mirror_ops gpu_mirror_ops = {
 };
 
 /* Take a snapshot; with mmap_sem held, which is dropped if this returns -EAGAIN. */
-static int gpu_look(struct gpu_space *space, struct hmm_range *range)
+static int gpu_snapshot(struct gpu_space *space, struct hmm_range *range)
 {
 	long ret;
 
@@ -70,14 +70,14 @@ again_locked:
 	if (!range.vma || start < range.vma->vm_start || !(range.vma->vm_flags & VM_READ)) {
 		up_read(&mm->mmap_sem);
 		/* munmap() removes the VMA before it invalidates. */
-		return access == GPU_LOOK ? 0 : -EFAULT;
+		return access == GPU_VERIFY ? 0 : -EFAULT;
 	}
 	range.end = min(end, range.vma->vm_end);
 	for (i = 0; i < FAULT_PAGES; i++)
 		pfns[i] = ask;
 
-	if (access == GPU_LOOK)
-		ret = gpu_look(space, &range);
+	if (access == GPU_VERIFY)
+		ret = gpu_snapshot(space, &range);
 	else
 		ret = hmm_vma_fault(&range, true);
 	if (ret == -EAGAIN || ret == -EBUSY) {

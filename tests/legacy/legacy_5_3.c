@@ -67,11 +67,11 @@ again:
 	vma = find_vma(mm, start);
 	if (!vma || start < vma->vm_start || !(vma->vm_flags & VM_READ)) {
 		/* munmap() removes the VMA before it invalidates. */
-		ret = access == GPU_LOOK ? 0 : -EFAULT;
+		ret = access == GPU_VERIFY ? 0 : -EFAULT;
 		goto out_unlock;
 	}
 	ret = hmm_range_snapshot(&range);
-	if (access != GPU_LOOK && ret >= 0 && !gpu_has_all(&range, ret))
+	if (access != GPU_VERIFY && ret >= 0 && !gpu_has_all(&range, ret))
 		ret = hmm_range_fault(&range, false);
 	if (ret == -EAGAIN)
 		goto retry;

@@ -65,10 +65,10 @@ again:
 	vma = find_vma(mm, start);
 	if (!vma || start < vma->vm_start || !(vma->vm_flags & VM_READ)) {
 		/* munmap() removes the VMA before it invalidates. */
-		ret = access == GPU_LOOK ? 0 : -EFAULT;
+		ret = access == GPU_VERIFY ? 0 : -EFAULT;
 		goto out_unlock;
 	}
-	if (access == GPU_LOOK)
+	if (access == GPU_VERIFY)
 		ret = hmm_range_fault(&range, HMM_FAULT_SNAPSHOT);
 	else
 		ret = hmm_range_dma_map(&range, gpu_device, dma, HMM_FAULT_ALLOW_RETRY);
@@ -96,7 +96,7 @@ again:
 	if (!hmm_range_valid(&range)) {
 		mutex_unlock(&space->lock);
 		gpu_count(space, HMM_GPU_COLLISIONS, 1);
-		if (access != GPU_LOOK)
+		if (access != GPU_VERIFY)
 			hmm_range_dma_unmap(&range, gpu_device, dma, false);
 		up_read(&mm->mmap_sem);
 		ret = gpu_may_retry(space, deadline);
@@ -106,12 +106,12 @@ again:
 	}
 	ret = gpu_commit(space, &range, access);
 	/* Mark the pages dirty while the process owns them. */
-	if (access != GPU_LOOK)
+	if (access != GPU_VERIFY)
 		hmm_range_dma_unmap(&range, gpu_device, dma, access == GPU_WRITE);
 	mutex_unlock(&space->lock);
 	goto out_unlock;
 out_unmap:
-	if (access != GPU_LOOK)
+	if (access != GPU_VERIFY)
 		hmm_range_dma_unmap(&range, gpu_device, dma, false);
 out_unlock:
 	up_read(&mm->mmap_sem);

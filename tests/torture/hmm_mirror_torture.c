@@ -1825,7 +1825,7 @@ static const struct {
 	void (*fn)(struct tworker *w);
 	const char *name;
 	unsigned int weight;
-	enum { BESIDE, ALONE, OUTSIDE } where;	/* tspace.rest: read, write, not held */
+	enum { REST_READ, REST_WRITE, REST_NONE } rest;	/* how to hold tspace.rest */
 } all_ops[] = {
 	{ op_fault_fake,	"fault_fake",	160 },
 	{ op_start,		"start",	140 },
@@ -1840,24 +1840,24 @@ static const struct {
 	{ op_endless,		"endless",	5 },
 	{ op_hold,		"hold",		4 },
 	{ op_burst,		"burst",	2 },
-	{ op_pin,		"pin",		2, OUTSIDE },
+	{ op_pin,		"pin",		2, REST_NONE },
 	{ op_mirror,		"mirror",	3 },
-	{ op_probe,		"probe",	4, ALONE },
+	{ op_probe,		"probe",	4, REST_WRITE },
 };
 
 static void one_op(struct tworker *w, unsigned int i)
 {
-	if (all_ops[i].where == ALONE)
+	if (all_ops[i].rest == REST_WRITE)
 		down_write(&w->s->rest);
-	else if (all_ops[i].where == BESIDE)
+	else if (all_ops[i].rest == REST_READ)
 		down_read(&w->s->rest);
 	WRITE_ONCE(w->since, jiffies);
 	WRITE_ONCE(w->op, all_ops[i].name);
 	all_ops[i].fn(w);
 	WRITE_ONCE(w->op, NULL);
-	if (all_ops[i].where == ALONE)
+	if (all_ops[i].rest == REST_WRITE)
 		up_write(&w->s->rest);
-	else if (all_ops[i].where == BESIDE)
+	else if (all_ops[i].rest == REST_READ)
 		up_read(&w->s->rest);
 }
 

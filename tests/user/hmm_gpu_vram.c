@@ -533,7 +533,7 @@ struct work {
 	uint64_t *beat;	/* rounds of another thread, which must make progress */
 };
 
-static uint64_t look(uint64_t *n)
+static uint64_t load(uint64_t *n)
 {
 	return __atomic_load_n(n, __ATOMIC_RELAXED);
 }
@@ -584,7 +584,7 @@ static void zero_page_wanted(void)
 		w.n = 0;
 		stop = false;
 		start(&thread, gpu_reads, &w);
-		while (!look(&w.n))
+		while (!load(&w.n))
 			usleep(100);
 		to_vram("wanted", w.fd, w.mem, w.len);
 		verify("wanted", w.fd, w.mem, w.len);
@@ -639,11 +639,11 @@ static void *gpu_moves(void *arg)
 	uint64_t n, beat;
 
 	while (running()) {
-		beat = look(w->beat);
+		beat = load(w->beat);
 		expect_err("move",
 			   gpu(w->fd, HMM_GPU_MIGRATE_TO_VRAM, w->mem, w->len, NULL, 0, &n), 0);
 		__atomic_fetch_add(&w->n, n, __ATOMIC_RELAXED);
-		while (running() && look(w->beat) == beat)
+		while (running() && load(w->beat) == beat)
 			usleep(200);
 		usleep(random() % 4000);
 	}
@@ -713,8 +713,8 @@ static void ping_pong_pages(const char *second, size_t pages)
 		start(&mover[i], gpu_moves, &moves[i]);
 	}
 	while (now_ms() < end &&
-	       (look(&adds[0].n) < 30 || look(&adds[1].n) < 30 ||
-		look(&moves[0].n) + look(&moves[1].n) < 30 * len)) {
+	       (load(&adds[0].n) < 30 || load(&adds[1].n) < 30 ||
+		load(&moves[0].n) + load(&moves[1].n) < 30 * len)) {
 		for (i = 0; i < 2; i++)
 			verify("meanwhile", fd[i], mem, len);
 		usleep(1000);
@@ -1201,7 +1201,7 @@ static void *cpu_reads(void *arg)
 	size_t i;
 
 	for (i = 0; i < w->len / 8; i += page / 8)
-		w->sum += look(&w->mem[i]);
+		w->sum += load(&w->mem[i]);
 	__atomic_store_n(&w->n, 1, __ATOMIC_RELEASE);
 	return NULL;
 }
@@ -1243,7 +1243,7 @@ static bool start_slow(pthread_t *thread, void *(*fn)(void *), struct work *w,
 	w->n = 0;
 	w->sum = 0;
 	start(thread, fn, w);
-	while (counter(w->fd, what) == before && !look(&w->n))
+	while (counter(w->fd, what) == before && !load(&w->n))
 		usleep(1000);
 	usleep(100000);
 	fast_flushes();
@@ -1253,7 +1253,7 @@ static bool start_slow(pthread_t *thread, void *(*fn)(void *), struct work *w,
 /* Check that the thread slept until now, so its move was in progress all the time. */
 static void end_slow(const char *when, pthread_t thread, struct work *w)
 {
-	if (look(&w->n))
+	if (load(&w->n))
 		bad("%s: it ended too early", when);
 	pthread_join(thread, NULL);
 }
@@ -1443,7 +1443,7 @@ static void *cpu_fetches(void *arg)
 	struct work *w = arg;
 
 	while (running()) {
-		look(&w->mem[random() % (w->len / page) * page / 8]);
+		load(&w->mem[random() % (w->len / page) * page / 8]);
 		w->n++;
 	}
 	return NULL;
