@@ -657,7 +657,7 @@ static void mms_in_flight(struct kunit *test)
 }
 
 /* A structure that is freed is not shown any more. */
-static void mms_go(struct kunit *test)
+static void mms_unregistered(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 
@@ -1062,7 +1062,7 @@ static struct kunit_case files_cases[] = {
 	KUNIT_CASE(mms_shared),
 	KUNIT_CASE(mms_full),
 	KUNIT_CASE(mms_in_flight),
-	KUNIT_CASE(mms_go),
+	KUNIT_CASE(mms_unregistered),
 	KUNIT_CASE(knobs),
 	KUNIT_CASE(knobs_are_off),
 	KUNIT_CASE(inject_eagain),

@@ -500,14 +500,14 @@ static void release(struct hmm_mirror *mirror)
 }
 
 /* Key of an empty invalidation, which holds the hashed slots in a crowded test. */
-static const struct mmu_notifier_range *const nobody = (void *)-1L;
+static const struct mmu_notifier_range *const no_key = (void *)-1L;
 
-static void crowd(struct hmm_mirror_mm *hmm)
+static void hashed_slots_fill(struct hmm_mirror_mm *hmm)
 {
 	unsigned int i;
 
 	for (i = 0; i < HMM_MIRROR_HASHED; i++)
-		WRITE_ONCE(hmm->slot[i].key, nobody);
+		WRITE_ONCE(hmm->slot[i].key, no_key);
 }
 
 /* Register mirror i. Operations that the test has set are kept. */
@@ -522,7 +522,7 @@ struct test_mirror *hmmt_mirror(struct test_fixture *f, unsigned int i)
 	KUNIT_ASSERT_EQ(f->test, hmm_mirror_attach(&tm->mirror, f->mm), 0);
 	f->hmm = tm->mirror.hmm;
 	if (f->crowded)
-		crowd(f->hmm);
+		hashed_slots_fill(f->hmm);
 	return tm;
 }
 
@@ -630,7 +630,7 @@ unsigned int hmmt_in_flight(struct test_fixture *f)
 	spin_lock(&hmm->lock);
 	nr = hmm->nr_busy;
 	for (i = 0; i < HMM_MIRROR_HASHED; i++)
-		nr += hmm->slot[i].key && hmm->slot[i].key != nobody;
+		nr += hmm->slot[i].key && hmm->slot[i].key != no_key;
 	spin_unlock(&hmm->lock);
 	return nr;
 }

@@ -265,7 +265,7 @@ static void room_early(struct kunit *test)
  * The worker wakes the invalidation; if other threads took all new slots, it queues the worker
  * again.
  */
-static void room_comes(struct kunit *test)
+static void slots_made(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range *others = no_slots(f);
@@ -942,7 +942,7 @@ static void grow_between_same(struct kunit *test)
 	grow_between_by(test, true);
 }
 
-static void look_on(struct hmm_mirror_walk *walk, struct between *b)
+static void check_unlocked(struct hmm_mirror_walk *walk, struct between *b)
 {
 	/* The walk has dropped the lock. */
 	if (spin_trylock(&b->hmm->lock))
@@ -955,7 +955,7 @@ static void look_on(struct hmm_mirror_walk *walk, struct between *b)
 static void grow_mirrors(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
-	struct between b = { .fn = look_on, .test = test };
+	struct between b = { .fn = check_unlocked, .test = test };
 	struct hmm_mirror_range *range;
 	unsigned int i;
 
@@ -1142,7 +1142,7 @@ static void hit_mirrors(struct kunit *test)
 	const unsigned int nr = HMM_MIRROR_WALK_RANGES / 2;
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range update = hmmt_update(f, P(1000), P(1000 + 2 * NR_RANGES));
-	struct between b = { .fn = look_on, .test = test };
+	struct between b = { .fn = check_unlocked, .test = test };
 	struct hmm_mirror_range *range;
 	unsigned int i, valid = 0;
 
@@ -1188,7 +1188,7 @@ static struct kunit_case hmm_mirror_many_cases[] = {
 	KUNIT_CASE(burst_nonblock),
 	KUNIT_CASE(room_in_time),
 	KUNIT_CASE(room_early),
-	KUNIT_CASE(room_comes),
+	KUNIT_CASE(slots_made),
 	KUNIT_CASE(endless_shared),
 	KUNIT_CASE(endless_joins),
 	KUNIT_CASE(replaced),

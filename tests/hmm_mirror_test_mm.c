@@ -683,8 +683,8 @@ static void attach_signalled(struct kunit *test)
 /* ----------------------------------------------------------- life of the process */
 
 /* The core holds mm_users only while it reads the page table: neither in commit nor in a wait. */
-static int commit_looks(struct hmm_mirror_range *range, unsigned long seq,
-			const struct hmm_mirror_fault *fault, void *arg)
+static int commit_reads_users(struct hmm_mirror_range *range, unsigned long seq,
+			      const struct hmm_mirror_fault *fault, void *arg)
 {
 	*(int *)arg = atomic_read(&range->mirror->mm->mm_users);
 	return 0;
@@ -702,7 +702,7 @@ static void mm_users(struct kunit *test)
 	KUNIT_EXPECT_EQ(test,
 			hmm_mirror_range_populate(&f->range[0],
 						  hmmt_read(f, 0, TEST_MAPPED, HMM_PFN_REQ_FAULT),
-						  FOREVER, commit_looks, &inside), 0);
+						  FOREVER, commit_reads_users, &inside), 0);
 	KUNIT_EXPECT_EQ(test, inside, users);
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->mm->mm_users), users);
 

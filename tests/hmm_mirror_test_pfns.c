@@ -211,7 +211,7 @@ static void errors_by_page(struct kunit *test)
 }
 
 /* Whichever pages are present, a fault without a wait maps the others. */
-static void some_are_there(struct kunit *test)
+static void pages_present(struct kunit *test)
 {
 	static const unsigned int there[] = { 0x00, 0x01, 0x7f, 0x80, 0x10, 0xff };
 	static const unsigned long flags[] = { FAULT, FAULT_RW };
@@ -387,7 +387,7 @@ static struct kunit_case hmm_mirror_pfns_cases[] = {
 	KUNIT_CASE(requests_outlive_a_read),
 	KUNIT_CASE(by_page_without_waiting),
 	KUNIT_CASE(errors_by_page),
-	KUNIT_CASE(some_are_there),
+	KUNIT_CASE(pages_present),
 	KUNIT_CASE(untouched_by_error),
 	KUNIT_CASE(reaped_meanwhile),
 	KUNIT_CASE(cow_takes_two_rounds),

@@ -206,7 +206,7 @@ static void invalidations_locked(struct kunit *test)
 }
 
 /* A miss calls only mirrors without HMM_MIRROR_TRACKED_ONLY. */
-static void missed(struct kunit *test)
+static void filter_miss(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range none = hmmt_update(f, P(1000000), P(1000001));
@@ -271,8 +271,8 @@ static void waits(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, traced.event[2].ret, 0L);
 }
 
-/* A waiter that is woken early waits on: there is one wait_begin and one wait_end. */
-static void waits_on(struct kunit *test)
+/* A waiter that is woken early waits again: there is one wait_begin and one wait_end. */
+static void waits_again(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range update[] = {
@@ -351,10 +351,10 @@ static void name(struct kunit *test)					\
 
 NOT_SEEN(invalidations)
 NOT_SEEN(invalidations_locked)
-NOT_SEEN(missed)
+NOT_SEEN(filter_miss)
 NOT_SEEN(ranges)
 NOT_SEEN(waits)
-NOT_SEEN(waits_on)
+NOT_SEEN(waits_again)
 NOT_SEEN(faults)
 NOT_SEEN(failures)
 
@@ -366,10 +366,10 @@ NOT_SEEN(failures)
 static struct kunit_case trace_cases[] = {
 	KUNIT_CASE(invalidations),
 	KUNIT_CASE(invalidations_locked),
-	KUNIT_CASE(missed),
+	KUNIT_CASE(filter_miss),
 	KUNIT_CASE(ranges),
 	KUNIT_CASE(waits),
-	KUNIT_CASE(waits_on),
+	KUNIT_CASE(waits_again),
 	KUNIT_CASE(faults),
 	KUNIT_CASE(failures),
 	{}

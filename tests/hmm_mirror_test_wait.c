@@ -403,7 +403,7 @@ static void valid_does_not_wait(struct kunit *test)
 	hmmt_end(f, &other);
 }
 
-static void mirror_goes(struct kunit *test)
+static void mirror_unregistered(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range update;
@@ -578,7 +578,7 @@ static struct kunit_case hmm_mirror_wait_cases[] = {
 	KUNIT_CASE(time_out),
 	KUNIT_CASE(time_out_is_for_all),
 	KUNIT_CASE(valid_does_not_wait),
-	KUNIT_CASE(mirror_goes),
+	KUNIT_CASE(mirror_unregistered),
 	KUNIT_CASE(range_is_resized),
 	KUNIT_CASE(range_is_split),
 	KUNIT_CASE(endless_while_under_way),
