@@ -826,7 +826,7 @@ inline hmm_mirror_range_register(r, m, ret) {
 	:: dead -> ret = ESRCH
 	:: else ->
 		ret = OK;
-#ifdef BUG_LOOKS_FIRST
+#ifdef BUG_SLOTS_FIRST
 		d_step { hmm_seq = hmm_seq + SEQ_STEP; r_hmm[r] = true; range_born(r) };
 		d_step { r_mirror[r] = m; filter_add(r) }
 #else
@@ -1043,7 +1043,7 @@ inline range_wait(w, r, seq, ret) {
 		/* it may have ended before it saw who queued up */
 		d_step {
 			if
-#ifndef BUG_LOOKS_ONCE
+#ifndef BUG_SLOT_CHECKED_ONCE
 			:: ret == ASLEEP && !slot_intersects(slept - 1, r) -> ret = AGAIN
 #endif
 			:: else

@@ -106,9 +106,9 @@ check_mistakes()
 	finds "an end wakes no waiter" 'invalid end state' NESTED -DBUG_NO_WAKE
 	finds "an end without the lock wakes no waiter" 'invalid end state' NESTED -DBUG_HASHED_WAKES_NOBODY
 	finds "a waiter queues up without the lock" 'invalid end state' NESTED -DBUG_SLEEPS_UNLOCKED
-	finds "a waiter does not check the slot after it has queued up" 'invalid end state' NESTED -DBUG_LOOKS_ONCE -DFINE
+	finds "a waiter does not check the slot after it has queued up" 'invalid end state' NESTED -DBUG_SLOT_CHECKED_ONCE -DFINE
 	finds "a start reads the filter before it takes a slot" 'g_armed|r_state|x_hit' TWO_RANGES -DBUG_FILTER_FIRST
-	finds "a registration searches the slots before it updates the filter" 'x_hit' TWO_RANGES -DBUG_LOOKS_FIRST -DFINE
+	finds "a registration searches the slots before it updates the filter" 'x_hit' TWO_RANGES -DBUG_SLOTS_FIRST -DFINE
 	finds "a range is not in the filter: a stale page" 'pfn==cpu|x_gone' ABA -DBUG_NOT_IN_FILTER -DCONSEQUENCES
 	finds "the level of a range is not in the filter: a stale page" 'pfn==cpu|x_gone' ABA -DBUG_NO_LEVEL -DCONSEQUENCES
 	finds "a range removes another one from the filter" 'levels' UNREGISTER -DBUG_REMOVED_TWICE
