@@ -15,7 +15,7 @@
 #
 # A patch begins with the bug and the test that must fail:
 #
-#   # the end of an invalidation wakes nobody
+#   # the end of an invalidation wakes no waiter
 #   # killed-by: hmm_mirror_wait.woken_by_own_end
 #
 # The test may also be "log": the kernel must report a bug (lockdep, KASAN, hung task).
