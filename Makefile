@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# Verbs for people; "make help" lists them. What is built from what stands in
+# Targets for users; "make help" lists them. The objects of each module are in
 # Kbuild, which kbuild prefers to this file.
 
 KVER ?= $(shell uname -r)

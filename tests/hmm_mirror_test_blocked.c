@@ -661,7 +661,7 @@ static void neighbour_and_retry(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 5000), 0);
 	KUNIT_EXPECT_EQ(test, n.commits, 1U);
 
-	/* After the first rounds, every other round is judged by the whole range. */
+	/* After the first rounds, every other round uses the sequence of the whole range. */
 	n.end = addr + P(1);
 	n.rest = 5;
 	KUNIT_EXPECT_EQ(test, populate_beside(f, &n, 5000), 0);
