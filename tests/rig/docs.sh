@@ -232,7 +232,7 @@ tests_exist()
 			compgen -G "$repo/tests/mutants/$name-*.patch" >/dev/null ||
 			{ echo "there is no test $name"; unknown=1; }
 		n=$((n + 1))
-	done < <(sed -n '/<!-- who shows it -->/,/^$/p' "$repo/docs/protocol.md" | grep -o '`[^`]*`' | tr -d '`')
+	done < <(sed -n '/<!-- evidence -->/,/^$/p' "$repo/docs/protocol.md" | grep -o '`[^`]*`' | tr -d '`')
 	((n && !unknown))
 }
 
