@@ -2,8 +2,12 @@
 /*
  * hmm_mirror: callbacks of the mirrors, in two passes.
  *
- * Owns the member @calling of each slot, for debugfs. Called after all ranges have been raised,
- * in the SRCU section of the mmu notifiers, which protects the walk over hmm->mirrors.
+ * Owns the member @calling of each slot, for debugfs; only the thread whose invalidation is in the
+ * slot writes it, without a lock. Called after all ranges have been raised, in the SRCU section of
+ * the mmu notifiers, which protects the walk over hmm->mirrors.
+ *
+ * Invariant: after each sync_start() that has returned 0, the same thread calls sync_finish() once
+ * before the start of the invalidation returns.
  */
 #include <linux/rculist.h>
 
@@ -16,14 +20,6 @@
  * the last entry in turn. On the stack, because an invalidation must not allocate.
  */
 #define NR_PASSES	8
-
-#ifdef CONFIG_LOCKDEP
-static struct lock_class_key hmm_mirror_invalidate_key, hmm_mirror_nested_key;
-struct lockdep_map hmm_mirror_invalidate_map =
-	STATIC_LOCKDEP_MAP_INIT("hmm_mirror_invalidate", &hmm_mirror_invalidate_key);
-struct lockdep_map hmm_mirror_nested_map =
-	STATIC_LOCKDEP_MAP_INIT("hmm_mirror_invalidate/nested", &hmm_mirror_nested_key);
-#endif
 
 /*
  * If a callback must not sleep, it may return -EAGAIN, which the mm gets. Any other error

@@ -7,8 +7,9 @@
  *				each page fault that blocks; at most LINES of a kind
  *	hmm_mirror/inject/	see hmm_inject.c
  *
- * A line of mms consists of pairs of a name and a value. hits, collisions and waits count
- * events since the first mirror of the mm was registered.
+ * Owns no state. A reader of mms copies the state of one mm at a time, and prints the copy. A line
+ * of mms consists of pairs of a name and a value. hits, collisions and waits count events since the
+ * first mirror of the mm was registered.
  */
 #include <linux/debugfs.h>
 #include <linux/jiffies.h>

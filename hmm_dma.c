@@ -2,6 +2,8 @@
 /*
  * hmm_mirror: DMA addresses of pages.
  *
+ * Owns no data, and takes no lock. The caller owns the arrays of pfns and of addresses.
+ *
  * A run is a number of pages that are physically contiguous and allow the same access. Each
  * run is mapped by one call of the DMA API, so a huge page costs one mapping instead of 512. If
  * the DMA API lets the core allocate IOVAs (dma_iova_*), all runs of a call are linked into one

@@ -4,7 +4,11 @@
  * collision-retry loop.
  *
  * Owns hmm->stats.collisions, which changes under hmm->lock. The caller owns the pfns, and
- * may use them only after retry() under the driver lock has returned false.
+ * may use them only after retry() under the driver lock has returned false: the ladder is in
+ * hmm_range.c.
+ *
+ * Invariant: fault() and snapshot() return 0, or an error that an invalidation can outdate, only
+ * if the sequence was current after the last page had been read.
  */
 #include <linux/error-injection.h>
 #include <linux/export.h>

@@ -2,8 +2,9 @@
 /*
  * hmm_mirror: growth of the filter.
  *
- * Owns hmm->growth and mirror->counted, which change under hmm->lock. If the filter has more
- * ranges than room, or is stale, a worker fills a new filter and replaces the old one.
+ * Owns hmm->growth and mirror->counted, which change under hmm->lock; the ranges of a new mirror
+ * are counted. If the filter has more ranges than room, or is stale, a worker fills a new filter
+ * and replaces the old one.
  *
  * The worker counts the ranges in pieces, between which other threads register and unregister
  * ranges. The place where the worker goes on divides the ranges: those before it are counted in
@@ -141,7 +142,7 @@ void hmm_mirror_growth_wait(struct hmm_mirror_mm *hmm)
 void hmm_mirror_growth_start(struct hmm_mirror_mm *hmm)
 {
 	if (queue_work(hmm_mirror_wq, &hmm->grow))
-		hmm->users++;
+		hmm_mirror_mm_get_locked(hmm);
 }
 
 void hmm_mirror_growth_init(struct hmm_mirror_mm *hmm)

@@ -2,8 +2,8 @@
 /*
  * hmm_mirror: fault injection, for tests of drivers.
  *
- * Makes rare events frequent. Files in debugfs, in the directory hmm_mirror/inject, all 0 by
- * default:
+ * Owns the knobs, which change under knobs_lock; callbacks read them without it. Makes rare events
+ * frequent. Files in debugfs, in the directory hmm_mirror/inject, all 0 by default:
  *
  *	eagain		percentage of callbacks in non-blockable invalidations that the core
  *			skips: it returns -EAGAIN to the mm, which gives up

@@ -2,9 +2,10 @@
 /*
  * hmm_mirror: start and end of an invalidation.
  *
- * Owns no data. start() publishes the invalidation in a slot, searches for ranges that
- * intersect, and gives each of them a new sequence, dirty. end() frees the slot and touches
- * no range: begin() computes the validity of a range from the slots (hmm_wait.c).
+ * Owns hmm->stats.hits, which changes under hmm->lock. start() publishes the invalidation in a
+ * slot, searches for ranges that intersect, and gives each of them a new sequence, dirty. end()
+ * frees the slot and touches no range: begin() computes the validity of a range from the slots
+ * (hmm_wait.c).
  *
  * Most invalidations hit no range. If the slot to which its key hashes is free, such an
  * invalidation claims that slot, and the filter rejects it: it takes no lock, and dirties no

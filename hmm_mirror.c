@@ -2,8 +2,8 @@
 /*
  * hmm_mirror: mirrors, and two subscriptions per mm.
  *
- * Owns hmm->mirrors and hmm->nr_always, which change under hmm->lock. Invalidations read
- * both without the lock, in the SRCU section of the mmu notifiers.
+ * Owns hmm->mirrors, hmm->nr_always and mirror->cancelled, which change under hmm->lock.
+ * Invalidations read the first two without the lock, in the SRCU section of the mmu notifiers.
  *
  * The mm calls start() of every subscription, changes CPU page table entries, then calls
  * end() of every subscription. If the invalidation is non-blockable, start() may fail. The
@@ -18,9 +18,17 @@
  *
  * If start() of any subscription fails, the mm still calls end() of "end".
  *
- * The core registers "end" before "start", under one hold of the mmap write lock. In this
- * order "end" can see an end without a start, and ignores it. In the other order an
- * invalidation could be published whose end is never seen.
+ * The core registers "end" before "start", under one hold of the mmap write lock. The mm takes
+ * subscriptions in one by one:
+ *
+ *	register				invalidation
+ *
+ *	"end" is on the list
+ *						start of none of the two
+ *	"start" is on the list
+ *						end: no slot has the key, ignored
+ *
+ *	[an invalidation that is published, but whose end is never seen: never]
  *
  * A second mirror of an mm finds the structure in the mm's list of subscriptions
  * (mmu_notifier_get_locked()). Each mirror holds a reference on "start". When the last one
@@ -45,9 +53,6 @@
 
 /* Subscriptions that the mmu notifiers may still use; the module must outlive them. */
 static atomic_long_t nr_subscriptions = ATOMIC_LONG_INIT(0);
-
-/* Runs the work items of struct hmm_mirror_mm, and subscribes for threads with a signal. */
-struct workqueue_struct *hmm_mirror_wq;
 
 /* --------------------------------------------------------- subscription "start" */
 

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hmm_mirror: references to struct hmm_mirror_mm, and a list of all of them for debugfs.
+ * hmm_mirror: references to struct hmm_mirror_mm, and a list of all of them for debugfs. Also the
+ * workqueue and the lockdep maps that all files use.
  *
  * Owns hmm->users, which changes under hmm->lock. Each of the two subscriptions, each queued
  * work item, each waiter, each thread that reads the CPU page table (hmm_read.c), each orphan
  * range (one that has outlived its mirror) and a reader of debugfs holds a reference. A mirror
  * holds a reference on the subscription "start" instead.
+ *
+ * Invariant: when users becomes 0, both subscriptions have been freed, so no invalidation and no
+ * register() can find the structure; only a reader of debugfs can, under mms_lock, and mm_get()
+ * refuses it.
  */
 #include <linux/lockdep.h>
 #include <linux/mm.h>
@@ -13,6 +18,17 @@
 #include <linux/slab.h>
 
 #include "internal.h"
+
+/* Allocated by hmm_mirror.c. Runs work items, and subscribes for threads with a signal. */
+struct workqueue_struct *hmm_mirror_wq;
+
+#ifdef CONFIG_LOCKDEP
+static struct lock_class_key hmm_mirror_invalidate_key, hmm_mirror_nested_key;
+struct lockdep_map hmm_mirror_invalidate_map =
+	STATIC_LOCKDEP_MAP_INIT("hmm_mirror_invalidate", &hmm_mirror_invalidate_key);
+struct lockdep_map hmm_mirror_nested_map =
+	STATIC_LOCKDEP_MAP_INIT("hmm_mirror_invalidate/nested", &hmm_mirror_nested_key);
+#endif
 
 static DEFINE_SPINLOCK(mms_lock);	/* protects mms; hmm->lock nests inside */
 static LIST_HEAD(mms);

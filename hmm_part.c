@@ -2,7 +2,8 @@
 /*
  * hmm_mirror: parts of ranges.
  *
- * Owns the tree hmm->parts, which changes under hmm->lock.
+ * Owns struct hmm_mirror_part, and decides which of them are in the tree hmm->parts (hmm_tree.c).
+ * That changes under hmm->lock.
  *
  * A range has one sequence, so a fault of some of its pages collides with invalidations of
  * all the others. If that happens again and again, hmm_mirror_range_populate() registers the

@@ -2,9 +2,8 @@
 /*
  * hmm_mirror: ranges and their sequences.
  *
- * Owns hmm->nr_ranges, hmm->seq, hmm->dead, and the members of a registered range, except
- * those of the tree (hmm_tree.c). They change under hmm->lock. One word holds the validity of
- * a range:
+ * Owns hmm->nr_ranges, mirror->nr_ranges, hmm->dead, and the members of a registered range,
+ * except those of the tree. They change under hmm->lock. One word holds the validity of a range:
  *
  *	state = sequence | DIRTY
  *
@@ -166,7 +165,7 @@ static void range_orphan(struct hmm_mirror_mm *hmm, struct rb_root_cached *root,
 	hmm->seq += SEQ_STEP;
 	hmm_mirror_range_raise(range, hmm->seq);
 	range_detach(hmm, root, range, hmm);
-	hmm->users++;
+	hmm_mirror_mm_get_locked(hmm);
 }
 
 /*

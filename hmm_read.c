@@ -369,7 +369,7 @@ static struct task_struct *reader_start(struct reader *reader)
 	get_task_struct(task);
 	refcount_inc(&reader->refs);
 	spin_lock(&hmm->lock);
-	hmm->users++;
+	hmm_mirror_mm_get_locked(hmm);
 	hmm->nr_readers++;
 	list_add_tail(&reader->shown.list, &hmm->readers);
 	spin_unlock(&hmm->lock);

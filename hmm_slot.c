@@ -2,9 +2,10 @@
 /*
  * hmm_mirror: slots of invalidations in flight, and the threads that wait for them.
  *
- * Owns the members of struct hmm_mirror_mm from @in_flight to @keys, @waiters, and the slots.
- * An invalidation claims a hashed slot without a lock, by writing its key, and owns the slot
- * until its end. All else changes under hmm->lock.
+ * Owns the members of struct hmm_mirror_mm from @in_flight to @keys, and the slots. hmm_wait.c puts
+ * waiters on hmm->waiters and takes them off; this file wakes them. An invalidation claims a hashed
+ * slot without a lock, by writing its key, and owns the slot until its end. All else changes under
+ * hmm->lock.
  *
  * Invariant: from its start to its end, a non-empty invalidation has one slot, whose bounds
  * contain it. If a thread finds that no slot intersects a range, it also sees each change
@@ -181,7 +182,7 @@ static struct hmm_mirror_locked_slot *locked_get(struct hmm_mirror_mm *hmm)
 	if (unlikely(hmm->nr_busy >= hmm->nr_locked / 2) && !hmm->making &&
 	    time_after_eq(jiffies, hmm->make_after)) {
 		hmm->making = true;
-		hmm->users++;
+		hmm_mirror_mm_get_locked(hmm);
 		queue_work(hmm_mirror_wq, &hmm->make);
 	}
 	if (slot)
@@ -398,7 +399,7 @@ void hmm_mirror_slot_ensure_end(struct hmm_mirror_mm *hmm, const struct hmm_mirr
 	bool endless = slot->endless || (slot == &hmm->shared && hmm->nr_shared_endless);
 
 	if (unlikely(endless) && queue_work(hmm_mirror_wq, &hmm->endless))
-		hmm->users++;
+		hmm_mirror_mm_get_locked(hmm);
 }
 
 /* Return the number of invalidations in flight; with hmm->lock held. */

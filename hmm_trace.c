@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * hmm_mirror: define the tracepoints of hmm_trace.h, and find the process of an mm for them.
+ *
+ * Owns no data. An RCU section protects the process.
  */
 #include <linux/sched/task.h>
 #include <linux/string.h>

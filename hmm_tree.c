@@ -2,9 +2,10 @@
 /*
  * hmm_mirror: interval trees of ranges.
  *
- * Owns the tree of each mirror (mirror->ranges), that of the parts (hmm->parts, see hmm_part.c),
- * the members rb and subtree_last of each range in a tree, and hmm->walks. They change under
- * hmm->lock.
+ * Owns the tree of each mirror (mirror->ranges), that of the parts (hmm->parts), the members rb and
+ * subtree_last of each range in a tree, and hmm->walks. They change under hmm->lock. The walk of an
+ * invalidation raises ranges: it takes a new sequence from hmm->seq, and writes it to the state of
+ * each range that it visits (hmm_range.c).
  *
  * A walk over many ranges drops hmm->lock after each HMM_MIRROR_WALK_RANGES ranges, so that no
  * thread spins for longer than it takes to visit these. Before the walk drops the lock, it notes

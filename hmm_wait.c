@@ -2,11 +2,11 @@
 /*
  * hmm_mirror: begin(): wait until a range is valid, and take its sequence.
  *
- * Owns hmm->stats.waits and hmm->stats.longest_wait_ns, which change under hmm->lock. If
- * the range is clean, begin() is one load. If the range is dirty, begin() takes hmm->lock
- * and searches the slots. If no slot intersects the range, begin() cleans it: nothing in
- * flight can change its pages. Otherwise begin() sleeps until the invalidation in an
- * intersecting slot has ended, and searches again.
+ * Owns hmm->waiters, hmm->nr_waiters, hmm->stats.waits and hmm->stats.longest_wait_ns, which change
+ * under hmm->lock. If the range is clean, begin() is one load. If the range is dirty, begin() takes
+ * hmm->lock and searches the slots. If no slot intersects the range, begin() cleans it: nothing in
+ * flight can change its pages. Otherwise begin() sleeps until the invalidation in an intersecting
+ * slot has ended, and searches again.
  *
  *	fault side				mm side
  *
@@ -80,7 +80,7 @@ static int range_wait(struct hmm_mirror_range *range, unsigned long *seq, long t
 		return -ESRCH;
 
 	spin_lock(&hmm->lock);
-	hmm->users++;
+	hmm_mirror_mm_get_locked(hmm);
 	list_add_tail(&w.list, &hmm->waiters);
 	hmm->nr_waiters++;
 	for (;;) {

@@ -280,22 +280,67 @@ struct hmm_mirror_mm {
 	struct list_head mms;
 };
 
-/* Allocated by hmm_mirror.c; runs the work items of hmm_slot.c, hmm_grow.c and hmm_mm.c. */
-extern struct workqueue_struct *hmm_mirror_wq;
-
 /*
- * The files of the core, from the lowest layer to the highest. A file may call only the
- * files that come before it in this header.
+ * The files of the core, from the lowest layer to the highest. A file calls only files that come
+ * before it in this header. hmm_inject.c (see hmm_inject.h) calls none, and all may call it.
  */
 
 /* hmm_trace.c: the process of an mm, for tracepoints and debugfs */
 pid_t hmm_mirror_owner(const struct mm_struct *mm, char comm[TASK_COMM_LEN]);
 
-/* hmm_mm.c: references to struct hmm_mirror_mm */
+/* hmm_mm.c: references to struct hmm_mirror_mm, the workqueue and the lockdep maps of all files */
+extern struct workqueue_struct *hmm_mirror_wq;
+
 void hmm_mirror_mm_add(struct hmm_mirror_mm *hmm);
 struct hmm_mirror_mm *hmm_mirror_mm_next(struct hmm_mirror_mm *hmm);
 void hmm_mirror_mm_put(struct hmm_mirror_mm *hmm);
 void hmm_mirror_mm_put_unlock(struct hmm_mirror_mm *hmm) __releases(&hmm->lock);
+
+/* Take a reference; with hmm->lock held, by a thread for which another reference exists. */
+static inline void hmm_mirror_mm_get_locked(struct hmm_mirror_mm *hmm)
+{
+	lockdep_assert_held(&hmm->lock);
+	hmm->users++;
+}
+
+/*
+ * Lockdep map that is held while callbacks run. Each function that waits for callbacks or
+ * invalidations acquires and releases it. So lockdep reports a wait with a lock held that a
+ * callback takes, even if the two never run at the same time. If a callback invalidates
+ * another mm, the callbacks of that mm run under the nested map, as do those of all deeper
+ * levels.
+ */
+#ifdef CONFIG_LOCKDEP
+extern struct lockdep_map hmm_mirror_invalidate_map, hmm_mirror_nested_map;
+
+/* Return the map for hmm_mirror_callbacks_end(). */
+static inline struct lockdep_map *hmm_mirror_callbacks_begin(void)
+{
+	if (!lock_is_held(&hmm_mirror_invalidate_map)) {
+		lock_map_acquire(&hmm_mirror_invalidate_map);
+		return &hmm_mirror_invalidate_map;
+	}
+	lock_map_acquire_read(&hmm_mirror_nested_map);
+	return &hmm_mirror_nested_map;
+}
+
+static inline void hmm_mirror_callbacks_end(struct lockdep_map *map)
+{
+	lock_map_release(map);
+}
+#else
+static inline struct lockdep_map *hmm_mirror_callbacks_begin(void) { return NULL; }
+static inline void hmm_mirror_callbacks_end(struct lockdep_map *map) { }
+#endif
+
+static inline void hmm_mirror_might_wait(void)
+{
+	/* Without this option might_sleep() could schedule; begin() shall be one load. */
+	if (IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP))
+		might_sleep();
+	lock_map_acquire(&hmm_mirror_invalidate_map);
+	lock_map_release(&hmm_mirror_invalidate_map);
+}
 
 /* hmm_filter.c: the filter; see also hmm_filter.h */
 struct hmm_mirror_filter *hmm_mirror_filter_alloc(struct mm_struct *mm, unsigned int ranges);
@@ -440,43 +485,8 @@ static inline bool hmm_mirror_fault_has_pages(const struct hmm_mirror_fault *fau
 int hmm_mirror_call(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update,
 		    struct hmm_mirror_slot *slot, const struct hmm_mirror *hit);
 
-/*
- * Lockdep map that is held while callbacks run. Each function that waits for callbacks or
- * invalidations acquires and releases it. So lockdep reports a wait with a lock held that a
- * callback takes, even if the two never run at the same time. If a callback invalidates
- * another mm, the callbacks of that mm run under the nested map, as do those of all deeper
- * levels.
- */
-#ifdef CONFIG_LOCKDEP
-extern struct lockdep_map hmm_mirror_invalidate_map, hmm_mirror_nested_map;
+/* hmm_dma.c: DMA addresses of pages; see hmm_mirror.h */
 
-/* Return the map for hmm_mirror_callbacks_end(). */
-static inline struct lockdep_map *hmm_mirror_callbacks_begin(void)
-{
-	if (!lock_is_held(&hmm_mirror_invalidate_map)) {
-		lock_map_acquire(&hmm_mirror_invalidate_map);
-		return &hmm_mirror_invalidate_map;
-	}
-	lock_map_acquire_read(&hmm_mirror_nested_map);
-	return &hmm_mirror_nested_map;
-}
-
-static inline void hmm_mirror_callbacks_end(struct lockdep_map *map)
-{
-	lock_map_release(map);
-}
-#else
-static inline struct lockdep_map *hmm_mirror_callbacks_begin(void) { return NULL; }
-static inline void hmm_mirror_callbacks_end(struct lockdep_map *map) { }
-#endif
-
-static inline void hmm_mirror_might_wait(void)
-{
-	/* Without this option might_sleep() could schedule; begin() shall be one load. */
-	if (IS_ENABLED(CONFIG_DEBUG_ATOMIC_SLEEP))
-		might_sleep();
-	lock_map_acquire(&hmm_mirror_invalidate_map);
-	lock_map_release(&hmm_mirror_invalidate_map);
-}
+/* hmm_mirror.c: mirrors, subscriptions, the module */
 
 #endif /* HMM_MIRROR_INTERNAL_H */
