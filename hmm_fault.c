@@ -240,12 +240,15 @@ static void pages_set_dirty(const struct hmm_mirror_fault *fault)
  *
  * Context: process context, does not sleep. The caller holds the driver lock until it has
  * installed the device PTEs.
- * Return: 0: install device PTEs; -EBUSY if the range was invalidated since @seq.
+ * Return: 0: install device PTEs; -EBUSY if the range was invalidated since @seq, or is not
+ * registered any more; -EINVAL if @fault is unaligned, empty, or has no pfns.
  */
 int hmm_mirror_range_commit(const struct hmm_mirror_range *range, unsigned long seq,
 			    const struct hmm_mirror_fault *fault)
 {
-	if (hmm_mirror_range_retry(range, seq) && !hmm_mirror_part_is_valid(range, seq))
+	if (!fault || !fault->pfns || !hmm_mirror_fault_has_pages(fault))
+		return -EINVAL;
+	if (hmm_mirror_range_retry(range, seq) && !hmm_mirror_part_is_valid(range, seq, fault))
 		return -EBUSY;
 	pages_set_dirty(fault);
 	return 0;

@@ -920,19 +920,21 @@ static void sequence_of_part(struct kunit *test)
 	hmmt_range(f, 0, 0, P(10), P(20));
 	hmmt_range(f, 1, 1, P(10), P(20));
 	for (i = 0; i < 3; i++) {
-		part[i].range.start = P(12);
-		part[i].range.end = P(14);
+		part[i].range.start = fault.start;
+		part[i].range.end = fault.end;
 		KUNIT_ASSERT_EQ(test, hmm_mirror_part_register(&part[i], &f->range[i == 2]), 0);
 		KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(&part[i].range, &seq[i], 0), 0);
 	}
 	for (i = 0; i < 3; i++) {
-		KUNIT_EXPECT_EQ(test, hmm_mirror_part_is_valid(&f->range[0], seq[i]), i != 2);
-		KUNIT_EXPECT_EQ(test, hmm_mirror_part_is_valid(&f->range[1], seq[i]), i == 2);
+		KUNIT_EXPECT_EQ(test, hmm_mirror_part_is_valid(&f->range[0], seq[i], &fault),
+				i != 2);
+		KUNIT_EXPECT_EQ(test, hmm_mirror_part_is_valid(&f->range[1], seq[i], &fault),
+				i == 2);
 	}
 	/* Only the parts of its own ranges go with a mirror. */
 	hmm_mirror_unregister(&f->tm[0].mirror);
-	KUNIT_EXPECT_FALSE(test, hmm_mirror_part_is_valid(&f->range[0], seq[0]));
-	KUNIT_EXPECT_TRUE(test, hmm_mirror_part_is_valid(&f->range[1], seq[2]));
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_part_is_valid(&f->range[0], seq[0], &fault));
+	KUNIT_EXPECT_TRUE(test, hmm_mirror_part_is_valid(&f->range[1], seq[2], &fault));
 	for (i = 0; i < 3; i++)
 		hmm_mirror_part_unregister(&part[i]);
 }
@@ -979,3 +981,67 @@ struct kunit_suite hmm_mirror_blocked_suite = {
 	.exit = hmmt_exit,
 	.test_cases = hmm_mirror_blocked_cases,
 };
+	const struct hmm_mirror_fault fault = { .start = P(12), .end = P(14) };
+
+/* Return the result of a commit of @nr pages from @first on, none of which is present. */
+static int commit_pages(struct test_fixture *f, unsigned long seq, unsigned int first,
+			unsigned int nr)
+{
+	unsigned long pfns[8] = {};
+	const struct hmm_mirror_fault fault = {
+		.start = P(first), .end = P(first + nr), .pfns = pfns,
+	};
+
+	return hmm_mirror_range_commit(&f->range[0], seq, &fault);
+}
+
+/*
+ * One invalidation gives the same sequence to all parts that it hits:
+ *
+ *	populate of page 12		populate of pages 14, 15	mm side
+ *
+ *	part; begin			part; begin			(both parts are hit)
+ *	reads				reads
+ *									hits page 12
+ *	commit: -EBUSY			commit: 0
+ *
+ * So the sequence of a valid part makes no other pages valid.
+ */
+static void parts_share_a_sequence(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_part part[2] = {
+		{ .range.start = P(12), .range.end = P(13) },
+		{ .range.start = P(14), .range.end = P(16) },
+	};
+	unsigned long seq[2], whole;
+	unsigned int i;
+
+	hmmt_mirror(f, 0);
+	hmmt_range(f, 0, 0, P(10), P(20));
+	for (i = 0; i < 2; i++)
+		KUNIT_ASSERT_EQ(test, hmm_mirror_part_register(&part[i], &f->range[0]), 0);
+	hmmt_start_end(f, P(11), P(19));
+	for (i = 0; i < 2; i++)
+		KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(&part[i].range, &seq[i], 0), 0);
+	KUNIT_EXPECT_EQ(test, seq[0], seq[1]);
+
+	hmmt_start_end(f, P(12), P(13));
+	KUNIT_EXPECT_EQ(test, commit_pages(f, seq[0], 12, 1), -EBUSY);
+	KUNIT_EXPECT_EQ(test, commit_pages(f, seq[1], 14, 2), 0);
+	KUNIT_EXPECT_EQ(test, commit_pages(f, seq[1], 15, 1), 0);
+	KUNIT_EXPECT_EQ(test, commit_pages(f, seq[1], 13, 2), -EBUSY);
+	KUNIT_EXPECT_EQ(test, commit_pages(f, seq[1], 15, 2), -EBUSY);
+
+	/* A resize gives the same sequence to the range and its parts. */
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(&f->range[0], P(10), P(21)), 0);
+	whole = hmmt_begin(f, &f->range[0]);
+	hmmt_start_end(f, P(18), P(19));
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(&part[1].range, &seq[1], 0), 0);
+	KUNIT_EXPECT_EQ(test, seq[1], whole);
+	KUNIT_EXPECT_EQ(test, commit_pages(f, whole, 17, 2), -EBUSY);
+	KUNIT_EXPECT_EQ(test, commit_pages(f, seq[1], 14, 2), 0);
+	for (i = 0; i < 2; i++)
+		hmm_mirror_part_unregister(&part[i]);
+}
+	KUNIT_CASE(parts_share_a_sequence),
