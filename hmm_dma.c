@@ -270,14 +270,15 @@ ALLOW_ERROR_INJECTION(hmm_mirror_range_dma_map, ERRNO);
  *
  * Unmaps all pages of @fault. The range may have been unregistered.
  *
- * Context: any; does not sleep.
+ * Context: process context or a callback, does not sleep. The caller may hold spinlocks that no
+ * interrupt handler takes.
  */
 void hmm_mirror_range_dma_unmap(const struct hmm_mirror_fault *fault,
 				struct device *dev, dma_addr_t *dma_addrs, bool dirty)
 {
 	unsigned long i;
 
-	if (!fault || !hmm_mirror_fault_has_pages(fault) || !dev || !dma_addrs) {
+	if (!fault || !fault->pfns || !hmm_mirror_fault_has_pages(fault) || !dev || !dma_addrs) {
 		WARN_ONCE(1, "hmm_mirror: %s() of pages that hmm_mirror_range_dma_map() has refused: call it only after that succeeded\n",
 			  __func__);
 		return;

@@ -347,7 +347,8 @@ int hmm_mirror_range_populate(struct hmm_mirror_range *range,
 	unsigned int round = 0;
 	int ret;
 
-	if (!commit || !fault || fault->pfn_flags_mask)
+	/* hmm_mirror_part_register() relies on sound bounds. */
+	if (!commit || !fault || fault->pfn_flags_mask || !hmm_mirror_fault_has_pages(fault))
 		return -EINVAL;
 
 	do {

@@ -382,12 +382,12 @@ void hmm_mirror_unregister(struct hmm_mirror *mirror)
 	struct hmm_mirror_mm *hmm = mirror->hmm;
 	bool orphans;
 
+	hmm_mirror_might_wait();
 	if (!hmm) {
 		WARN_ONCE(1, "hmm_mirror: %s() of a mirror that is not registered: call it once for each registration\n",
 			  __func__);
 		return;
 	}
-	hmm_mirror_might_wait();
 
 	spin_lock(&hmm->lock);
 	/* Before list_del_rcu(): the core must call the mirror while one of its ranges is clean. */

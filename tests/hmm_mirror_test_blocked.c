@@ -1045,3 +1045,67 @@ static void parts_share_a_sequence(struct kunit *test)
 		hmm_mirror_part_unregister(&part[i]);
 }
 	KUNIT_CASE(parts_share_a_sequence),
+#endif
+
+/* populate() refuses bounds before it waits or registers a part. */
+static void populate_of_no_pages(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = hmmt_mapped(f, PROT_READ | PROT_WRITE);
+	const unsigned long bounds[][2] = {
+		{ addr, addr }, { addr + P(1), addr }, { addr, addr + 1 },
+		{ addr + 1, addr + P(1) }, { addr, 0 }, { 0, 0 }, { addr, ULONG_MAX },
+		{ ULONG_MAX, 0 },
+	};
+	struct mmu_notifier_range update = hmmt_update(f, addr, addr + P(1));
+	struct neighbour n = { .f = f };
+	unsigned int i;
+
+	hmmt_start(f, &update);
+	hmmt_read(f, 0, 1, HMM_PFN_REQ_FAULT);
+	for (i = 0; i < ARRAY_SIZE(bounds); i++) {
+		f->fault.start = bounds[i][0];
+		f->fault.end = bounds[i][1];
+		KUNIT_EXPECT_EQ(test, hmm_mirror_range_populate(&f->range[0], &f->fault, 0,
+								neighbour_commit, &n), -EINVAL);
+	}
+	hmmt_end(f, &update);
+	KUNIT_EXPECT_EQ(test, n.commits, 0U);
+	hmmt_unmapped(f);
+}
+
+static struct kunit_case hmm_mirror_blocked_cases[] = {
+	KUNIT_CASE(page_comes),
+	KUNIT_CASE(page_times_out),
+	KUNIT_CASE(page_without_waiting),
+	KUNIT_CASE(anonymous_without_waiting),
+	KUNIT_CASE(wait_ends_at_once),
+	KUNIT_CASE(cancel_ends_at_once),
+	KUNIT_CASE(given_up_before_it_began),
+	KUNIT_CASE(given_up_and_collided),
+	KUNIT_CASE(page_is_cancelled),
+	KUNIT_CASE(cancel_of_one_mirror),
+	KUNIT_CASE(wait_is_cancelled),
+	KUNIT_CASE(wait_is_cancelled_locked),
+	KUNIT_CASE(rounds_are_cancelled),
+	KUNIT_CASE(page_is_killed),
+	KUNIT_CASE(page_when_mirror_goes),
+	KUNIT_CASE(page_when_process_goes),
+	KUNIT_CASE(page_collides),
+	KUNIT_CASE(collision_ends_wait),
+	KUNIT_CASE(page_goes_meanwhile),
+	KUNIT_CASE(threads_that_stay),
+	KUNIT_CASE(page_delays_no_other),
+	KUNIT_CASE(mmap_lock),
+	KUNIT_CASE(populate_of_no_pages),
+	KUNIT_CASE(neighbour_changes),
+	KUNIT_CASE(neighbour_and_retry),
+	KUNIT_CASE(part_at_a_bound),
+	KUNIT_CASE(part_comes_too_late),
+	KUNIT_CASE(part_of_shrunk_range),
+	KUNIT_CASE(part_is_left_outside),
+	KUNIT_CASE(parts_are_left_outside),
+	KUNIT_CASE(parts_lose_their_mirror),
+	KUNIT_CASE(part_stays_inside),
+#ifndef MODULE
+	KUNIT_CASE(sequence_of_part),

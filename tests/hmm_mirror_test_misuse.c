@@ -422,12 +422,48 @@ static void use_after_unregister(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_begin(range, &seq, FOREVER), -ESRCH);
 	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_wait_until_valid(range, 0));
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_fault(range, seq, &f->fault, FOREVER), -ESRCH);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_snapshot(range, seq, &f->fault, FOREVER), -ESRCH);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_commit(range, seq, &f->fault), -EBUSY);
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_next(range, 0, ULONG_MAX));
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_populate(range, &f->fault, 0, commit, test),
 			-ESRCH);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_resize(range, P(10), P(15)), -ESRCH);
 	KUNIT_EXPECT_EQ(test, hmm_mirror_range_split(range, P(15), &f->range[1]), -ESRCH);
 	hmmt_expect_end();
 	hmmt_expect_warned(test, "use of a range that is not registered");
+
+	hmm_mirror_unregister(&f->tm[0].mirror);
+	hmmt_expect_begin();
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_first(&f->tm[0].mirror, 0, ULONG_MAX));
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_lookup(&f->tm[0].mirror, P(10), NULL));
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_first(NULL, 0, ULONG_MAX));
+	KUNIT_EXPECT_FALSE(test, hmm_mirror_range_lookup(NULL, P(10), NULL));
+	hmmt_expect_end();
+	hmmt_expect_warned(test, "search for ranges of a mirror that is not registered");
+}
+
+/* commit() looks at no pfns of a fault with wrong bounds. */
+static void commit_of_no_pages(struct kunit *test)
+{
+	static const unsigned long bounds[][2] = {
+		{ P(10), P(10) }, { P(11), P(10) }, { P(10), P(10) + 1 }, { P(10) + 1, P(11) },
+		{ P(10), 0 }, { P(10), ULONG_MAX },
+	};
+	struct test_fixture *f = test->priv;
+	struct hmm_mirror_fault fault = { .start = P(10), .end = P(11) };
+	unsigned long seq, pfn = ~0UL;
+	unsigned int i;
+
+	hmmt_mirror(f, 0);
+	seq = hmmt_begin(f, hmmt_range(f, 0, 0, P(10), P(20)));
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_commit(&f->range[0], seq, NULL), -EINVAL);
+	KUNIT_EXPECT_EQ(test, hmm_mirror_range_commit(&f->range[0], seq, &fault), -EINVAL);
+	fault.pfns = &pfn;
+	for (i = 0; i < ARRAY_SIZE(bounds); i++) {
+		fault.start = bounds[i][0];
+		fault.end = bounds[i][1];
+		KUNIT_EXPECT_EQ(test, hmm_mirror_range_commit(&f->range[0], seq, &fault), -EINVAL);
+	}
 }
 
 static int hook_eio(struct test_mirror *tm, const struct mmu_notifier_range *update)
@@ -507,6 +543,7 @@ static struct kunit_case hmm_mirror_misuse_cases[] = {
 	KUNIT_CASE(unregister_twice),
 	KUNIT_CASE(unregister_with_waiter),
 	KUNIT_CASE(use_after_unregister),
+	KUNIT_CASE(commit_of_no_pages),
 	KUNIT_CASE(wrong_errors),
 	{}
 };

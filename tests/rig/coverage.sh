@@ -19,7 +19,7 @@ main()
 
 	find "$build" -name '*.gcda' -delete
 	step "running KUnit again, for the counters" run
-	for file in hmm_{mirror,invalidate,fault,read,wait,part,range,tree,slot,filter,mm}; do
+	for file in hmm_{mirror,invalidate,fault,read,wait,part,lookup,range,tree,slot,filter,mm}; do
 		holds "coverage: $file.c is at $least% or above" covered "$file"
 		comment <"$work/$file.percent"
 		grep -hE '^ *#####:' "$work/$file.c.gcov" | comment || :

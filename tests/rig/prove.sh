@@ -379,7 +379,7 @@ unpack_herd7()
 #
 check_names()
 {
-	local sources=("$repo"/hmm_{mirror,callback,invalidate,fault,read,wait,part,range,grow,tree,slot,filter,mm}.c
+	local sources=("$repo"/hmm_{mirror,callback,invalidate,fault,read,wait,part,lookup,range,grow,tree,slot,filter,mm}.c
 		"$repo"/hmm_{mirror,invalidate,tree,slot,filter}.h "$repo"/internal.h)
 
 	awk -f "$model/sources.awk" "${sources[@]}" >"$work/sources"

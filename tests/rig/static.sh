@@ -376,7 +376,7 @@ check_kernel_doc()
 kernel_doc()
 {
 	cd "$repo" && "$tree/scripts/kernel-doc" -Wall -Werror -rst \
-		hmm_mirror.h hmm_{mirror,range,wait,fault,dma}.c >"$work/rst"
+		hmm_mirror.h hmm_{mirror,range,lookup,wait,fault,dma}.c >"$work/rst"
 }
 
 check_shell()
