@@ -81,10 +81,9 @@ static bool gave_up(int ret)
 /*
  * hmm_range_fault() needs an mmu_interval_notifier, of which it reads only the mm and the
  * sequence. Pass a stub that is on no list and whose sequence never changes, and check the
- * sequence of @range after each chunk instead. If hmm_range_fault() saw the sequence of
- * @range, a write fault that breaks COW would end it at each page, because breaking COW
- * invalidates that page: the driver would need as many faults as there are pages, instead
- * of two.
+ * sequence of @range after each chunk instead. If a read ended at its first collision, a write
+ * fault that breaks COW would end it at each page, because breaking COW invalidates that page:
+ * the driver would need as many faults as there are pages, instead of two.
  */
 static int range_read(struct hmm_mirror_range *range, unsigned long seq,
 		      struct hmm_mirror_fault *fault, bool snapshot, long timeout)
@@ -116,7 +115,7 @@ static int range_read(struct hmm_mirror_range *range, unsigned long seq,
 		args.start = addr;
 		args.end = next;
 		args.hmm_pfns = fault->pfns + ((addr - fault->start) >> PAGE_SHIFT);
-		ret = hmm_mirror_read_chunk(range, &args,
+		ret = hmm_mirror_read_chunk(range, seq, &args,
 					    hmm_mirror_timeout_left(timeout, since));
 		/*
 		 * If the range was invalidated, an error may be as stale as a page, so
@@ -127,6 +126,8 @@ static int range_read(struct hmm_mirror_range *range, unsigned long seq,
 			ret = range_collided(range, fault);
 		if (!ret && fatal_signal_pending(current))
 			ret = -EINTR;
+		if (!ret && next < fault->end)
+			cond_resched();
 	}
 
 	trace_hmm_mirror_fault_end(mm, range, fault, ret);
@@ -178,7 +179,8 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_snapshot);
  * - If a mapping has PROT_WRITE or PROT_EXEC without PROT_READ, both fail with -EPERM, also on
  *   x86, where a CPU can read such memory.
  * - PROT_NONE is -EFAULT, as a hole is. So is memory without struct page (VM_PFNMAP, VM_IO), such
- *   as registers and memory of a device that the process has mapped.
+ *   as registers and memory of a device that the process has mapped, and a page with a memory error
+ *   (hmm_vma_fault() does not tell -EHWPOISON).
  * - Protection keys are rights of a thread, and a device has none: keys never deny an access.
  * - A shadow stack (x86, arm64) can be read and written, although a CPU refuses ordinary stores
  *   to it, because hmm_range_fault() does not know such memory.
@@ -188,13 +190,17 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_snapshot);
  * it. If a page does not come (userfaultfd, FUSE, a network file system), the wait ends, in any
  * context, on a timeout, after hmm_mirror_cancel(), on a fatal signal, and when only such waits
  * use the mm any more. The core then drops mm_users, so a fault does not keep a process from
- * exiting.
+ * exiting. A driver that holds mm_users itself meanwhile defeats that.
+ *
+ * With a @timeout_ms of 0, each page that would need a kernel thread gives -ETIME, also one that
+ * does not exist.
  *
  * Context: process context, sleeps, takes mm_users and the mmap lock. The caller holds
- * neither the mmap lock nor the driver lock. The driver's callback can run inside.
+ * neither the mmap lock nor the driver lock, and should not hold mm_users. The driver's callback
+ * can run inside.
  * Return: 0; -EBUSY if the range was invalidated since @seq: begin again, and set the
  * requests in pfns again; -ETIME if the timeout expired; -EFAULT if there is no page and can be
- * none; -EPERM if the mapping does not allow the access; -ENOMEM; -EHWPOISON; -ECANCELED,
+ * none; -EPERM if the mapping does not allow the access; -ENOMEM; -ECANCELED,
  * -EINTR, -ESRCH and -EINVAL as of hmm_mirror_range_snapshot().
  */
 noinline int hmm_mirror_range_fault(struct hmm_mirror_range *range, unsigned long seq,

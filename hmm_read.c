@@ -2,7 +2,7 @@
 /*
  * hmm_mirror: read the CPU page table entries of one chunk.
  *
- * Owns hmm->readers and hmm->nr_readers, which change under hmm->lock.
+ * Owns hmm->readers, hmm->nr_readers and hmm->nr_given_up, which change under hmm->lock.
  *
  * A page fault sleeps until a user program provides the page, such as the monitor of a
  * userfaultfd or the server of a network or FUSE file system, and only a fatal signal ends
@@ -49,12 +49,20 @@
 #include "compat/read.h"
 #include "internal.h"
 
-/* Interval at which a waiting caller checks whether the mm has other users. */
+/*
+ * Interval at which a waiting caller checks whether the mm has other users, and whether the range
+ * has been invalidated.
+ */
 #define CHECK_JIFFIES	max(HZ / 10, 1)
 
 /*
- * Requests by page of one chunk. hmm_range_fault() overwrites them with its results, so they
- * must be restored before a second read.
+ * Threads per mm that their callers have given up, but that SIGKILL has not ended: a file system
+ * may wait unkillably. While there are so many, no new one is started.
+ */
+#define MAX_GIVEN_UP	16
+
+/*
+ * Requests by page of one chunk: hmm_range_fault() overwrites those in the pfns with its results.
  */
 struct requests {
 	DECLARE_BITMAP(fault, HMM_MIRROR_CHUNK_PAGES);
@@ -121,20 +129,6 @@ static unsigned long request_of(const struct hmm_range *args, const struct reque
 	return req;
 }
 
-/* Keep the other bits of the pfns: hmm_range_fault() carries some from input to output. */
-static void requests_restore(const struct requests *requests, const struct hmm_range *args)
-{
-	unsigned long i;
-
-	for (i = 0; i < nr_pages(args); i++) {
-		args->hmm_pfns[i] &= ~(HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE);
-		if (test_bit(i, requests->fault))
-			args->hmm_pfns[i] |= HMM_PFN_REQ_FAULT;
-		if (test_bit(i, requests->write))
-			args->hmm_pfns[i] |= HMM_PFN_REQ_WRITE;
-	}
-}
-
 /*
  * Return true if @pfn satisfies the request @req. hmm_range_fault() never faults a device
  * private page of the caller, even if the process may not write to it.
@@ -149,17 +143,22 @@ static bool is_satisfied(unsigned long req, unsigned long pfn)
 	       is_device_private_page(hmm_pfn_to_page(pfn));
 }
 
-/* May return false although all requests are satisfied, if there is such a page. */
+static bool requests_are_satisfied(const struct hmm_range *args, const struct requests *requests)
+{
+	unsigned long i;
+
+	for (i = 0; i < nr_pages(args); i++)
+		if (!is_satisfied(request_of(args, requests, i), args->hmm_pfns[i]))
+			return false;
+	return true;
+}
+
 static bool all_satisfied(const struct hmm_range *args, const struct requests *requests)
 {
 	unsigned long need = HMM_PFN_VALID, all = ~0UL, nr = nr_pages(args), i, order;
 
-	if (args->pfn_flags_mask) {
-		for (i = 0; i < nr; i++)
-			if (!is_satisfied(request_of(args, requests, i), args->hmm_pfns[i]))
-				return false;
-		return true;
-	}
+	if (args->pfn_flags_mask)
+		return requests_are_satisfied(args, requests);
 	if (!(args->default_flags & HMM_PFN_REQ_FAULT))
 		return true;
 	if (args->default_flags & HMM_PFN_REQ_WRITE)
@@ -172,29 +171,27 @@ static bool all_satisfied(const struct hmm_range *args, const struct requests *r
 		nr = 1;
 	for (i = 0; i < nr; i++)
 		all &= args->hmm_pfns[i];
-	return (all & need) == need;
+	/* Device private pages satisfy a request although they are read-only. */
+	return likely((all & need) == need) || requests_are_satisfied(args, requests);
 }
 
 /*
+ * Read without faulting pages in: hmm_range_fault() would do that under the mmap lock, where no
+ * signal ends it.
+ *
  * If the OOM reaper has unmapped pages of the mm, a fault would find zeroes where the process
  * had data. Pages that the reaper unmaps after this check are invalidated, so the fault
  * collides.
  */
-static int read_stable(struct hmm_range *args)
-{
-	if (check_stable_address_space(args->notifier->mm))
-		return -ESRCH;
-	return hmm_range_fault(args);
-}
-
-/* Read without faulting pages in, which does not block. */
 static int read_as_is(const struct hmm_range *args)
 {
 	struct hmm_range as_is = *args;
 
+	if (check_stable_address_space(args->notifier->mm))
+		return -ESRCH;
 	as_is.default_flags = 0;
 	as_is.pfn_flags_mask = 0;
-	return read_stable(&as_is);
+	return hmm_range_fault(&as_is);
 }
 
 /* --------------------------------------------------------- in the caller's thread */
@@ -256,12 +253,12 @@ static int read_at_once(const struct hmm_range *args, const struct requests *req
 /* ------------------------------------------------------------ in a reader thread */
 
 /*
- * hmm_range_fault() returns -EFAULT for a mapping that may be written or executed, but not
- * read. Return -EPERM instead, because pages exist there, but the mapping does not allow the
- * access. Let fixup_user_fault() decide about an address below a mapping, which may be a stack
- * that can grow.
+ * Return -EPERM if the mapping does not allow the access, and -EFAULT if it has no pages, or if
+ * @pfn is memory that hmm_range_fault() does not know. hmm_range_fault() returns -EFAULT also for a
+ * mapping that may be written or executed, but not read. Let fixup_user_fault() decide about an
+ * address below a mapping, which may be a stack that can grow.
  */
-static int check_access(struct mm_struct *mm, unsigned long addr)
+static int check_access(struct mm_struct *mm, unsigned long addr, bool write, unsigned long pfn)
 {
 	const struct vm_area_struct *vma = find_vma(mm, addr);
 
@@ -269,14 +266,16 @@ static int check_access(struct mm_struct *mm, unsigned long addr)
 		return 0;
 	if (vma->vm_flags & (VM_IO | VM_PFNMAP))
 		return -EFAULT;
-	if (!(vma->vm_flags & VM_READ) && vma->vm_flags & (VM_WRITE | VM_EXEC))
+	if (!(vma->vm_flags & VM_READ))
+		return vma->vm_flags & (VM_WRITE | VM_EXEC) ? -EPERM : -EFAULT;
+	if (write && !(vma->vm_flags & VM_WRITE))
 		return -EPERM;
-	return 0;
+	return pfn & HMM_PFN_ERROR ? -EFAULT : 0;
 }
 
 /*
- * hmm_range_fault() never drops the mmap lock, and cannot be killed. fixup_user_fault() lets a
- * fault that blocks drop the lock, and ends on a fatal signal.
+ * Fault in the pages that do not satisfy their requests. fixup_user_fault() lets a fault that
+ * blocks drop the mmap lock, and ends on a fatal signal.
  */
 static int fault_sleeping(const struct hmm_range *args, const struct requests *requests)
 {
@@ -288,37 +287,36 @@ static int fault_sleeping(const struct hmm_range *args, const struct requests *r
 	for (i = 0; !ret && i < nr_pages(args); i++) {
 		unsigned long addr = args->start + (i << PAGE_SHIFT);
 		unsigned long req = request_of(args, requests, i);
+		bool write = req & HMM_PFN_REQ_WRITE;
 
 		if (is_satisfied(req, args->hmm_pfns[i]))
 			continue;
-		ret = check_access(mm, addr);
+		ret = check_access(mm, addr, write, args->hmm_pfns[i]);
 		if (!ret)
-			ret = fixup_user_fault(mm, addr,
-					       req & HMM_PFN_REQ_WRITE ? FAULT_FLAG_WRITE : 0,
-					       &unlocked);
+			ret = fixup_user_fault(mm, addr, write ? FAULT_FLAG_WRITE : 0, &unlocked);
 		cond_resched();
 	}
 	return ret;
 }
 
-static int read_sleeping(struct hmm_range *args, const struct requests *requests)
+/* A page can go while another one is faulted in, so read until all are there. */
+static int read_sleeping(const struct hmm_range *args, const struct requests *requests)
 {
 	struct mm_struct *mm = args->notifier->mm;
-	int ret;
+	bool satisfied = false;
+	int ret = 0;
 
-	if (mmap_read_lock_killable(mm))
-		return -EINTR;
-	ret = read_as_is(args);
-	if (!ret && !all_satisfied(args, requests)) {
-		ret = fault_sleeping(args, requests);
-		/* Let hmm_range_fault() decide which error this is. */
-		if (ret != -EINTR && ret != -EPERM) {
-			if (args->pfn_flags_mask)
-				requests_restore(requests, args);
-			ret = read_stable(args);
-		}
+	while (!ret && !satisfied) {
+		if (mmap_read_lock_killable(mm))
+			return -EINTR;
+		ret = read_as_is(args);
+		satisfied = !ret && all_satisfied(args, requests);
+		if (!ret && !satisfied)
+			ret = fault_sleeping(args, requests);
+		mmap_read_unlock(mm);
+		if (!satisfied && fatal_signal_pending(current))
+			return -EINTR;
 	}
-	mmap_read_unlock(mm);
 	return ret;
 }
 
@@ -333,15 +331,18 @@ static int reader_thread(void *data)
 	struct reader *reader = data;
 	struct hmm_mirror_mm *hmm = reader->hmm;
 	struct mm_struct *mm = hmm->mm;
+	struct mem_cgroup *old = hmm_mirror_compat_charge_begin(mm);
 
 	allow_signal(SIGKILL);
 	/* A SIGKILL that came before was ignored, but reader_give_up() had set this first. */
 	reader->ret = READ_ONCE(reader->given_up) ? -EINTR :
 		      read_sleeping(&reader->args, &reader->requests);
+	hmm_mirror_compat_charge_end(old);
 
 	spin_lock(&hmm->lock);
 	list_del(&reader->shown.list);
 	hmm->nr_readers--;
+	hmm->nr_given_up -= reader->given_up;
 	reader->done = true;
 	complete(&reader->event);
 	hmm_mirror_mm_put_unlock(hmm);
@@ -379,39 +380,80 @@ static struct task_struct *reader_start(struct reader *reader)
 
 static void reader_give_up(struct reader *reader, struct task_struct *task)
 {
-	WRITE_ONCE(reader->given_up, true);
+	struct hmm_mirror_mm *hmm = reader->hmm;
+
+	spin_lock(&hmm->lock);
+	if (!reader->done) {
+		WRITE_ONCE(reader->given_up, true);
+		hmm->nr_given_up++;
+	}
+	spin_unlock(&hmm->lock);
 	/* This takes the siglock, as allow_signal() does before the thread reads given_up. */
 	send_sig(SIGKILL, task, 1);
 }
 
-/* Return 0 when the thread has ended, or an error if the caller must give up. */
-static int reader_wait(struct reader *reader, const struct hmm_mirror_range *range,
-		       long timeout)
+/*
+ * Return why a caller that has slept, with the result @woken, can wait no longer, or -EAGAIN; with
+ * hmm->lock held. @left is the rest of its timeout.
+ */
+static int wait_failed(const struct hmm_mirror_range *range, long left, long woken)
 {
-	struct hmm_mirror_mm *hmm = reader->hmm;
+	const struct hmm_mirror *mirror = range->mirror;
+
+	if (woken < 0)
+		return -EINTR;
+	if (!mirror)
+		return -ESRCH;
+	if (mirror->cancelled)
+		return -ECANCELED;
+	if (atomic_read(&mirror->mm->mm_users) <= mirror->hmm->nr_readers)
+		return -ESRCH;
+	return left ? -EAGAIN : -ETIME;
+}
+
+/* Wait until a thread may be started. Return 0, or an error if the caller must give up. */
+static int reader_may_start(const struct hmm_mirror_range *range, long timeout)
+{
+	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
 	unsigned long since = jiffies;
 	long left, woken = 0;
 	int ret;
 
 	for (;;) {
 		left = hmm_mirror_timeout_left(timeout, since);
-		ret = -EAGAIN;
 		spin_lock(&hmm->lock);
-		if (reader->done)
-			ret = 0;
-		else if (woken < 0)
-			ret = -EINTR;
-		else if (!range->mirror)
-			ret = -ESRCH;
-		else if (range->mirror->cancelled)
-			ret = -ECANCELED;
-		else if (atomic_read(&hmm->mm->mm_users) <= hmm->nr_readers)
-			ret = -ESRCH;
-		else if (!left)
-			ret = -ETIME;
+		ret = hmm->nr_given_up < MAX_GIVEN_UP ? 0 : wait_failed(range, left, woken);
 		spin_unlock(&hmm->lock);
 		if (ret != -EAGAIN)
 			return ret;
+		schedule_timeout_killable(min_t(long, left, CHECK_JIFFIES));
+		woken = fatal_signal_pending(current) ? -EINTR : 0;
+	}
+}
+
+/*
+ * Return 0 when the thread has ended, or an error if the caller must give up. If the range is
+ * invalidated, what the thread reads is outdated, so check that now and then. The page faults of
+ * the thread can invalidate the range, too, for example if they break COW; so let it read on for
+ * CHECK_JIFFIES.
+ */
+static int reader_wait(struct reader *reader, const struct hmm_mirror_range *range,
+		       unsigned long seq, long timeout)
+{
+	struct hmm_mirror_mm *hmm = reader->hmm;
+	unsigned long since = jiffies;
+	long left, woken = 1;
+	int ret;
+
+	for (;;) {
+		left = hmm_mirror_timeout_left(timeout, since);
+		spin_lock(&hmm->lock);
+		ret = reader->done ? 0 : wait_failed(range, left, woken);
+		spin_unlock(&hmm->lock);
+		if (ret != -EAGAIN)
+			return ret;
+		if (!woken && hmm_mirror_range_retry(range, seq))
+			return -EBUSY;
 		woken = wait_for_completion_killable_timeout(&reader->event,
 							     min_t(long, left, CHECK_JIFFIES));
 	}
@@ -428,16 +470,24 @@ static void copy_pfns(const struct reader *reader, const struct hmm_range *args)
 			   (reader->pfns[i] & ~kept) | (READ_ONCE(args->hmm_pfns[i]) & kept));
 }
 
-/* Have a thread read; takes over mm_users from the caller. */
-static int read_by_thread(const struct hmm_mirror_range *range, const struct hmm_range *args,
-			  const struct requests *requests, long timeout)
+/* Have a thread read. The caller does not hold mm_users. */
+static noinline int read_by_thread(const struct hmm_mirror_range *range, unsigned long seq,
+				   const struct hmm_range *args, const struct requests *requests,
+				   long timeout)
 {
 	struct hmm_mirror_mm *hmm = hmm_mirror_range_mm(range);
-	struct mem_cgroup *old = hmm_mirror_compat_charge_begin(hmm->mm);
+	unsigned long since = jiffies;
 	struct task_struct *task;
 	struct reader *reader;
+	struct mem_cgroup *old;
 	int ret;
 
+	ret = reader_may_start(range, timeout);
+	if (ret)
+		return ret;
+	if (!mmget_not_zero(hmm->mm))
+		return -ESRCH;
+	old = hmm_mirror_compat_charge_begin(hmm->mm);
 	reader = kzalloc(struct_size(reader, pfns, nr_pages(args)), GFP_KERNEL_ACCOUNT);
 	hmm_mirror_compat_charge_end(old);
 	if (!reader) {
@@ -464,7 +514,7 @@ static int read_by_thread(const struct hmm_mirror_range *range, const struct hmm
 		ret = PTR_ERR(task);
 		goto err_reader;
 	}
-	ret = reader_wait(reader, range, timeout);
+	ret = reader_wait(reader, range, seq, hmm_mirror_timeout_left(timeout, since));
 	if (ret) {
 		reader_give_up(reader, task);
 	} else {
@@ -488,11 +538,12 @@ err_mm:
  * requests by page, the caller's pfns only ever get final values, because other threads may be
  * reading them.
  *
- * Return 0; -ETIME, -ECANCELED or -EINTR if the wait ended early; -ESRCH if the mm is dying or
- * the mirror is unregistered; -ENOMEM; other errors as of hmm_range_fault().
+ * Return 0; -ETIME, -ECANCELED or -EINTR if the wait ended early; -EBUSY if @range was
+ * invalidated since @seq and the rest would have taken long; -ESRCH if the mm is dying or the
+ * mirror is unregistered; -ENOMEM; other errors as of hmm_range_fault().
  */
-int hmm_mirror_read_chunk(const struct hmm_mirror_range *range, struct hmm_range *args,
-			  long timeout)
+int hmm_mirror_read_chunk(const struct hmm_mirror_range *range, unsigned long seq,
+			  struct hmm_range *args, long timeout)
 {
 	struct mm_struct *mm = args->notifier->mm;
 	struct requests requests __uninitialized;
@@ -505,13 +556,10 @@ int hmm_mirror_read_chunk(const struct hmm_mirror_range *range, struct hmm_range
 	if (!mmget_not_zero(mm))
 		return -ESRCH;
 	ret = read_at_once(args, &requests);
-	if (unlikely(ret == -EAGAIN)) {
-		if (timeout)
-			return read_by_thread(range, args, &requests, timeout);
-		ret = -ETIME;
-	}
 	/* The last mmput() would run exit_mmap() and ->release in this thread. */
 	mmput_async(mm);
+	if (unlikely(ret == -EAGAIN))
+		ret = timeout ? read_by_thread(range, seq, args, &requests, timeout) : -ETIME;
 	return ret;
 }
 

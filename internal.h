@@ -202,6 +202,7 @@ struct hmm_mirror_stats {
  * @nr_waiters: number of them
  * @readers: threads that read the CPU page table, see hmm_read.c
  * @nr_readers: number of them, each of which holds mm_users
+ * @nr_given_up: number of those whose callers wait no longer
  * @in_flight: invalidations in locked slots, by address
  * @keys: invalidations in locked slots, by key, empty ones included
  * @free: locked slots that are not in use
@@ -245,6 +246,7 @@ struct hmm_mirror_mm {
 	unsigned int nr_waiters;
 	struct list_head readers;
 	unsigned int nr_readers;
+	unsigned int nr_given_up;
 	struct rb_root_cached in_flight;
 	struct list_head free;
 	unsigned int nr_locked;
@@ -469,8 +471,8 @@ int hmm_mirror_begin(struct hmm_mirror_range *range, unsigned long *seq, long ti
  */
 #define HMM_MIRROR_CHUNK_PAGES	512
 
-int hmm_mirror_read_chunk(const struct hmm_mirror_range *range, struct hmm_range *args,
-			  long timeout);
+int hmm_mirror_read_chunk(const struct hmm_mirror_range *range, unsigned long seq,
+			  struct hmm_range *args, long timeout);
 void hmm_mirror_readers_wake(struct hmm_mirror_mm *hmm, const struct hmm_mirror *mirror);
 
 /* hmm_fault.c: snapshot, fault, populate */

@@ -218,8 +218,10 @@ int hmmt_device_peek(struct test_mirror *tm, unsigned long addr);
  * @drop: the first try of a fault drops the mmap lock
  * @reap: a fault that drops the lock marks the mm as reaped
  * @block: a fault sleeps until a fatal signal, or until @go
+ * @unkillable: it sleeps until @go
  * @dropped: a fault has dropped the mmap lock
  * @held: a fault was not allowed to drop the mmap lock, so it could not have been killed
+ * @mapping: of the file that is mapped
  * @task: the first thread that has slept; the test holds a reference
  * @at: a fault sleeps
  * @go: faults need not sleep any more
@@ -230,8 +232,10 @@ struct test_slow {
 	bool drop;
 	bool reap;
 	bool block;
+	bool unkillable;
 	bool dropped;
 	bool held;
+	struct address_space *mapping;
 	struct task_struct *task;
 	struct completion at, go;
 };
@@ -242,6 +246,7 @@ unsigned long hmmt_slow_mapped(struct test_fixture *f, unsigned long prot,
 			       unsigned long flags);
 void hmmt_slow_unmapped(struct test_fixture *f);
 void hmmt_slow_freed(void);
+void hmmt_slow_zap(unsigned int page);
 
 /* ------------------------------------------------------------------- threads */
 

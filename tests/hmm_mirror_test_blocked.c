@@ -259,7 +259,8 @@ static void given_up_and_collided(struct kunit *test)
 	hmmt_mirror(f, 1);
 	for (i = 0; i < ARRAY_SIZE(ends); i++) {
 		thread->seq = hmmt_begin(f, &f->range[0]);
-		thread->timeout_ms = ends[i] == -ETIME ? 1000 : FOREVER;
+		/* With a longer timeout, the collision would end the wait. */
+		thread->timeout_ms = ends[i] == -ETIME ? 50 : FOREVER;
 		hmmt_thread(f, 0, faults, NULL);
 		KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&hmmt_slow.at,
 								    hmmt_patience()));
@@ -459,6 +460,91 @@ static void page_collides(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hmmt_join(thread), 0);
 	KUNIT_EXPECT_EQ(test, f->hmm->stats.collisions, 1ULL);
 	KUNIT_EXPECT_TRUE(test, hmmt_is_valid(range));
+	hmmt_slow_unmapped(f);
+}
+
+/* A collision ends the wait for a page soon: what was read already is outdated. */
+static void collision_ends_wait(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = blocked_mapped(f);
+	int mm_users = atomic_read(&f->mm->mm_users);
+	struct test_thread *thread = blocked_thread(f, FOREVER);
+
+	hmmt_start_end(f, addr, addr + P(1));
+	KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&hmmt_slow.at, hmmt_patience()));
+	KUNIT_EXPECT_EQ(test, f->hmm->stats.collisions, 1ULL);
+	KUNIT_EXPECT_TRUE(test, hmmt_poll(readers(f) == 1));
+	complete_all(&hmmt_slow.go);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), 0);
+	nothing_is_left(f, mm_users);
+	hmmt_slow_unmapped(f);
+}
+
+/*
+ * If a page goes while the reader waits for another one, the reader waits for it again as it waits
+ * for others: so that the fault can drop the mmap lock, and be killed.
+ */
+static void page_goes_meanwhile(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	unsigned long addr = hmmt_slow_mapped(f, PROT_READ | PROT_WRITE, MAP_SHARED);
+	int mm_users = atomic_read(&f->mm->mm_users);
+	struct test_thread *thread;
+
+	KUNIT_EXPECT_EQ(test, hmmt_peek(addr + P(1)), (int)'s');
+	hmmt_slow.block = true;
+	thread = blocked_thread(f, FOREVER);
+	hmmt_slow_zap(1);
+	KUNIT_EXPECT_EQ(test, hmmt_slow.faults[1], 1U);
+	complete_all(&hmmt_slow.go);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), 0);
+	KUNIT_EXPECT_EQ(test, hmmt_slow.faults[1], 2U);
+	nothing_is_left(f, mm_users);
+	hmmt_slow_unmapped(f);
+}
+
+/*
+ * SIGKILL does not end a thread whose file system waits unkillably. The core starts no more than 16
+ * of them for an mm; further callers wait until one has ended.
+ */
+static void threads_that_stay(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	int mm_users;
+	unsigned int i;
+
+	blocked_mapped(f);
+	hmmt_slow.unkillable = true;
+	mm_users = atomic_read(&f->mm->mm_users);
+	for (i = 0; i < 20; i++)
+		KUNIT_EXPECT_EQ(test, hmmt_join(populate_in_thread(f, 20)), -ETIME);
+	KUNIT_EXPECT_EQ(test, readers(f), 16U);
+
+	populate_in_thread(f, FOREVER);
+	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&f->thread[0].done,
+							     msecs_to_jiffies(150)));
+	KUNIT_EXPECT_EQ(test, readers(f), 16U);
+	KUNIT_EXPECT_EQ(test, atomic_read(&f->mm->mm_users), mm_users + 16);
+	hmm_mirror_cancel(&f->tm[0].mirror);
+	KUNIT_EXPECT_EQ(test, hmmt_join(&f->thread[0]), -ECANCELED);
+	hmm_mirror_range_unregister(&f->range[0]);
+	hmm_mirror_unregister(&f->tm[0].mirror);
+	hmmt_mirror(f, 0);
+	hmmt_range(f, 0, 0, f->tm[0].base, f->tm[0].base + P(TEST_MAPPED));
+
+	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&populate_in_thread(f, FOREVER)->done,
+							     msecs_to_jiffies(150)));
+	send_sig(SIGKILL, f->thread[0].task, 1);
+	KUNIT_EXPECT_EQ(test, hmmt_join(&f->thread[0]), -EINTR);
+
+	populate_in_thread(f, FOREVER);
+	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&f->thread[0].done,
+							     msecs_to_jiffies(150)));
+	complete_all(&hmmt_slow.go);
+	KUNIT_EXPECT_EQ(test, hmmt_join(&f->thread[0]), 0);
+	KUNIT_EXPECT_EQ(test, f->hmm->nr_given_up, 0U);
+	nothing_is_left(f, mm_users);
 	hmmt_slow_unmapped(f);
 }
 
@@ -911,6 +997,7 @@ static void part_stays_inside(struct kunit *test)
 static void sequence_of_part(struct kunit *test)
 {
 	struct test_fixture *f = test->priv;
+	const struct hmm_mirror_fault fault = { .start = P(12), .end = P(14) };
 	struct hmm_mirror_part part[3] = {};
 	unsigned long seq[3];
 	unsigned int i;
@@ -938,50 +1025,6 @@ static void sequence_of_part(struct kunit *test)
 	for (i = 0; i < 3; i++)
 		hmm_mirror_part_unregister(&part[i]);
 }
-#endif
-
-static struct kunit_case hmm_mirror_blocked_cases[] = {
-	KUNIT_CASE(page_comes),
-	KUNIT_CASE(page_times_out),
-	KUNIT_CASE(page_without_waiting),
-	KUNIT_CASE(anonymous_without_waiting),
-	KUNIT_CASE(wait_ends_at_once),
-	KUNIT_CASE(cancel_ends_at_once),
-	KUNIT_CASE(given_up_before_it_began),
-	KUNIT_CASE(given_up_and_collided),
-	KUNIT_CASE(page_is_cancelled),
-	KUNIT_CASE(cancel_of_one_mirror),
-	KUNIT_CASE(wait_is_cancelled),
-	KUNIT_CASE(wait_is_cancelled_locked),
-	KUNIT_CASE(rounds_are_cancelled),
-	KUNIT_CASE(page_is_killed),
-	KUNIT_CASE(page_when_mirror_goes),
-	KUNIT_CASE(page_when_process_goes),
-	KUNIT_CASE(page_collides),
-	KUNIT_CASE(page_delays_no_other),
-	KUNIT_CASE(mmap_lock),
-	KUNIT_CASE(neighbour_changes),
-	KUNIT_CASE(neighbour_and_retry),
-	KUNIT_CASE(part_at_a_bound),
-	KUNIT_CASE(part_comes_too_late),
-	KUNIT_CASE(part_of_shrunk_range),
-	KUNIT_CASE(part_is_left_outside),
-	KUNIT_CASE(parts_are_left_outside),
-	KUNIT_CASE(parts_lose_their_mirror),
-	KUNIT_CASE(part_stays_inside),
-#ifndef MODULE
-	KUNIT_CASE(sequence_of_part),
-#endif
-	{}
-};
-
-struct kunit_suite hmm_mirror_blocked_suite = {
-	.name = "hmm_mirror_blocked",
-	.init = hmmt_init,
-	.exit = hmmt_exit,
-	.test_cases = hmm_mirror_blocked_cases,
-};
-	const struct hmm_mirror_fault fault = { .start = P(12), .end = P(14) };
 
 /* Return the result of a commit of @nr pages from @first on, none of which is present. */
 static int commit_pages(struct test_fixture *f, unsigned long seq, unsigned int first,
@@ -1044,7 +1087,6 @@ static void parts_share_a_sequence(struct kunit *test)
 	for (i = 0; i < 2; i++)
 		hmm_mirror_part_unregister(&part[i]);
 }
-	KUNIT_CASE(parts_share_a_sequence),
 #endif
 
 /* populate() refuses bounds before it waits or registers a part. */
@@ -1109,3 +1151,14 @@ static struct kunit_case hmm_mirror_blocked_cases[] = {
 	KUNIT_CASE(part_stays_inside),
 #ifndef MODULE
 	KUNIT_CASE(sequence_of_part),
+	KUNIT_CASE(parts_share_a_sequence),
+#endif
+	{}
+};
+
+struct kunit_suite hmm_mirror_blocked_suite = {
+	.name = "hmm_mirror_blocked",
+	.init = hmmt_init,
+	.exit = hmmt_exit,
+	.test_cases = hmm_mirror_blocked_cases,
+};

@@ -790,6 +790,10 @@ static vm_fault_t slow_fault(struct vm_fault *vmf)
 			if (!hmmt_slow.task)
 				hmmt_slow.task = get_task_struct(current);
 			complete(&hmmt_slow.at);
+			if (hmmt_slow.unkillable)
+				wait_for_completion(&hmmt_slow.go);
+			if (hmmt_slow.unkillable)
+				wait_for_completion(&hmmt_slow.go);
 			if (!wait_for_completion_killable(&hmmt_slow.go))
 				hmmt_slow.block = false;
 		}
@@ -836,8 +840,15 @@ unsigned long hmmt_slow_mapped(struct test_fixture *f, unsigned long prot,
 	KUNIT_ASSERT_FALSE(f->test, IS_ERR(file));
 	hmmt_mm_attach(f);
 	addr = vm_mmap(file, 0, P(TEST_MAPPED), prot, flags, 0);
+	hmmt_slow.mapping = file->f_mapping;
 	fput(file);
 	return mirrored(f, addr);
+}
+
+/* Remove a page from the CPU page table; the next access faults again. */
+void hmmt_slow_zap(unsigned int page)
+{
+	unmap_mapping_range(hmmt_slow.mapping, P(page), PAGE_SIZE, 1);
 }
 
 void hmmt_slow_freed(void)

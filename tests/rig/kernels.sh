@@ -188,7 +188,7 @@ stock_modules()
 	local abi version flavour dir
 	need "${packages_module[@]}"
 	find_stock "$1"
-	dir=$cache/stock-modules/$(plain "$version")$flavour
+	dir=$cache/stock-modules/$(plain "$version")$flavour-fuse
 	cached "$dir" unpack_modules "$abi"
 	echo "$dir"
 }
@@ -209,11 +209,11 @@ unpack_modules()
 	rm -r "$work/debs" "$work/image"
 }
 
-# Modules for swap space, and for a file system with writeback.
+# Modules for swap space, for a file system with writeback, and for one of user programs.
 pick_modules()
 {
 	local files
-	files=$(modprobe -d "$work/image" -S "$2" --show-depends -a zram ext4 |
+	files=$(modprobe -d "$work/image" -S "$2" --show-depends -a zram ext4 fuse |
 		awk '$1 == "insmod" && !seen[$2]++ { print $2 }') &&
 		xargs cp -t "$1" <<<"$files" &&
 		sed 's,.*/,,; s,\.xz$,,' <<<"$files" >"$1/order" &&

@@ -5,6 +5,7 @@
 #include <sys/ptrace.h>
 #include <sys/time.h>
 #include <sys/uio.h>
+#include <sys/utsname.h>
 
 #define LEN	(16 * page_size)
 #define HALF	(LEN / 2)
@@ -671,6 +672,77 @@ CASE(memory_charged, "device page tables are charged to the control group of the
 	check(after - before > 4 * STEPS * 300L, "only %ld bytes were charged", after - before);
 	if (!eventually(!rmdir(group)))
 		fail("the group keeps its memory: %s", strerror(errno));
+}
+
+/* Less than the limit of the group. */
+#define COLD		(4 * MIB)
+
+static bool kernel_since(unsigned int major, unsigned int minor)
+{
+	struct utsname name;
+	unsigned int a, b;
+
+	must(!uname(&name) && sscanf(name.release, "%u.%u", &a, &b) == 2);
+	return a > major || (a == major && b >= minor);
+}
+
+static int cold_file(void)
+{
+	int fd = make_file(COLD, new_tag());
+
+	must(!fsync(fd) && !posix_fadvise(fd, 0, COLD, POSIX_FADV_DONTNEED));
+	return fd;
+}
+
+static void reads_cold_file(void *arg)
+{
+	char *p = mmap(NULL, COLD, PROT_READ, MAP_SHARED, *(int *)arg, 0);
+	size_t at;
+
+	must(p != MAP_FAILED);
+	enter_group();
+	gpu = gpu_open(device);
+	if (get(&word[1]))
+		must(!gpu_run(gpu, HMM_GPU_CHECKSUM, p, COLD, NULL, 0, NULL));
+	else
+		for (at = 0; at < COLD; at += page_size)
+			get((u64 *)(p + at));
+}
+
+/* Return the bytes of page cache that a process is charged for, which reads a file. */
+static long file_charge(bool by_gpu)
+{
+	int fd = cold_file();
+	char stat[200];
+	long before;
+
+	snprintf(stat, sizeof(stat), "%s/memory.stat", group);
+	before = number_after(stat, "\nfile ");
+	set(&word[1], by_gpu);
+	reap(spawn(reads_cold_file, &fd));
+	before = number_after(stat, "\nfile ") - before;
+	close(fd);
+	return before;
+}
+
+CASE(file_charged, "page cache that the GPU fills is charged to the control group of the process")
+{
+	long cpu, own;
+
+	if (!kernel_since(5, 14))
+		skip("a kernel thread cannot charge page cache");
+	prepare_end();
+	if (!make_group()) {
+		rmdir(group);
+		skip("control groups of version 1");
+	}
+	cpu = file_charge(false);
+	own = file_charge(true);
+	note("%ld kB read by the CPU, %ld kB by the GPU", cpu / 1024, own / 1024);
+	must(!rmdir(group) || errno == EBUSY);
+	if (cpu < (long)COLD * 3 / 4)
+		skip("the file stays in memory");
+	check(own > cpu * 3 / 4, "only %ld bytes were charged, %ld of the CPU", own, cpu);
 }
 
 /* ------------------------------------------------------- from another process */

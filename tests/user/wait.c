@@ -12,6 +12,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 
 #define LEN	(16 * page_size)
 
@@ -72,7 +73,7 @@ static void provide(int fd, void *page, const void *data)
 
 /* -------------------------------------------------------- faults that block: FUSE */
 
-/* A server of one file, "file", that never answers FUSE_READ. */
+/* A server of one file, "file". */
 #define FUSE_FILE	2
 #define FUSE_LEN	(1UL << 20)
 
@@ -88,20 +89,27 @@ static void fuse_attr(struct fuse_attr *attr, u64 node)
 static void fuse_reply(int fd, const struct fuse_in_header *in, int error, const void *data,
 		       size_t len)
 {
-	char buf[512];
 	struct fuse_out_header out = {
 		.len = sizeof(out) + (error ? 0 : len), .error = -error, .unique = in->unique,
 	};
+	struct iovec iov[] = { { &out, sizeof(out) }, { (void *)data, len } };
 
-	memcpy(buf, &out, sizeof(out));
-	if (!error && len)
-		memcpy(buf + sizeof(out), data, len);
 	/* ENOENT: the process of the request does not wait any more. */
-	if (write(fd, buf, out.len) != (ssize_t)out.len && errno != ENOENT)
+	if (writev(fd, iov, 1 + !error) != (ssize_t)out.len && errno != ENOENT)
 		fail("FUSE reply to %u: %s", in->opcode, strerror(errno));
 }
 
-static void fuse_serve(int fd, u64 *reads)
+/* Answers the reads of the kernel. */
+typedef void (*fuse_read_fn)(int fd, const struct fuse_in_header *in);
+
+static void fuse_read_never(int fd, const struct fuse_in_header *in)
+{
+	(void)fd;
+	(void)in;
+}
+
+/* @readahead: how many bytes of the file the kernel may read at once */
+static void fuse_serve(int fd, u64 *reads, fuse_read_fn fuse_read, unsigned int readahead)
 {
 	static union {
 		struct fuse_in_header in;
@@ -113,7 +121,7 @@ static void fuse_serve(int fd, u64 *reads)
 		struct fuse_init_out init = {
 			.major = FUSE_KERNEL_VERSION, .minor = 31, .max_write = 1 << 16,
 			/* A page fault then waits for the page, and not for the reply: killable. */
-			.max_readahead = 1 << 17, .flags = FUSE_ASYNC_READ,
+			.max_readahead = readahead, .flags = FUSE_ASYNC_READ,
 		};
 		struct fuse_entry_out entry = { .nodeid = FUSE_FILE, .entry_valid = 3600,
 						.attr_valid = 3600 };
@@ -137,6 +145,7 @@ static void fuse_serve(int fd, u64 *reads)
 			fuse_reply(fd, in, 0, &opened, sizeof(opened));
 			break;
 		case FUSE_READ:
+			fuse_read(fd, in);
 			__atomic_add_fetch(reads, 1, __ATOMIC_SEQ_CST);
 			break;
 		case FUSE_RELEASE:
@@ -153,8 +162,8 @@ static void fuse_serve(int fd, u64 *reads)
 	_exit(0);
 }
 
-/* Return a descriptor of the file. @reads counts FUSE_READ. */
-static int fuse_file(u64 *reads)
+/* Return a descriptor of the file. @reads counts the reads. */
+static int fuse_file(u64 *reads, fuse_read_fn fuse_read, unsigned int readahead)
 {
 	char dir[200], name[220], options[100];
 	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC), file;
@@ -173,7 +182,7 @@ static int fuse_file(u64 *reads)
 	}
 	if (!fork()) {
 		close(gpu);
-		fuse_serve(fd, reads);
+		fuse_serve(fd, reads, fuse_read, readahead);
 	}
 	close(fd);
 	snprintf(name, sizeof(name), "%s/file", dir);
@@ -197,13 +206,22 @@ static struct {
 	enum reader reader;
 	int file;	/* or userfaultfd, if it is -1 */
 	off_t at;
-} stuck = { .file = -1 };
+	unsigned int pages;
+	u64 reads;	/* the last of so many reads of the file is not answered */
+} stuck = { .file = -1, .pages = 1, .reads = 1 };
 
 static void *read_stuck(void *page)
 {
-	if (stuck.reader == CPU)
-		return (void *)(uintptr_t)get(page);
-	set(&word[RESULT], 1 + gpu_run(gpu, HMM_GPU_CHECKSUM, page, 8, NULL, 0, NULL));
+	unsigned int i;
+	u64 sum = 0;
+
+	if (stuck.reader == CPU) {
+		for (i = 0; i <= stuck.pages; i++)
+			sum += get(page + i % stuck.pages * page_size);
+		return (void *)(uintptr_t)sum;
+	}
+	set(&word[RESULT], 1 + gpu_run(gpu, HMM_GPU_CHECKSUM, page,
+				       (stuck.pages - 1) * page_size + 8, NULL, 0, NULL));
 	return NULL;
 }
 
@@ -233,7 +251,8 @@ static void stuck_process(void *arg)
 		uffd = uffd_open();
 		uffd_register(uffd, page, page_size);
 	} else {
-		page = mmap(NULL, page_size, PROT_READ, MAP_SHARED, stuck.file, stuck.at);
+		page = mmap(NULL, stuck.pages * page_size, PROT_READ, MAP_SHARED, stuck.file,
+			    stuck.at);
 		must(page != MAP_FAILED);
 	}
 	pid = fork();
@@ -248,7 +267,7 @@ static void stuck_process(void *arg)
 	if (stuck.file < 0)
 		await_fault(uffd);
 	else
-		check(eventually(get(&word[READS])), "the page is not read");
+		check(eventually(get(&word[READS]) >= stuck.reads), "the page is not read");
 	set(&word[READY], 1);
 	pause();
 }
@@ -346,8 +365,44 @@ CASE(fuse_killed, "a process that waits for a FUSE file delays no other, and can
 {
 	need_hmm_gpu();
 	word = shared_words();
-	stuck.file = fuse_file(&word[READS]);
+	stuck.file = fuse_file(&word[READS], fuse_read_never, 1 << 17);
 	all_kill_stuck();
+}
+
+/*
+ * Answer the read of the first page once. During the read of the second page, remove the first one
+ * from the page cache and from the CPU page table.
+ */
+static void fuse_read_once(int fd, const struct fuse_in_header *in)
+{
+	static const char zeroes[1 << 16];
+	static unsigned int reads[2];
+	struct fuse_notify_inval_inode_out inval = { .ino = FUSE_FILE, .len = page_size };
+	struct fuse_out_header out = {
+		.len = sizeof(out) + sizeof(inval), .error = FUSE_NOTIFY_INVAL_INODE,
+	};
+	struct iovec iov[] = { { &out, sizeof(out) }, { &inval, sizeof(inval) } };
+	const struct fuse_read_in *arg = (const void *)(in + 1);
+	unsigned int page = arg->offset / page_size;
+
+	if (page > 1 || reads[page]++)
+		return;
+	if (page == 1 && writev(fd, iov, 2) != (ssize_t)out.len)
+		fail("FUSE_NOTIFY_INVAL_INODE: %s", strerror(errno));
+	fuse_reply(fd, in, 0, zeroes, arg->size);
+}
+
+CASE(fuse_goes, "a page of a FUSE file goes while a process waits for another one, and never comes")
+{
+	u64 ms;
+
+	need_hmm_gpu();
+	word = shared_words();
+	stuck.pages = 2;
+	stuck.reads = 3;
+	stuck.file = fuse_file(&word[READS], fuse_read_once, page_size);
+	ms = kill_stuck(GPU_OF_PROCESS);
+	note("memory is free after %llu ms", (unsigned long long)ms);
 }
 
 /* ------------------------------------------------------- the monitor uses the GPU */
@@ -394,6 +449,37 @@ CASE(uffd_monitor, "the monitor of a userfaultfd gets the page from the GPU")
 	gpu_check(m.page + page_size, page_size, m.tag);
 	thread_join(thread);
 	cpu_check(m.page, page_size, m.tag);
+}
+
+static u64 fuse_tag;
+
+/* Let the GPU write the page, in memory of the server. */
+static void fuse_read_by_gpu(int fd, const struct fuse_in_header *in)
+{
+	const struct fuse_read_in *arg = (const void *)(in + 1);
+	static char *mine;
+
+	if (!mine) {
+		gpu = gpu_open(device);
+		mine = map(FUSE_LEN);
+	}
+	gpu_write(mine, arg->size, tag_at(fuse_tag, arg->offset));
+	fuse_reply(fd, in, 0, mine, arg->size);
+}
+
+CASE(fuse_monitor, "the server of a FUSE file gets the pages from the GPU")
+{
+	char *p;
+
+	need_hmm_gpu();
+	word = shared_words();
+	fuse_tag = new_tag();
+	stuck.file = fuse_file(&word[READS], fuse_read_by_gpu, 1 << 17);
+	p = mmap(NULL, FUSE_LEN, PROT_READ, MAP_SHARED, stuck.file, 0);
+	must(p != MAP_FAILED);
+	gpu_check(p, FUSE_LEN, fuse_tag);
+	cpu_check(p, FUSE_LEN, fuse_tag);
+	check(get(&word[READS]), "the server was not asked");
 }
 
 /* -------------------------------------------------------------------- signals */
@@ -530,6 +616,40 @@ CASE(signal_stuck, "a signal interrupts a command that waits for a page")
 	must(!ioctl(gpu, HMM_GPU_RUN, &cmd));
 	check(!cmd.flags && cmd.done == cmd.len, "flags %#x, %llu done", cmd.flags, cmd.done);
 	all_words(p, 2 * page_size, 1);
+}
+
+/* Answer the reads of a page from the second one on. */
+static void fuse_read_later(int fd, const struct fuse_in_header *in)
+{
+	static const char zeroes[1 << 16];
+	const struct fuse_read_in *arg = (const void *)(in + 1);
+	static unsigned int reads;
+
+	if (reads++)
+		fuse_reply(fd, in, 0, zeroes, arg->size);
+}
+
+CASE(fuse_signal, "a signal interrupts a command that waits for a page of a FUSE file")
+{
+	struct hmm_gpu_cmd cmd = { .op = HMM_GPU_CHECKSUM, .len = page_size };
+	struct itimerval timer = { .it_value = { .tv_usec = 50000 } };
+	char *p;
+	u64 ms;
+	int err;
+
+	need_hmm_gpu();
+	word = shared_words();
+	stuck.file = fuse_file(&word[READS], fuse_read_later, page_size);
+	p = mmap(NULL, page_size, PROT_READ, MAP_SHARED, stuck.file, 0);
+	must(p != MAP_FAILED);
+	cmd.addr = (uintptr_t)p;
+	alarms(0, 0);
+	ms = now_ms();
+	must(!setitimer(ITIMER_REAL, &timer, NULL));
+	err = ioctl(gpu, HMM_GPU_RUN, &cmd) ? errno : 0;
+	ms = now_ms() - ms;
+	check(err == EINTR, "the command: %s", strerror(err));
+	check(ms < 1000, "the signal takes %llu ms", (unsigned long long)ms);
 }
 
 /* --------------------------------------------------------------------- suspend */
@@ -772,6 +892,32 @@ CASE(device_removed, "the device is removed, with open files and a command in fl
 CASE(device_unbound, "the driver is unbound, with open files and a command in flight")
 {
 	remove_edu(false);
+}
+
+CASE(device_removed_stuck, "the device is removed while a command waits for a page")
+{
+	struct edu_job job = { .p = map(LEN) };
+	const char *name = edu_name();
+	int uffd = uffd_open();
+	pthread_t thread;
+	u64 ms;
+
+	need_hmm_gpu();
+	uffd_register(uffd, job.p, LEN);
+	job.fd = gpu_open(EDU);
+	thread_start(&thread, edu_thread, &job);
+	check(await_fault(uffd) == job.p, "another page is read");
+	ms = now_ms();
+	must(edu_goes(name, true));
+	thread_join(thread);
+	ms = now_ms() - ms;
+	note("removal takes %llu ms", (unsigned long long)ms);
+	check(ms < 5000, "removal takes %llu ms", (unsigned long long)ms);
+	check(job.err == ENODEV && !job.cmd.done, "the command: %s, %llu done", strerror(job.err),
+	      job.cmd.done);
+	close(job.fd);
+	must(edu_comes(name, true));
+	check(eventually(!access(EDU, F_OK)), "the device file does not exist again");
 }
 
 static void opens_and_fills(void *arg)

@@ -43,7 +43,8 @@ else
 	holds 'vm-dma: hmm_gpu_demo --dma passes, data moved by DMA' \
 		show hmm_gpu_demo --dma -d /dev/hmm_gpu_edu
 	holds 'vm-dma: the device can be removed, with open files and commands in flight' \
-		show hmm_gpu_suite -v -x device_removed device_unbound device_races
+		show hmm_gpu_suite -v -x device_removed device_unbound \
+			device_removed_stuck device_races
 fi
 holds 'vm-dma: hmm_gpu_demo --dma passes, software with DMA mappings' show hmm_gpu_demo --dma
 holds 'vm-dma: hmm_gpu_demo --quick passes, software with DMA mappings' show hmm_gpu_demo --quick
