@@ -386,28 +386,30 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_unregister);
 
 /*
  * The bounds of @range change; with hmm->lock held. Faults of its parts must collide. A part that
- * is no longer inside @range becomes an orphan, because no thread may wait for its pages.
+ * is no longer inside @range becomes an orphan, because no thread may wait for its pages. Waiters
+ * for @range may be waiting for an invalidation that does not intersect the new bounds.
  */
-static void parts_of_range_rebound(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range)
+static void parts_of_range_rebound(struct hmm_mirror_mm *hmm, const struct hmm_mirror_range *range,
+				   unsigned long old_start, unsigned long old_end)
 {
 	struct hmm_mirror_range *part, *next;
+	bool orphans = false;
 
-	for (part = tree_first(&hmm->parts, 0, ULONG_MAX); part; part = next) {
-		next = tree_next(part, 0, ULONG_MAX);
+	for (part = tree_first(&hmm->parts, old_start, old_end); part; part = next) {
+		next = tree_next(part, old_start, old_end);
 		if (container_of(part, struct hmm_mirror_part, range)->of != range)
 			continue;
-		hmm_mirror_range_raise(part, hmm->seq);
-		if (part->start >= range->start && part->end <= range->end)
+		if (part->start >= range->start && part->end <= range->end) {
+			hmm_mirror_range_raise(part, hmm->seq);
 			continue;
+		}
 		range_orphan(hmm, &hmm->parts, part);
-		hmm_mirror_waiters_wake(hmm, part);
+		orphans = true;
 	}
+	hmm_mirror_waiters_wake(hmm, orphans ? NULL : range);
 }
 
-/*
- * Change the bounds of @range. A fault that began with the old bounds collides. A waiter may
- * be waiting for an invalidation that does not intersect the new bounds, so wake those of @range.
- */
+/* Change the bounds of @range. A fault that began with the old bounds collides. */
 static void range_rebound(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *range,
 			  unsigned long start, unsigned long end)
 {
@@ -418,11 +420,10 @@ static void range_rebound(struct hmm_mirror_mm *hmm, struct hmm_mirror_range *ra
 	range->start = start;
 	range->end = end;
 	range_insert(hmm, root, range);
-	parts_of_range_rebound(hmm, range);
 	/* The new cells count @range already, so no address that stays inside is missed. */
 	filter_moved(hmm);
 	filter_remove(hmm, old_start, old_end);
-	hmm_mirror_waiters_wake(hmm, range);
+	parts_of_range_rebound(hmm, range, old_start, old_end);
 }
 
 /**

@@ -156,8 +156,10 @@ static void slots_make(struct work_struct *work)
 	more = kvzalloc(struct_size(more, slot, nr),
 			GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN);
 	hmm_mirror_compat_charge_end(old);
-	for (i = 0; more && i < nr; i++)
+	for (i = 0; more && i < nr; i++) {
 		locked_init(&more->slot[i], HMM_MIRROR_HASHED + 1 + nr + i, &free);
+		cond_resched();
+	}
 
 	spin_lock(&hmm->lock);
 	if (more) {
@@ -169,8 +171,9 @@ static void slots_make(struct work_struct *work)
 		hmm->make_after = jiffies + msecs_to_jiffies(MAKE_MS);
 	}
 	hmm->making = false;
+	spin_unlock(&hmm->lock);
 	wake_up_all(&hmm->worked);
-	hmm_mirror_mm_put_unlock(hmm);
+	hmm_mirror_mm_put(hmm);
 }
 
 /* Return a free slot, or NULL. Let the worker make more before the last one is taken. */
@@ -201,7 +204,8 @@ static struct hmm_mirror_locked_slot *locked_wait(struct hmm_mirror_mm *hmm,
 	if (!mmu_notifier_range_blockable(update) || current->flags & PF_MEMALLOC)
 		return NULL;
 	while (!slot && hmm->making && left && !fatal_signal_pending(current)) {
-		prepare_to_wait(&hmm->worked, &entry, TASK_KILLABLE);
+		/* One slot is for one thread; each tries to get a slot before it gives up. */
+		prepare_to_wait_exclusive(&hmm->worked, &entry, TASK_KILLABLE);
 		spin_unlock(&hmm->lock);
 		left = schedule_timeout(left);
 		finish_wait(&hmm->worked, &entry);
@@ -266,6 +270,12 @@ static void locked_free(struct hmm_mirror_mm *hmm, struct hmm_mirror_locked_slot
 {
 	if (slot->slot.last)
 		interval_tree_remove(&slot->node, &hmm->in_flight);
+	WRITE_ONCE(slot->slot.last, 0);
+	/*
+	 * The same hold of hmm->lock may publish the next invalidation. Pairs with
+	 * smp_load_acquire() in slot_bounds(), for debugfs: bounds.litmus.
+	 */
+	smp_wmb();
 	hlist_del(&slot->key);
 	WRITE_ONCE(slot->slot.key, NULL);
 	/* LIFO: the next invalidation gets a slot that is still cached. */
@@ -274,7 +284,7 @@ static void locked_free(struct hmm_mirror_mm *hmm, struct hmm_mirror_locked_slot
 	slot_wake(&slot->slot);
 	/* With hmm->lock held, under which locked_wait() queues up. */
 	if (unlikely(waitqueue_active(&hmm->worked)))
-		wake_up_all(&hmm->worked);
+		wake_up(&hmm->worked);
 }
 
 /* @nr invalidations, @endless of which have no end, share the slot no longer. */

@@ -450,10 +450,10 @@ hmm_mirror_range_mm(const struct hmm_mirror_range *range)
 	return hmm;
 }
 
-/* hmm_part.c: parts of ranges */
-int hmm_mirror_part_register(struct hmm_mirror_part *part, struct hmm_mirror_range *range);
 /* hmm_lookup.c: find ranges; see hmm_mirror.h */
 
+/* hmm_part.c: parts of ranges */
+int hmm_mirror_part_register(struct hmm_mirror_part *part, struct hmm_mirror_range *range);
 void hmm_mirror_part_unregister(struct hmm_mirror_part *part);
 bool hmm_mirror_part_is_valid(const struct hmm_mirror_range *range, unsigned long seq,
 			      const struct hmm_mirror_fault *fault);
