@@ -69,6 +69,12 @@ static void copy_mirrors(struct shown *shown, const struct hmm_mirror_mm *hmm)
 	}
 }
 
+/* Return the address after @last. As in a range, ULONG_MAX is the end of the address space. */
+static unsigned long end_of(unsigned long last)
+{
+	return last == ULONG_MAX ? last : last + 1;
+}
+
 /* If a thread waits for the shared slot, the bounds are 0 and ULONG_MAX: any address. */
 static void copy_waits(struct shown *shown, const struct hmm_mirror_mm *hmm)
 {
@@ -83,7 +89,7 @@ static void copy_waits(struct shown *shown, const struct hmm_mirror_mm *hmm)
 			continue;
 		slot_bounds(w->slot, &shown->wait[i].invalidation_start,
 			    &shown->wait[i].invalidation_end);
-		shown->wait[i].invalidation_end++;
+		shown->wait[i].invalidation_end = end_of(shown->wait[i].invalidation_end);
 		shown->wait[i].range = w->range;
 		shown->wait[i].start = w->range->start;
 		shown->wait[i].end = w->range->end;
@@ -118,7 +124,7 @@ static void copy_slot(struct shown *shown, const struct hmm_mirror_slot *slot)
 	for (; i && (s32)(since - shown->invalidation[i - 1].since) < 0; i--)
 		shown->invalidation[i] = shown->invalidation[i - 1];
 	shown->invalidation[i].start = start;
-	shown->invalidation[i].end = last + 1;
+	shown->invalidation[i].end = end_of(last);
 	shown->invalidation[i].since = since;
 	shown->invalidation[i].calling = READ_ONCE(slot->calling);
 	if (shown->invalidations < LINES)
@@ -137,9 +143,12 @@ static void copy_slots(struct shown *shown, const struct hmm_mirror_mm *hmm,
 	for (i = 0; i < HMM_MIRROR_LOCKED; i++)
 		copy_slot(shown, &hmm->first[i].slot);
 	/* Each of them has half of the slots that there were when it was the newest. */
-	for (; slots; slots = slots->next)
-		for (nr /= 2, i = 0; i < nr; i++)
+	for (; slots; slots = slots->next) {
+		for (nr /= 2, i = 0; i < nr; i++) {
 			copy_slot(shown, &slots->slot[i].slot);
+			cond_resched();
+		}
+	}
 }
 
 static u64 us_since(u64 since)

@@ -162,6 +162,7 @@ DECLARE_EVENT_CLASS(hmm_mirror_fault,
 		__field(unsigned long,	flags)
 		__field(pid_t,		owner)
 		__field(int,		ret)
+		__array(char,		comm, TASK_COMM_LEN)
 	),
 	TP_fast_assign(
 		__entry->mm = mm;
@@ -169,13 +170,14 @@ DECLARE_EVENT_CLASS(hmm_mirror_fault,
 		__entry->start = fault->start;
 		__entry->end = fault->end;
 		__entry->flags = fault->default_flags;
-		__entry->owner = hmm_mirror_owner(mm, NULL);
+		__entry->owner = hmm_mirror_owner(mm, __entry->comm);
 		__entry->ret = ret;
 	),
-	TP_printk("mm=%p owner=%d range=%p start=0x%lx end=0x%lx access=%s ret=%d",
+	TP_printk("mm=%p owner=%d range=%p start=0x%lx end=0x%lx access=%s ret=%d comm=%s",
 		  __entry->mm, __entry->owner, __entry->range, __entry->start, __entry->end,
 		  !(__entry->flags & HMM_PFN_REQ_FAULT) ? "none" :
-		  __entry->flags & HMM_PFN_REQ_WRITE ? "write" : "read", __entry->ret)
+		  __entry->flags & HMM_PFN_REQ_WRITE ? "write" : "read", __entry->ret,
+		  __entry->comm)
 );
 
 /* The thread reads the pages of @fault. @ret is 0. */
@@ -203,16 +205,18 @@ TRACE_EVENT(hmm_mirror_wait_end,
 		__field(const void *,	mm)
 		__field(const void *,	range)
 		__field(u64,		waited_ns)
+		__field(pid_t,		owner)
 		__field(int,		ret)
 	),
 	TP_fast_assign(
 		__entry->mm = mm;
 		__entry->range = range;
 		__entry->waited_ns = waited_ns;
+		__entry->owner = hmm_mirror_owner(mm, NULL);
 		__entry->ret = ret;
 	),
-	TP_printk("mm=%p range=%p waited_ns=%llu ret=%d",
-		  __entry->mm, __entry->range, __entry->waited_ns, __entry->ret)
+	TP_printk("mm=%p owner=%d range=%p waited_ns=%llu ret=%d",
+		  __entry->mm, __entry->owner, __entry->range, __entry->waited_ns, __entry->ret)
 );
 
 /* A function that visits many ranges has let other threads have the lock of the mm. */

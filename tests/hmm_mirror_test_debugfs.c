@@ -537,7 +537,7 @@ static struct mmu_notifier_range *locked_updates(struct kunit *test, unsigned in
 /* The shared slot is one line, of all addresses, as old as the first invalidation in it. */
 static void mms_shared(struct kunit *test)
 {
-	static const char line[] = "\n  invalidation start 0x0 end 0x0 ms ";
+	static const char line[] = "\n  invalidation start 0x0 end 0xffffffffffffffff ms ";
 	struct test_fixture *f = test->priv;
 	struct mmu_notifier_range *update;
 	const unsigned int nr = HMM_MIRROR_LOCKED + 2;
