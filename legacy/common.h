@@ -271,7 +271,8 @@ static inline int hmm_legacy_track(struct hmm_legacy_range *range,
  * Does not call mmput(), unlike 2019: drivers call this under a lock that their ->release
  * takes, and the last mmput() runs ->release.
  *
- * Context: any; does not sleep.
+ * Context: process context or a callback, does not sleep. The caller may hold spinlocks that no
+ * interrupt handler takes.
  */
 static inline void hmm_range_unregister(struct hmm_legacy_range *range)
 {
@@ -586,13 +587,27 @@ static inline long hmm_legacy_read_once(const struct hmm_legacy_read *read)
  */
 static inline long hmm_legacy_read_range(const struct hmm_legacy_read *read)
 {
+	struct hmm_legacy_range *range = read->range;
+	unsigned long nr = (range->end - range->start) >> range->page_shift;
+	u64 *requests = NULL;
 	int tries = 3;
 	long ret;
 
-	do {
+	/* The entries that were read replace the requests by page. */
+	if (read->fault && range->pfn_flags_mask) {
+		requests = kvmalloc_array(nr, sizeof(*requests), GFP_KERNEL);
+		if (!requests)
+			return -ENOMEM;
+		memcpy(requests, range->pfns, nr * sizeof(*requests));
+	}
+	for (;;) {
 		ret = hmm_legacy_read_once(read);
-	} while (ret >= 0 && --tries && !hmm_range_valid(read->range) &&
-		 !hmm_legacy_begin(read->range));
+		if (ret < 0 || !--tries || hmm_range_valid(range) || hmm_legacy_begin(range))
+			break;
+		if (requests)
+			memcpy(range->pfns, requests, nr * sizeof(*requests));
+	}
+	kvfree(requests);
 	return ret;
 }
 

@@ -34,6 +34,7 @@ struct legacy {
 	unsigned long start, end;
 	bool blockable;
 	int ret;		/* result of the callback */
+	struct completion *zap, *zapped;	/* the callback waits in between */
 };
 
 /* ------------------------------------------------------------------- releases */
@@ -103,6 +104,11 @@ static int legacy_sync(struct hmm_mirror *mirror, const HMM_LEGACY_UPDATE *updat
 #else
 	l->blockable = mmu_notifier_range_blockable(update);
 #endif
+	if (l->zap) {
+		complete(l->zap);
+		l->zap = NULL;
+		wait_for_completion(l->zapped);
+	}
 	return l->ret;
 }
 
@@ -111,17 +117,11 @@ static void legacy_release(struct hmm_mirror *mirror)
 	container_of(mirror, struct legacy, mirror)->releases++;
 }
 
-/* Map LEGACY_PAGES pages, and register a mirror and a range of the first @pages. */
-static struct legacy *legacy_begin(struct kunit *test, unsigned int pages,
-				   unsigned long prot)
+/* Mirror the mm of the fixture, and register a range of @pages from l->addr on. */
+static void legacy_init(struct kunit *test, struct legacy *l, unsigned int pages)
 {
-	struct legacy *l = kunit_kzalloc(test, sizeof(*l), GFP_KERNEL);
 	struct test_fixture *f = test->priv;
 
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, l);
-	hmmt_mm_attach(f);
-	l->addr = hmmt_map(0, LEGACY_PAGES, prot);
-	KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(l->addr));
 	l->ops.sync_cpu_device_pagetables = legacy_sync;
 	l->ops.release = legacy_release;
 	l->mirror.ops = &l->ops;
@@ -139,6 +139,20 @@ static struct legacy *legacy_begin(struct kunit *test, unsigned int pages,
 	l->range.pfn_flags_mask = 0;
 	l->range.pfn_shift = DEV_SHIFT;
 	KUNIT_EXPECT_EQ(test, legacy_register(l, l->addr, l->addr + P(pages)), 0);
+}
+
+/* Map LEGACY_PAGES pages, and register a mirror and a range of the first @pages. */
+static struct legacy *legacy_begin(struct kunit *test, unsigned int pages,
+				   unsigned long prot)
+{
+	struct legacy *l = kunit_kzalloc(test, sizeof(*l), GFP_KERNEL);
+	struct test_fixture *f = test->priv;
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, l);
+	hmmt_mm_attach(f);
+	l->addr = hmmt_map(0, LEGACY_PAGES, prot);
+	KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(l->addr));
+	legacy_init(test, l, pages);
 	return l;
 }
 
@@ -276,6 +290,55 @@ static void requests(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fault(test, l), 4L);
 	KUNIT_EXPECT_EQ(test, l->pfns[0] & (DEV_V | DEV_W), DEV_V);
 	legacy_end(test, l);
+}
+
+struct zap {
+	struct completion begun, end;
+};
+
+static int zaps(struct test_thread *thread)
+{
+	struct zap *zap = thread->arg;
+
+	wait_for_completion(&zap->begun);
+	hmmt_slow_zap(0);
+	complete(&zap->end);
+	return 0;
+}
+
+/*
+ * Requests by page are still those of the driver when the range is read again, because breaking COW
+ * of page 1 has invalidated it. Meanwhile page 0, which is not requested, is taken away.
+ */
+static void requests_outlive_a_read(struct kunit *test)
+{
+	struct test_fixture *f = test->priv;
+	struct legacy *l = kunit_kzalloc(test, sizeof(*l), GFP_KERNEL);
+	struct test_thread *thread;
+	struct zap zap;
+
+	KUNIT_ASSERT_TRUE(test, l);
+	l->addr = hmmt_slow_mapped(f, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	KUNIT_EXPECT_EQ(test, hmmt_peek(l->addr), (int)'s');
+	KUNIT_EXPECT_EQ(test, hmmt_peek(l->addr + P(1)), (int)'s');
+	legacy_init(test, l, 2);
+	init_completion(&zap.begun);
+	init_completion(&zap.end);
+	thread = hmmt_thread(f, 0, zaps, &zap);
+	l->zap = &zap.begun;
+	l->zapped = &zap.end;
+	l->range.default_flags = 0;
+	l->range.pfn_flags_mask = -1UL;
+	l->pfns[0] = DEV_NONE;
+	l->pfns[1] = DEV_V | DEV_W;
+	KUNIT_EXPECT_EQ(test, fault(test, l), 2L);
+	KUNIT_EXPECT_EQ(test, hmmt_join(thread), 0);
+	KUNIT_EXPECT_EQ(test, hmmt_slow.faults[0], 1U);
+	KUNIT_EXPECT_EQ(test, l->pfns[0], (u64)DEV_NONE);
+	KUNIT_EXPECT_EQ(test, l->pfns[1] & (DEV_V | DEV_W), DEV_V | DEV_W);
+	hmm_range_unregister(&l->range);
+	hmm_mirror_unregister(&l->mirror);
+	hmmt_slow_unmapped(f);
 }
 
 /* -------------------------------------------------------------------- errors */
@@ -693,6 +756,7 @@ static struct kunit_case legacy_cases[] = {
 	KUNIT_CASE(entries),
 	KUNIT_CASE(entry_helpers),
 	KUNIT_CASE(requests),
+	KUNIT_CASE(requests_outlive_a_read),
 	KUNIT_CASE(read_only),
 	KUNIT_CASE(no_access),
 	KUNIT_CASE(hole),
