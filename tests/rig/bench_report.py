@@ -85,7 +85,11 @@ class Results:
             self.latencies += latencies
 
     def cost(self, part, row, number, scheme):
-        """Return the best cost, which has least noise, or the median of concurrent threads."""
+        """
+        Return the best cost, or the median of concurrent threads. The best one has least noise.
+        This goes for the longest delay of a round, too: a lock that is held for long makes it long
+        in each round, and noise can only make it longer.
+        """
         both = self.costs.get(part, {}).get(row, {}).get(number, {}).get(scheme)
         return both and both[row.endswith("_threads")]
 

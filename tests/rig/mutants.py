@@ -42,7 +42,8 @@ REPO = os.path.dirname(os.path.dirname(RIG))
 MUTANTS = f"{REPO}/tests/mutants"
 LITMUS = f"{REPO}/tests/litmus"
 LEAST = 95
-AT_ONCE = 2
+# Tests sleep, so one kernel more than there are CPUs.
+AT_ONCE = (os.cpu_count() or 1) + 1
 # Maximum number of mutants per boot. A mutant that spoils the kernel ends the boot.
 BATCH = 25
 # Timeouts in seconds: of a test, for its threads; and of the kernel, for a line of output, in
