@@ -23,7 +23,8 @@
 #include "hmm_tree.h"
 
 /* Trace the start of @update, which is not empty; with hmm->lock held, which this may drop. */
-static void trace_start(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update)
+void hmm_mirror_trace_start(struct hmm_mirror_mm *hmm,
+			    const struct mmu_notifier_range *update)
 {
 	const struct hmm_mirror_slot *slot = hmm_mirror_slot_hashed(hmm, update);
 
@@ -33,23 +34,11 @@ static void trace_start(struct hmm_mirror_mm *hmm, const struct mmu_notifier_ran
 					  hmm_mirror_tree_count(hmm, update));
 }
 
-/*
- * Raise the ranges that @update intersects, which is not empty and published in a slot. Return
- * a mirror of one of the ranges, or NULL.
- */
+/* Do invalidate_raise() out of line, for updates without a hashed slot. */
 const struct hmm_mirror *hmm_mirror_raise(struct hmm_mirror_mm *hmm,
 					  const struct mmu_notifier_range *update)
 {
-	const struct hmm_mirror *hit;
-
-	spin_lock(&hmm->lock);
-	hit = trees_raise(hmm, update->start, update->end, update);
-	if (likely(hit))
-		hmm->stats.hits++;
-	if (trace_hmm_mirror_invalidate_start_enabled())
-		trace_start(hmm, update);
-	spin_unlock(&hmm->lock);
-	return hit;
+	return invalidate_raise(hmm, update);
 }
 
 /* Publish @update, which has no hashed slot, in another one, and return that. */

@@ -10,6 +10,7 @@
 #include "hmm_inject.h"
 #include "hmm_slot.h"
 #include "hmm_trace.h"
+#include "hmm_tree.h"
 
 /* The function that the caller of invalidate_start() must call next. */
 enum invalidate_state {
@@ -22,6 +23,8 @@ struct hmm_mirror_slot *hmm_mirror_start_locked(struct hmm_mirror_mm *hmm,
 						const struct mmu_notifier_range *update);
 const struct hmm_mirror *hmm_mirror_raise(struct hmm_mirror_mm *hmm,
 					  const struct mmu_notifier_range *update);
+void hmm_mirror_trace_start(struct hmm_mirror_mm *hmm,
+			    const struct mmu_notifier_range *update);
 void hmm_mirror_end_traced(struct hmm_mirror_mm *hmm,
 			   const struct mmu_notifier_range *update);
 void hmm_mirror_end_locked(struct hmm_mirror_mm *hmm,
@@ -41,6 +44,26 @@ invalidate_start(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *upd
 	    trace_hmm_mirror_invalidate_start_enabled())
 		return INVALIDATE_MAY_HIT;
 	return INVALIDATE_MISSES;
+}
+
+/*
+ * Raise the ranges that @update intersects, which is not empty and published in a slot. Return
+ * a mirror of one of the ranges, or NULL. Inline, because else an invalidation that hits one of
+ * 4096 ranges takes 552 instead of 534 instructions.
+ */
+static __always_inline const struct hmm_mirror *
+invalidate_raise(struct hmm_mirror_mm *hmm, const struct mmu_notifier_range *update)
+{
+	const struct hmm_mirror *hit;
+
+	spin_lock(&hmm->lock);
+	hit = trees_raise(hmm, update->start, update->end, update);
+	if (likely(hit))
+		hmm->stats.hits++;
+	if (trace_hmm_mirror_invalidate_start_enabled())
+		hmm_mirror_trace_start(hmm, update);
+	spin_unlock(&hmm->lock);
+	return hit;
 }
 
 static inline void invalidate_end(struct hmm_mirror_mm *hmm,
