@@ -263,7 +263,8 @@ EXPORT_SYMBOL_GPL(hmm_mirror_range_commit);
 
 static unsigned int timeout_left_ms(long timeout, unsigned long since)
 {
-	if (timeout == MAX_SCHEDULE_TIMEOUT)
+	/* msecs_to_jiffies() returns MAX_JIFFY_OFFSET for 2^31 ms and more. */
+	if (timeout >= MAX_JIFFY_OFFSET)
 		return HMM_MIRROR_WAIT_FOREVER;
 	return jiffies_to_msecs(hmm_mirror_timeout_left(timeout, since));
 }
