@@ -9,6 +9,7 @@
 #			7.3-debug or 6.12-kcsan; or a directory with the same layout
 #   SEED=NUMBER		seed of the random numbers, as printed by an earlier run
 #   PATIENCE=SECONDS	timeout of the checks (20)
+#   WORKERS=NUMBER	threads for each address space (5)
 #   APPEND=ARGS		added to the kernel command line
 #   LOG=FILE		where to store the kernel log
 
@@ -25,6 +26,7 @@ main()
 	build_torture "$kernel"
 	# The machine searches the whole log in the end.
 	append="log_buf_len=16M hmm_torture_time=$time hmm_torture_patience=${PATIENCE:-20}"
+	append+=" hmm_torture_workers=${WORKERS:-5}"
 	[[ -z ${SEED:-} ]] || append+=" hmm_torture_seed=$SEED"
 
 	"$rig/vm.sh" --kernel "$kernel" --modules "$work/torture" \

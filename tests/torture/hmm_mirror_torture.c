@@ -3,7 +3,7 @@
  * hmm_mirror: torture.
  *
  * A process that opens /dev/hmm_torture gets NR_MIRRORS devices without hardware, each with
- * a mirror and ranges, and NR_WORKERS kernel threads that call the core at random. The
+ * a mirror and ranges, and several kernel threads that call the core at random. The
  * process, the program hmm_torture, changes its memory at random, and exits or is killed.
  * Two kinds of memory are mirrored:
  *
@@ -65,7 +65,6 @@
 
 #define NR_MIRRORS	4
 #define NR_RANGES	12
-#define NR_WORKERS	5
 #define NR_PROBES	5
 /* Many more than a new mm has slots. */
 #define NR_UPDATES	260
@@ -75,6 +74,10 @@
 static unsigned int seed;
 module_param(seed, uint, 0444);
 MODULE_PARM_DESC(seed, "Seed of the random numbers; 0 chooses one (default 0)");
+
+static unsigned int workers = 5;
+module_param(workers, uint, 0444);
+MODULE_PARM_DESC(workers, "Number of threads for each address space (default 5)");
 
 static unsigned int patience = 20;
 module_param(patience, uint, 0444);
@@ -258,7 +261,7 @@ struct tspace {
 	struct trange *table[NR_RANGES];
 	atomic64_t gen[FAKE_PAGES];	/* the fake page table; never 0 */
 	struct tmirror mirror[NR_MIRRORS];
-	struct tworker worker[NR_WORKERS];
+	struct tworker worker[];
 };
 
 static u32 rnd(struct tworker *w, u32 below)
@@ -385,7 +388,7 @@ static void expect_no_ptes(struct tspace *s, unsigned long start, unsigned long 
 static struct tupdate *own_update(struct tspace *s, const struct mmu_notifier_range *update)
 {
 	if ((void *)update < (void *)s->worker ||
-	    (void *)update >= (void *)(s->worker + NR_WORKERS))
+	    (void *)update >= (void *)(s->worker + workers))
 		return NULL;
 	return container_of(update, struct tupdate, range);
 }
@@ -604,7 +607,7 @@ static bool range_get(struct hmm_mirror_range *range)
 
 	if (!kref_get_unless_zero(&tr->ref))
 		return false;
-	for (i = 0; i < NR_WORKERS; i++) {
+	for (i = 0; i < workers; i++) {
 		if (tr->m->s->worker[i].task == current)
 			tr->m->s->worker[i].got = tr;
 	}
@@ -1412,7 +1415,7 @@ static bool anybody_waits(struct tspace *s)
 	unsigned int i;
 	bool waits = false;
 
-	for (i = 0; i < NR_WORKERS; i++) {
+	for (i = 0; i < workers; i++) {
 		spin_lock(&s->worker[i].lock);
 		waits |= s->worker[i].waiting && s->worker[i].timeout;
 		spin_unlock(&s->worker[i].lock);
@@ -1442,7 +1445,7 @@ static void op_hold(struct tworker *w)
 	for (i = 0; i < 50 && !anybody_waits(w->s); i++)
 		usleep_range(500, 2000);
 	usleep_range(500, 2000);
-	for (i = 0; i < NR_WORKERS; i++) {
+	for (i = 0; i < workers; i++) {
 		struct tworker *v = &w->s->worker[i];
 		unsigned long wait;
 		unsigned int timeout;
@@ -1991,7 +1994,7 @@ static int watch(void *arg)
 	while (!kthread_should_stop()) {
 		mutex_lock(&spaces_lock);
 		list_for_each_entry(s, &spaces, list) {
-			for (i = 0; i < NR_WORKERS; i++) {
+			for (i = 0; i < workers; i++) {
 				watch_sleeper(&s->worker[i]);
 				watch_op(&s->worker[i], i);
 			}
@@ -2008,7 +2011,7 @@ static void space_free(struct tspace *s)
 {
 	unsigned int i;
 
-	for (i = 0; i < NR_WORKERS; i++) {
+	for (i = 0; i < workers; i++) {
 		if (s->worker[i].task) {
 			kthread_stop(s->worker[i].task);
 			put_task_struct(s->worker[i].task);
@@ -2053,7 +2056,7 @@ static void space_init(struct tspace *s)
 		mutex_init(&m->lock);
 		prandom_seed_state(&m->rnd, seed + number * 64 + i);
 	}
-	for (i = 0; i < NR_WORKERS; i++) {
+	for (i = 0; i < workers; i++) {
 		s->worker[i].s = s;
 		spin_lock_init(&s->worker[i].lock);
 		prandom_seed_state(&s->worker[i].rnd, seed + number * 64 + 32 + i);
@@ -2078,14 +2081,14 @@ static int space_start(struct tspace *s)
 		if (ret)
 			return ret;
 	}
-	for (i = 0; i < NR_WORKERS; i++) {
+	for (i = 0; i < workers; i++) {
 		task = kthread_create(work, &s->worker[i], "hmm_torture/%u", i);
 		if (IS_ERR(task))
 			return PTR_ERR(task);
 		get_task_struct(task);
 		s->worker[i].task = task;
 	}
-	for (i = 0; i < NR_WORKERS; i++)
+	for (i = 0; i < workers; i++)
 		wake_up_process(s->worker[i].task);
 	return 0;
 }
@@ -2100,7 +2103,7 @@ static int torture_open(struct inode *inode, struct file *file)
 	if ((file->f_flags & O_ACCMODE) == O_RDONLY)
 		return 0;
 
-	s = kvzalloc(sizeof(*s), GFP_KERNEL);
+	s = kvzalloc(struct_size(s, worker, workers), GFP_KERNEL);
 	if (!s)
 		return -ENOMEM;
 	mmgrab(current->mm);

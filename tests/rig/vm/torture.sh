@@ -16,7 +16,7 @@ start()
 {
 	insmod /modules/hmm-mirror.ko &&
 		insmod /modules/hmm_mirror_torture.ko seed="$seed" \
-			patience="$(option patience 20)" "$@"
+			patience="$(option patience 20)" workers="$(option workers 5)" "$@"
 }
 
 # Load and unload another driver meanwhile, again and again.
