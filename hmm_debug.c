@@ -156,13 +156,9 @@ static u64 us_since(u64 since)
 	return div_u64(ktime_get_ns() - since, NSEC_PER_USEC);
 }
 
-static unsigned int ms_since(u32 since)
-{
-	return jiffies_to_msecs((u32)jiffies - since);
-}
-
 static void show_lines(struct seq_file *file, const struct shown *shown)
 {
+	u32 now = jiffies;	/* so that the oldest line says so, too */
 	unsigned int i;
 
 	for (i = 0; i < min_t(unsigned int, shown->mirrors, LINES); i++)
@@ -172,7 +168,7 @@ static void show_lines(struct seq_file *file, const struct shown *shown)
 	for (i = 0; i < shown->invalidations; i++)
 		seq_printf(file, "  invalidation start 0x%lx end 0x%lx ms %u callback_of %p\n",
 			   shown->invalidation[i].start, shown->invalidation[i].end,
-			   ms_since(shown->invalidation[i].since),
+			   jiffies_to_msecs(now - shown->invalidation[i].since),
 			   shown->invalidation[i].calling);
 	for (i = 0; i < shown->waits; i++)
 		seq_printf(file, "  wait range %p start 0x%lx end 0x%lx invalidation_start 0x%lx invalidation_end 0x%lx us %llu\n",
