@@ -92,6 +92,13 @@ static void reader_is_gone(struct test_fixture *f)
 	KUNIT_EXPECT_TRUE(f->test, hmmt_poll(refcount_read(&hmmt_slow.task->usage) == 1));
 }
 
+/* Expect that @thread goes on waiting. */
+static void expect_waiting(struct test_thread *thread)
+{
+	KUNIT_EXPECT_FALSE(thread->f->test,
+			   wait_for_completion_timeout(&thread->done, msecs_to_jiffies(150)));
+}
+
 /* The page comes in time. */
 static void page_comes(struct kunit *test)
 {
@@ -316,8 +323,7 @@ static void cancel_of_one_mirror(struct kunit *test)
 	hmm_mirror_cancel(&f->tm[1].mirror);
 	thread = blocked_thread(f, FOREVER);
 	hmm_mirror_cancel(&f->tm[1].mirror);
-	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&thread->done,
-							     msecs_to_jiffies(150)));
+	expect_waiting(thread);
 	complete_all(&hmmt_slow.go);
 	KUNIT_EXPECT_EQ(test, hmmt_join(thread), 0);
 
@@ -521,9 +527,7 @@ static void threads_that_stay(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, hmmt_join(populate_in_thread(f, 20)), -ETIME);
 	KUNIT_EXPECT_EQ(test, readers(f), 16U);
 
-	populate_in_thread(f, FOREVER);
-	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&f->thread[0].done,
-							     msecs_to_jiffies(150)));
+	expect_waiting(populate_in_thread(f, FOREVER));
 	KUNIT_EXPECT_EQ(test, readers(f), 16U);
 	KUNIT_EXPECT_EQ(test, atomic_read(&f->mm->mm_users), mm_users + 16);
 	hmm_mirror_cancel(&f->tm[0].mirror);
@@ -533,14 +537,11 @@ static void threads_that_stay(struct kunit *test)
 	hmmt_mirror(f, 0);
 	hmmt_range(f, 0, 0, f->tm[0].base, f->tm[0].base + P(TEST_MAPPED));
 
-	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&populate_in_thread(f, FOREVER)->done,
-							     msecs_to_jiffies(150)));
+	expect_waiting(populate_in_thread(f, FOREVER));
 	send_sig(SIGKILL, f->thread[0].task, 1);
 	KUNIT_EXPECT_EQ(test, hmmt_join(&f->thread[0]), -EINTR);
 
-	populate_in_thread(f, FOREVER);
-	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&f->thread[0].done,
-							     msecs_to_jiffies(150)));
+	expect_waiting(populate_in_thread(f, FOREVER));
 	complete_all(&hmmt_slow.go);
 	KUNIT_EXPECT_EQ(test, hmmt_join(&f->thread[0]), 0);
 	KUNIT_EXPECT_EQ(test, f->hmm->nr_given_up, 0U);
